@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import jwt, { type JwtPayload } from "jsonwebtoken";
 import { PlinthError } from "../support/errors.ts";
 import type { SigningKey } from "./signing-keys.ts";
+import { VerifiedTokens } from "./verified-tokens.ts";
 
 /** RFC 9068 §2.1: prevents other tokens of the same issuer from passing as access tokens. */
 const TYPE = "at+jwt";
@@ -55,10 +56,18 @@ export function createAccessTokens(options: {
     throw new PlinthError("INVALID_SETTING", "Access tokens need a signing key, an issuer and an audience.");
   // A Map, because in an object the kid "__proto__" would match.
   const keysByName = new Map(keys.map((key) => [key.kid, key]));
+  const verified = new VerifiedTokens<AccessTokenClaims>();
 
   function readClaims(token: string): AccessTokenClaims {
-    if (typeof token !== "string" || token.length > MAX_TOKEN_LENGTH || !FORM.test(token))
-      throw new Error("not a token");
+    if (typeof token !== "string" || token.length > MAX_TOKEN_LENGTH) throw new Error("not a token");
+    const claims = verified.get(token, verifySignature);
+    // No tolerance here: revocations are dropped when the token expires, and it must not become valid again.
+    if (claims.expiresAt.getTime() <= currentSeconds() * 1000) throw new Error("expired");
+    return claims;
+  }
+
+  function verifySignature(token: string): AccessTokenClaims {
+    if (!FORM.test(token)) throw new Error("not a token");
     // Stray bits at the end of a part would give one token several spellings, and a list of revoked ones only knows one.
     if (token.split(".").some((part) => Buffer.from(part, "base64url").toString("base64url") !== part))
       throw new Error("not canonical base64url");
@@ -121,8 +130,6 @@ function shapeClaims(payload: JwtPayload | string): AccessTokenClaims {
     [tv, iat, nbf, exp].every((number) => Number.isSafeInteger(number) && number >= 0) &&
     iat! <= now + CLOCK_TOLERANCE_SECONDS;
   if (!isSound) throw new Error("claims missing or of the wrong shape");
-  // No tolerance here: revocations are dropped when the token expires, and it must not become valid again.
-  if (exp! <= now) throw new Error("expired");
   return { userId: sub!, sessionId: sid, tokenId: jti!, tokenVersion: tv, expiresAt: new Date(exp! * 1000) };
 }
 
