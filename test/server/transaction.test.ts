@@ -218,19 +218,19 @@ describe("a connection", () => {
   test("keeps one prepared statement per role and name, and at most 100", async () => {
     const small = poolOf(1);
     const prepared = async () =>
-      (await small.query("select name from pg_prepared_statements order by name")).rows.map(
-        ({ name }) => name,
-      );
+      (
+        await small.query(
+          "select name from pg_prepared_statements where name not like 'plinth_settings_%' order by name",
+        )
+      ).rows.map(({ name }) => name);
     await runInTransaction(small, asUser("u1"), whoAmI);
     await runInTransaction(small, { role: anonymousRole }, whoAmI);
-    expect(await prepared()).toEqual(
-      [`${anonymousRole}/who-am-i`, `${userRole}/who-am-i`, "plinth_settings"].sort(),
-    );
+    expect(await prepared()).toEqual([`${anonymousRole}/who-am-i`, `${userRole}/who-am-i`].sort());
     for (let i = 0; i < 130; i++)
       await runInTransaction(small, asUser("u1"), (client) =>
         client.query({ text: `select ${i}`, name: `statement-${i}` }),
       );
-    expect((await prepared()).length).toBeLessThanOrEqual(101);
+    expect((await prepared()).length).toBeLessThanOrEqual(100);
     // A dropped statement is prepared again.
     const again = await runInTransaction(small, asUser("u1"), (client) =>
       client.query<{ "?column?": number }>({ text: "select 0", name: "statement-0" }),
