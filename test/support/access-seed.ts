@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { createAccessTokens } from "../../src/auth/access-token.ts";
 import { parseSigningKeys } from "../../src/auth/signing-keys.ts";
-import { IDS, SEED, withIds } from "./access-probes.ts";
+import { SEED, withIds } from "./access-probes.ts";
 import { SIGNING_KEYS } from "./api.ts";
 import type { TestDatabase } from "./database.ts";
 import { withClient } from "./database.ts";
@@ -39,6 +39,3 @@ export async function seedActors(db: TestDatabase): Promise<ReadonlyMap<string, 
     return actors;
   });
 }
-
-/** The id that a name of `IDS` stands for. */
-export const idOf = (name: keyof typeof IDS): string => IDS[name]!;
