@@ -1,5 +1,5 @@
 --! Previous: sha1:f74f52f6838b4ed1590e3e806ede2342253ad347
---! Hash: sha1:f2f2a9cd6ff1876dc06a6658ba8fc9b687a03ba7
+--! Hash: sha1:d10de77c8a4755e17540818f17fd02b814dac155
 --! Message: billing
 
 -- Plans, subscriptions and payments, prices of models, and the ledger of tokens.
@@ -5509,14 +5509,11 @@ create or replace function billing.keep_plan_terms()
   language plpgsql
   set search_path = pg_catalog
 as $$
+declare
+  v_changeable constant text[] := array['plan_name', 'is_active', 'superseded_at', 'updated_at'];
 begin
-  if (
-    old.code, old.version, old.billing_cycle, old.price_cents, old.currency, old.trial_days, old.token_quota,
-    old.rollover_limit, old.features, old.access_level
-  ) is distinct from (
-    new.code, new.version, new.billing_cycle, new.price_cents, new.currency, new.trial_days, new.token_quota,
-    new.rollover_limit, new.features, new.access_level
-  ) then
+  -- Each column is a term, also one added later, except those of the offer's name, sale and bookkeeping.
+  if to_jsonb(old) - v_changeable is distinct from to_jsonb(new) - v_changeable then
     raise exception 'The terms of a plan cannot be changed. Create a new version with revisePlan.' using errcode = 'PL409';
   end if;
   return new;

@@ -1,5 +1,5 @@
---! Previous: sha1:f2f2a9cd6ff1876dc06a6658ba8fc9b687a03ba7
---! Hash: sha1:6592d6cf78ccfe4655df37334a93edf5879c25d8
+--! Previous: sha1:d10de77c8a4755e17540818f17fd02b814dac155
+--! Hash: sha1:72688b3d8c5da6dfe79360eb1a1636b5511b78f2
 --! Message: rooms
 
 -- Rooms of users and the AI: members, messages, invites, presence, and the general chat.

@@ -1,5 +1,5 @@
---! Previous: sha1:6592d6cf78ccfe4655df37334a93edf5879c25d8
---! Hash: sha1:02aa9b8cb5dddf426c21ef90e141aaf7dc6cfaf2
+--! Previous: sha1:72688b3d8c5da6dfe79360eb1a1636b5511b78f2
+--! Hash: sha1:2e4c469e654339fdaaec77ac3174ed211c145eeb
 --! Message: learning
 
 -- Content, access to it, users' progress, skills and training.

@@ -1,5 +1,5 @@
---! Previous: sha1:02aa9b8cb5dddf426c21ef90e141aaf7dc6cfaf2
---! Hash: sha1:4b5392f7c5529f913ffd530f9b9bd44e2f0c94ff
+--! Previous: sha1:2e4c469e654339fdaaec77ac3174ed211c145eeb
+--! Hash: sha1:0be764742d8dc70ae7f5f0002326a91a62ea15df
 --! Message: analytics
 
 -- Documented views without personal data, for analysts.

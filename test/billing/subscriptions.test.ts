@@ -409,6 +409,45 @@ describe("a change of plan [A3]", () => {
     });
   });
 
+  test("copies each column of an offer to its new version, with its change, and keeps it in the old one", async () => {
+    await withBilling(db, async ({ tx, plan }) => {
+      const columns = await tx.rows<{ name: string }>(
+        `select attname as name from pg_attribute
+         where attrelid = 'billing.subscription_plans'::regclass and attnum > 0 and not attisdropped
+           and has_column_privilege($1, attrelid, attnum, 'insert')
+           and attname <> all (array['code', 'billing_cycle', 'currency'])`,
+        [`${db.rolePrefix}_user`],
+      );
+      expect(columns.length).toBeGreaterThan(7);
+      const [{ row: current }] = (await tx.rows<{ row: Record<string, unknown> }>(
+        "select to_jsonb(p) as row from subscription_plans p where id = $1",
+        [await plan("basic")],
+      )) as [{ row: Record<string, unknown> }];
+      for (const { name } of columns) {
+        const value = changed(current[name]);
+        const old = await plan("basic");
+        const [revised] = await tx.rows<{ row: Record<string, unknown> }>(
+          "select to_jsonb(p) as row from revise_plan($1, $2) p",
+          [old, { [name]: value }],
+        );
+        expect(revised!.row).toMatchObject({ [name]: value, code: "basic" });
+        // The next change keeps this one.
+        const [next] = await tx.rows<{ row: Record<string, unknown> }>(
+          "select to_jsonb(p) as row from revise_plan($1, '{}') p",
+          [revised!.row.id],
+        );
+        expect(next!.row).toMatchObject({ [name]: value });
+        if (["plan_name", "is_active"].includes(name)) continue;
+        await expect(
+          tx.attempt(
+            `update subscription_plans p set ${name} = (jsonb_populate_record(p, $2)).${name} where id = $1`,
+            [next!.row.id, { [name]: current[name] }],
+          ),
+        ).rejects.toEqual(refused("PL409"));
+      }
+    });
+  });
+
   test("leaves subscribers on the old version when a plan's terms are revised", async () => {
     await withBilling(db, async ({ tx, user, plan, start }) => {
       const old = await plan("basic");
@@ -548,3 +587,10 @@ describe("the documented queries [A9, A11, C1, H6]", () => {
     });
   });
 });
+
+/** Another value of the same type. */
+function changed(value: unknown): unknown {
+  if (typeof value === "boolean") return !value;
+  if (typeof value === "number") return value + 1;
+  return typeof value === "string" ? `${value} 2` : { changed: true };
+}
