@@ -81,7 +81,7 @@ test("setRoomRole lets the creator name a moderator, and no other member", async
   expect(await run(ada, "setRoomRole { role }", promotion)).toEqual({ role: "moderator" });
 });
 
-test("restoreRoomMessage gives a deleted message its text back, for its author only", async () => {
+test("restoreRoomMessage restores the text of a deleted message for its author only", async () => {
   const roomId = await roomOfTwo();
   const messageId = await post(bob, roomId, "Pears");
   await run(bob, "deleteRoomMessage { id }", { messageId });
@@ -104,7 +104,7 @@ test("markRoomUnread moves the reading position to before a message", async () =
   expect(await refusal(eve, "markRoomUnread { unreadCount }", { roomId, messageId })).toBe("NOT_FOUND");
 });
 
-test("revokeInvite takes back an open invite, for the inviter and not for the invitee", async () => {
+test("revokeInvite revokes an open invite for the inviter and rejects the invitee", async () => {
   const { id: roomId } = await run(ada, "createRoom { id }", { name: "Plans" });
   const { id: inviteId } = await run(ada, "inviteToRoom { id }", { roomId, inviteeId: eve.userId });
   expect(await refusal(eve, "revokeInvite", { inviteId })).toBe("NOT_FOUND");
