@@ -1,7 +1,7 @@
 import "postgraphile";
 import { hash } from "node:crypto";
 import type { PgExecutor } from "postgraphile/@dataplan/pg";
-import type { SendAlone } from "../src/graphql/pg-service.ts";
+import type { SendAlone } from "../src/request/transaction.ts";
 
 declare global {
   namespace GraphileBuild {
@@ -55,10 +55,10 @@ interface Sender {
 function sendAlone(executor: PgExecutor, byDefault: SendAlone): void {
   const sender = executor as unknown as Sender;
   sender._execute = (context, text, values, name) =>
-    (aloneOf(context) ?? byDefault)(context.pgSettings, { text, values, name, arrayMode: true });
+    (aloneOf(context) ?? byDefault)(context.pgSettings ?? {}, { text, values, name, arrayMode: true });
   sender.executeMutation = async ({ context, text, values }) => {
     const statement = { text, values, name: hash("sha1", text), arrayMode: true };
-    const result = await (aloneOf(context) ?? byDefault)(context.pgSettings, statement);
+    const result = await (aloneOf(context) ?? byDefault)(context.pgSettings ?? {}, statement);
     (context[sender.$$cache] as { reset(): void } | undefined)?.reset();
     return result as never;
   };

@@ -4,25 +4,13 @@ import { queryWithin } from "../request/pg-internals.ts";
 import {
   release,
   runInTransaction,
-  runStatement,
   type Statement,
-  type StatementResult,
   type TransactionClient,
   type TransactionSettings,
 } from "../request/transaction.ts";
 
 /** Reading the whole catalogue is slow on a busy server, and only the server's start waits for it. */
 const INTROSPECTION_TIMEOUT_MS = 120_000;
-
-/** Runs one statement in a transaction of its own, see `runStatement`. */
-export type SendAlone = (
-  settings: TransactionSettings | null,
-  statement: Statement,
-) => Promise<StatementResult<unknown>>;
-
-export function makeSendAlone(pool: Pool): SendAlone {
-  return (settings, statement) => runStatement(pool, settings ?? {}, statement);
-}
 
 /**
  * PostGraphile's access to the database: each root field's statement runs in its own transaction with the request's
@@ -61,10 +49,5 @@ export function makePlinthPgService(options: {
 }): GraphileConfig.PgServiceConfiguration {
   const service = makePgService({ pool: options.pool, schemas: [...options.schemas], pubsub: false });
   const adaptor = { createWithPgClient: () => createWithPgClient(options.pool), makePgService };
-  const alone: SendAlone = (settings, statement) => runStatement(options.pool, settings ?? {}, statement);
-  return {
-    ...service,
-    adaptor,
-    adaptorSettings: { ...service.adaptorSettings, alone },
-  } as GraphileConfig.PgServiceConfiguration;
+  return { ...service, adaptor } as GraphileConfig.PgServiceConfiguration;
 }

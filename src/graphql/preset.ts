@@ -17,8 +17,9 @@ import { ConstraintFields } from "../request/constraint-fields.ts";
 import { contextWithoutRequest, type RequestContext } from "../request/context.ts";
 import type { UnforeseenError } from "../request/error-log.ts";
 import { requestSettings } from "../request/settings.ts";
+import { runStatement } from "../request/transaction.ts";
 import { makeMaskError } from "./mask-error.ts";
-import { makePlinthPgService, makeSendAlone } from "./pg-service.ts";
+import { makePlinthPgService } from "./pg-service.ts";
 
 /** Schemas of the API. `plinth` holds only helpers, `analytics` is for SQL tools, `private` is not exposed. */
 export const API_SCHEMAS = ["identity", "access", "billing", "llm", "rooms", "learning", "security"] as const;
@@ -92,7 +93,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
       connectionFilterAllowEmptyObjectInput: true,
       plinthConstraints: constraints,
       plinthPageSize: limits.pageSize,
-      plinthSendAlone: makeSendAlone(pool),
+      plinthSendAlone: (settings, statement) => runStatement(pool, settings, statement),
     },
     grafserv: {
       graphqlPath: GRAPHQL_PATH,

@@ -1,6 +1,8 @@
 import { hash } from "node:crypto";
 import type { Preparation } from "./pg-internals.ts";
-import type { TransactionSettings } from "./transaction.ts";
+
+/** Settings of one transaction by name; null and undefined are skipped. */
+export type TransactionSettings = Readonly<Record<string, string | null | undefined>>;
 
 /** The statements of this process by the names that they set; there are few. */
 const statements = new Map<string, { name: string; text: string }>();

@@ -1,10 +1,9 @@
 import { DatabaseError, type Pool, type PoolClient, type QueryConfig } from "pg";
 import { holdWrites, isPrepared, queryPrepared, releaseWrites } from "./pg-internals.ts";
 import { hasTooManyStatements, touchStatement, trimStatements } from "./prepared-statements.ts";
-import { settingsStatement } from "./settings-statement.ts";
+import { settingsStatement, type TransactionSettings } from "./settings-statement.ts";
 
-/** Settings of one transaction by name; null and undefined are skipped. */
-export type TransactionSettings = Readonly<Record<string, string | null | undefined>>;
+export type { TransactionSettings } from "./settings-statement.ts";
 
 export interface Statement {
   text: string;
@@ -42,6 +41,12 @@ export function wasMadeReadOnly(error: unknown): boolean {
 function settingsOfError(error: unknown): TransactionSettings | undefined {
   return typeof error === "object" && error ? errorSettings.get(error) : undefined;
 }
+
+/** Runs one statement in a transaction of its own, as `runStatement` does. */
+export type SendAlone = (
+  settings: TransactionSettings,
+  statement: Statement,
+) => Promise<StatementResult<unknown>>;
 
 /**
  * Runs one statement in a transaction of its own with these settings, in one round trip and one write: the settings and the
