@@ -12,9 +12,8 @@ declare global {
 }
 
 /**
- * Each statement that PostGraphile plans is sent alone: its settings, itself and its commit in one
- * round trip instead of two or four, and by name, so that the server parses and plans it once per connection. PostGraphile
- * names only reads.
+ * Sends each statement that PostGraphile plans in one round trip with its settings and its commit, instead of two to four. Names
+ * mutations too, so that the server parses and plans them once per connection; PostGraphile names only reads.
  *
  * Safe to disable: then each statement runs in an explicit transaction, with the same result.
  */

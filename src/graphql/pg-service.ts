@@ -13,8 +13,9 @@ import {
 const INTROSPECTION_TIMEOUT_MS = 120_000;
 
 /**
- * PostGraphile's access to the database: each root field's statement runs in its own transaction with the request's
- * settings: most are sent alone by the plugin for one round trip, the rest come here. Only the introspection at start has no settings.
+ * PostGraphile's access to the database. OneRoundTripPlugin sends the statements that PostGraphile plans; everything else, such as
+ * a plugin with several statements, runs here in a transaction with the request's settings, see `runInTransaction`. Only the
+ * introspection at start has no settings.
  */
 function createWithPgClient(pool: Pool): ReturnType<typeof makePgAdaptorWithPgClient> {
   async function withPgClient<T>(

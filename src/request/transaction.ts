@@ -74,8 +74,7 @@ export async function runStatement<TRow>(
     rememberSettings(cause, settings);
     throw cause;
   } finally {
-    // Without a SQLSTATE the server has not answered, and may never do.
-    if (error !== undefined && !isServerError(error)) client.release(true);
+    if (error !== undefined && endsConnection(error)) client.release(true);
     else if (hasTooManyStatements(client)) await release(client);
     else client.release();
   }
@@ -133,9 +132,12 @@ function rememberSettings(error: unknown, settings: TransactionSettings): void {
   if (typeof error === "object" && error) errorSettings.set(error, settings);
 }
 
-/** A SQLSTATE has five characters; errors of sockets have longer codes. */
-function isServerError(error: unknown): boolean {
-  return error instanceof DatabaseError && error.code?.length === 5;
+/**
+ * Whether a connection is lost, or may be, after an error: the server has not answered (no SQLSTATE), or it closes the connection
+ * (classes 08 and 57P).
+ */
+function endsConnection(error: unknown): boolean {
+  return !(error instanceof DatabaseError) || !error.code || /^(08|57P)/.test(error.code);
 }
 
 async function commit(client: PoolClient): Promise<void> {
