@@ -537,13 +537,20 @@ describe("a message [S8]", () => {
   });
 });
 
-/** The number of blocks that a statement of a person, or of the service, reads. */
+/**
+ * The number of blocks that a statement of a person, or of the service, reads: the least of five readings, because any of them may
+ * read the catalog again, for instance after an autovacuum.
+ */
 async function blocksOf(rows: (sql: string) => Promise<object[]>, sql: string): Promise<number> {
-  const [plan] = (await rows(`explain (analyze, buffers, format json) ${sql}`)) as [
-    { "QUERY PLAN": [{ Plan: Record<"Shared Hit Blocks" | "Shared Read Blocks", number> }] },
-  ];
-  const { "Shared Hit Blocks": hit, "Shared Read Blocks": read } = plan["QUERY PLAN"][0].Plan;
-  return hit + read;
+  const readings: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    const [plan] = (await rows(`explain (analyze, buffers, format json) ${sql}`)) as [
+      { "QUERY PLAN": [{ Plan: Record<"Shared Hit Blocks" | "Shared Read Blocks", number> }] },
+    ];
+    const { "Shared Hit Blocks": hit, "Shared Read Blocks": read } = plan["QUERY PLAN"][0].Plan;
+    readings.push(hit + read);
+  }
+  return Math.min(...readings);
 }
 const LONG_ROOM =
   "insert into rooms.room_messages (room_id, sender_id, content) select $1, $2, 'hello ' || i from generate_series(1, 3000) i";
@@ -573,7 +580,6 @@ test("finds a missing AI answer without reading the room", async () => {
   const [last] = await ada.rows<Row>("select id from rooms.room_messages where content = 'hello 3000'");
   await withClient(db.url("service"), async (client) => {
     const rows = async (sql: string) => (await client.query<object>(sql)).rows;
-    // The first time the catalog is read, too.
     expect(await rows(asked)).toEqual([{ message_id: last!.id }]);
     expect(await blocksOf(rows, asked)).toBeLessThan(30);
   });
