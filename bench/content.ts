@@ -51,7 +51,7 @@ const FILL = `
   select
     (select array_agg(id order by id) from learning.content_categories)[1 + i % 50],
     'i' || i, (array['lesson', 'article', 'video'])[1 + i % 3],
-    -- One in a hundred items contains this word; the other words are spread.
+    -- Every hundredth item contains this word; the other words are spread.
     case when i % 100 = 0 then 'quantum ' else '' end || coalesce(a.words || ' ', '') || i,
     'About ' || coalesce(b.words, ''), i % 10, 60 + i % 3000, array['t' || i % 100, 't' || i % 7], i % 4, i % 4, 1, now() - i * interval '1 s',
     now() - i * interval '1 s'

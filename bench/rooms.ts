@@ -178,7 +178,7 @@ try {
       "update rooms.chat_rooms set last_sequence = $2, last_event_sequence = $3 where id = $1",
       [room, size, size + MEMBERS],
     );
-    // One in 50 messages is deleted, and one in 100 mentions the reader.
+    // Every 50th message is deleted, and every 100th mentions the reader.
     await owner.query(
       `insert into private.room_tallies (room_id, kind, user_id, peer_id, level, bucket, amount)
        select $1::uuid, 'uncounted', null::uuid, null::uuid, l, i >> (6 * l), count(*)

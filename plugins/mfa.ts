@@ -89,7 +89,7 @@ export const MfaPlugin = extendSchema((build) => {
         challengeToken: String!
         """The six digits of the authenticator app."""
         code: String
-        """One of the recovery codes; single use."""
+        """A recovery code; single use."""
         recoveryCode: String
         """The browser's answer to \`startPasskeySignIn\`, \`credential.toJSON()\`."""
         passkeyResponse: JSON
@@ -102,7 +102,7 @@ export const MfaPlugin = extendSchema((build) => {
         password: String
         """The six digits of the authenticator app."""
         code: String
-        """One of the recovery codes; single use."""
+        """A recovery code; single use."""
         recoveryCode: String
         """The browser's answer to \`startPasskeyReauthentication\`, \`credential.toJSON()\`."""
         passkeyResponse: JSON

@@ -2,7 +2,7 @@ import { chatId, PASSWORD, randomChat, roomId, SQL_IDS } from "./seed.ts";
 import * as SQL from "./servers/sql.ts";
 import type { ServerName } from "./servers/start.ts";
 
-/** One GraphQL operation: its document for each server that has it, its variables, and the SQL that pgbench runs for it. */
+/** A GraphQL operation: its document for each server that has it, its variables, and the SQL that pgbench runs for it. */
 export interface Operation {
   readonly name: string;
   readonly documents: Partial<Record<ServerName, string>>;

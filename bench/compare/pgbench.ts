@@ -8,7 +8,7 @@ import { SQL_IDS, USERS } from "./seed.ts";
 
 export const hasPgbench = spawnSync("pgbench", ["--version"]).status === 0;
 
-/** What PostgreSQL itself can do: the same SQL under the same policies in a transaction, prepared, from a client that costs little. */
+/** The rate of PostgreSQL itself: the same SQL under the same policies in a transaction, prepared, from a client that costs little. */
 export function runPgbench(url: string, { sql }: Operation, connections: number, seconds: number): Load {
   if (!sql) throw new Error("no SQL");
   const folder = mkdtempSync(join(tmpdir(), "plinth-pgbench-"));

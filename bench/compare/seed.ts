@@ -87,7 +87,7 @@ export async function seed(owner: pg.Client): Promise<void> {
     insert into learning.content_items (category_id, slug, content_type, title, summary, level, duration_seconds, tags,
         required_access_level, effective_access_level, current_version, publish_from, available_from)
       select (select array_agg(id order by id) from learning.content_categories)[1 + i % 20], 'i' || i, 'lesson', 'Lesson ' || i,
-        'What lesson ' || i || ' teaches.', i % 10, 60 + i % 3000, array['t' || i % 100], i % 4, i % 4, 1,
+        'Summary of lesson ' || i || '.', i % 10, 60 + i % 3000, array['t' || i % 100], i % 4, i % 4, 1,
         now() - i * interval '1 minute', now() - i * interval '1 minute'
       from generate_series(1, ${ITEMS}) i;
     insert into learning.content_versions (item_id, version, published_at) select id, 1, now() from learning.content_items;

@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:2a3d855444f83431372f5b3773fff6d1d3553b04
+--! Hash: sha1:62c2d9a73a157808fdc284cd5f14f32a47eb74e8
 --! Message: foundation
 
 -- The schemas, and the functions that every domain uses: current user, UUIDv7, search, shared triggers, monthly partitions.
@@ -142,7 +142,7 @@ comment on function plinth.ascii_label(text) is
 grant execute on function plinth.ascii_label(text) to :PLINTH_USER, :PLINTH_SERVICE;
 --! EndIncluded plinth/functions/ascii_label.sql
 --! Included plinth/functions/checked_count.sql
--- One rule for the number of rows a caller may request: null means the usual number, and an impossible number is rejected. An
+-- The rule for the number of rows a caller may request: null means the usual number, and an impossible number is rejected. An
 -- empty page for 0 would look like the end of the list, and so would a shorter page than requested.
 create or replace function plinth.checked_count(count integer, field text, usual integer, most integer)
   returns integer
@@ -356,7 +356,7 @@ begin
     v_address := normalize(v_address, nfd);
   end if;
   v_address := normalize(lower(v_address collate "C"), nfc);
-  -- One address, without characters that mail software reads as a list, a name or the end of a header, and without invisible
+  -- A single address, without characters that mail software reads as a list, a name or the end of a header, and without invisible
   -- ones: white space, control, format and private characters (general category C), and default ignorable ones.
   if v_address !~ '^[^@]+@[^@]+$'
     or v_address ~ '[,;<>"()]'

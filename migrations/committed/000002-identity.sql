@@ -1,5 +1,5 @@
---! Previous: sha1:2a3d855444f83431372f5b3773fff6d1d3553b04
---! Hash: sha1:186e955ff9f732a45c760efdd7bfd122f5826a1d
+--! Previous: sha1:62c2d9a73a157808fdc284cd5f14f32a47eb74e8
+--! Hash: sha1:c8cc6244305e6300a345909c93589606cc1f1d16
 --! Message: identity
 
 -- Accounts: profile, sign-in, sessions, tokens, second factors, consents, mail, export and deletion.
@@ -1143,7 +1143,7 @@ insert into identity.data_rights_settings default values;
 
 -- Functions of later domains that the policies and triggers here call.
 --! Included security/private/record_data_change.sql
--- Writes the audit trail: the person, the change, the old and new values. One function for all tables; the trigger's arguments are
+-- Writes the audit trail: the person, the change, the old and new values. The same function serves all tables; the trigger's arguments are
 --   1  the columns of the primary key
 --   2  the column that names the account concerned, or ''
 --   3  noise columns: a change of these alone is no change (counters of each sign-in, updated_at, generated columns)
@@ -2673,7 +2673,7 @@ comment on function private.data_export_sources() is
   'Returns the tables of an export and the condition by which a row is the user''s ($1), found in the catalogue.';
 --! EndIncluded identity/private/data_export_sources.sql
 --! Included identity/private/delete_due_account.sql
--- One account in each transaction: a killed worker has deleted it completely or not at all, and the next worker finds it due. An
+-- A single account in each transaction: a killed worker has deleted it completely or not at all, and the next worker finds it due. An
 -- account that cannot be deleted (its owner became the last administrator) does not block the others; it is retried later. Locks
 -- the account before the deletion, as identity.cancel_account_deletion does.
 create or replace function private.delete_due_account()
@@ -4097,7 +4097,7 @@ comment on function private.is_api_token_live(uuid, uuid, integer) is
 grant execute on function private.is_api_token_live(uuid, uuid, integer) to :PLINTH_SERVICE;
 --! EndIncluded identity/private/is_api_token_live.sql
 --! Included identity/private/is_secret_column.sql
--- Exports contain no credentials: no hashes, sealed texts, keys or bytes. What a user may see of them, such as the first letters
+-- Exports contain no credentials: no hashes, sealed texts, keys or bytes. The parts that a user may see, such as the first letters
 -- of an API token, has a column of its own.
 create or replace function private.is_secret_column(table_oid oid, column_name text, type_oid oid)
   returns boolean
@@ -4222,7 +4222,7 @@ $$;
 comment on function private.last_consent(uuid, text) is 'Returns a user''s latest decision on a purpose; null without one.';
 --! EndIncluded identity/private/last_consent.sql
 --! Included identity/private/latest_uses.sql
--- What the servers report of sessions and API tokens. A server whose clock runs ahead must not set a time in the future.
+-- Reports of the servers about sessions and API tokens. A server whose clock runs ahead must not set a time in the future.
 create or replace function private.latest_uses(ids uuid[], seen_at timestamptz[], ip_addresses inet[])
   returns table (id uuid, at timestamptz, ip_address inet)
   language sql
@@ -4730,7 +4730,7 @@ declare
 begin
   -- A conflict is a name or an address that was taken, perhaps just now: check again.
   for v_attempt in 1..20 loop
-    -- One query: between two, an account with the verified address could appear.
+    -- A single query: between two, an account with the verified address could appear.
     select bool_or(u.email_verified_at is not null) into v_is_verified
     from identity.users u
     where u.email = v_email or u.hashed_email = v_hash;
@@ -5507,7 +5507,7 @@ comment on function private.set_password(uuid, text, text, boolean, integer) is
   'Stores a password, keeps the last history_length - 1 before it, and ends links that were sent under the old one.';
 --! EndIncluded identity/private/set_password.sql
 --! Included identity/private/start_passkey_ceremony.sql
--- One ceremony of each kind for an account at a time: a new one replaces the last. The caller holds the account's row lock, which
+-- An account has at most one ceremony of each kind: a new one replaces the last. The caller holds the account's row lock, which
 -- a deletion of the account takes first as well.
 create or replace function private.start_passkey_ceremony(challenge bytea, purpose text, user_id uuid)
   returns void
@@ -5832,7 +5832,7 @@ comment on function private.take_passkey_challenge(bytea, text, uuid) is
 grant execute on function private.take_passkey_challenge(bytea, text, uuid) to :PLINTH_SERVICE;
 --! EndIncluded identity/private/take_passkey_challenge.sql
 --! Included identity/private/take_phone_attempt.sql
--- One attempt at the code, counted before the service checks it: at most five guesses in total, in parallel or from any session.
+-- An attempt at the code, counted before the service checks it: at most five guesses in total, in parallel or from any session.
 create or replace function private.take_phone_attempt(user_id uuid)
   returns table (verification_id uuid, code_hash text)
   language sql
@@ -5855,7 +5855,7 @@ comment on function private.take_phone_attempt(uuid) is
 grant execute on function private.take_phone_attempt(uuid) to :PLINTH_SERVICE;
 --! EndIncluded identity/private/take_phone_attempt.sql
 --! Included identity/private/take_provider_flow.sql
--- A user returns from a provider. One statement marks the row as used before the provider is contacted, so that one of several
+-- A user returns from a provider. A single statement marks the row as used before the provider is contacted, so that one of several
 -- callers with the same response wins. Both secrets must match: the flow token proves that this client started the flow (no
 -- sign-in can be forced on another browser), the state that the response belongs to its request. A response that does not match
 -- uses nothing up; otherwise anyone could break a sign-in by sending a browser there.

@@ -1,5 +1,5 @@
---! Previous: sha1:186e955ff9f732a45c760efdd7bfd122f5826a1d
---! Hash: sha1:ed7b575e719abad7a573cab8f3c1697a064fdd1c
+--! Previous: sha1:c8cc6244305e6300a345909c93589606cc1f1d16
+--! Hash: sha1:4ba9abfd5043693cf59461e34005b110602fb1b9
 --! Message: access
 
 -- Users have roles, roles have permissions, and policies call access.has_permission().

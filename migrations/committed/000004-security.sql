@@ -1,5 +1,5 @@
---! Previous: sha1:ed7b575e719abad7a573cab8f3c1697a064fdd1c
---! Hash: sha1:ffbb9fe3d639f196a08b35b7a8e16a99119263d7
+--! Previous: sha1:4ba9abfd5043693cf59461e34005b110602fb1b9
+--! Hash: sha1:92a0d0a1195f324ff7b6b1ef1d12ee02ca0e726e
 --! Message: security
 
 -- Sign-in attempts, security events, changes, errors and rate limits. The logs are append-only for every role but the owner, and
@@ -730,7 +730,7 @@ comment on function private.consume_rate_limit_rule(text, text) is
 grant execute on function private.consume_rate_limit_rule(text, text) to :PLINTH_SERVICE;
 --! EndIncluded security/private/consume_rate_limit_rule.sql
 --! Included security/private/delete_expired_rate_limits.sql
--- Deletes one batch of expired rate limit counters. A sliding window still counts while it is the previous one. One minute of
+-- Deletes one batch of expired rate limit counters. A sliding window still counts while it is the previous one. A minute of
 -- grace covers a caller that read the time just before.
 create or replace function private.delete_expired_rate_limits(batch_size integer default 1000)
   returns integer

@@ -1,5 +1,5 @@
---! Previous: sha1:ffbb9fe3d639f196a08b35b7a8e16a99119263d7
---! Hash: sha1:f74f52f6838b4ed1590e3e806ede2342253ad347
+--! Previous: sha1:92a0d0a1195f324ff7b6b1ef1d12ee02ca0e726e
+--! Hash: sha1:52876651a84c708d96925bcab5fc59ab6330ecf4
 --! Message: llm
 
 -- Models, prompts, chats as trees of messages, and turns (answers being written).
@@ -1589,7 +1589,7 @@ comment on function llm.start_turn(uuid, uuid, uuid, bigint, text, integer) is
 grant execute on function llm.start_turn(uuid, uuid, uuid, bigint, text, integer) to :PLINTH_USER;
 --! EndIncluded llm/functions/start_turn.sql
 --! Included llm/functions/use_prompt.sql
--- Counts a use of a prompt. One upsert, so that concurrent uses are all counted; a use repeated under the same key counts once.
+-- Counts a use of a prompt. A single upsert, so that concurrent uses are all counted; a use repeated under the same key counts once.
 create or replace function llm.use_prompt(prompt_id uuid, idempotency_key text default null)
   returns llm.user_prompts
   language plpgsql

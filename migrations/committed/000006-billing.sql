@@ -1,5 +1,5 @@
---! Previous: sha1:f74f52f6838b4ed1590e3e806ede2342253ad347
---! Hash: sha1:ab74a44c353c059ca526f609b342cc294e436f03
+--! Previous: sha1:52876651a84c708d96925bcab5fc59ab6330ecf4
+--! Hash: sha1:f3b609e3c3b99ac000843a250c71d4ff3bafd9e9
 --! Message: billing
 
 -- Plans, subscriptions and payments, prices of models, and the ledger of tokens.
@@ -1402,7 +1402,7 @@ comment on function billing.subscribe(uuid) is
 grant execute on function billing.subscribe(uuid) to :PLINTH_USER;
 --! EndIncluded billing/functions/subscribe.sql
 --! Included billing/functions/token_balance.sql
--- One call for the balance that a client shows: "you have 12,000 left, until Tuesday".
+-- A single call for the balance that a client shows: "you have 12,000 left, until Tuesday".
 create or replace function billing.token_balance()
   returns billing.token_balance
   language plpgsql
@@ -1544,7 +1544,7 @@ comment on function private.advance_subscriptions(integer) is
 grant execute on function private.advance_subscriptions(integer) to :PLINTH_WORKER;
 --! EndIncluded billing/private/advance_subscriptions.sql
 --! Included billing/private/advance_subscriptions_at.sql
--- One batch of the job. An account or ledger that is locked is left to the lock's holder or to the next run: two workers never
+-- A batch of the job. An account or ledger that is locked is left to the lock's holder or to the next run: two workers never
 -- take the same step, and a worker that holds several accounts never waits. A subscription that fails is reported and does not
 -- stop the others.
 create or replace function private.advance_subscriptions_at(batch_size integer, at timestamptz)
@@ -4755,7 +4755,7 @@ grant execute on function private.settle_hold(uuid, bigint, bigint, bigint, bigi
   to :PLINTH_SERVICE;
 --! EndIncluded billing/private/settle_hold.sql
 --! Included billing/private/settle_payment_event.sql
--- One attempt. An event that fails or waits is retried: after one minute, two, four, up to a day, for a month.
+-- A single attempt. An event that fails or waits is retried: after one minute, two, four, up to a day, for a month.
 create or replace function private.settle_payment_event(event private.payment_events)
   returns text
   language plpgsql
@@ -5476,7 +5476,7 @@ create or replace function billing.number_plan_version()
   set search_path = pg_catalog
 as $$
 begin
-  -- One version at a time; uses a separate lock because the first version has no row to lock.
+  -- Admits a single version at a time; uses a separate lock because the first version has no row to lock.
   perform pg_advisory_xact_lock(hashtextextended(concat_ws(' ', 'plinth plan', new.code, new.billing_cycle, new.currency), 0));
   new.version := 1 + coalesce(
     (

@@ -1,5 +1,5 @@
---! Previous: sha1:ab74a44c353c059ca526f609b342cc294e436f03
---! Hash: sha1:788196196ce12f318209e9b42caf41de05e45a87
+--! Previous: sha1:f3b609e3c3b99ac000843a250c71d4ff3bafd9e9
+--! Hash: sha1:f5b62751a91d4588bcedaa0960f6c5f3d7ada9d8
 --! Message: rooms
 
 -- Rooms of users and the AI: members, messages, invites, presence, and the general chat.
@@ -2411,7 +2411,7 @@ comment on function private.count_message(rooms.room_messages, integer) is
 --! Included rooms/private/counted_in_room_after.sql
 -- The sum after a watermark: single numbers up to the next block of 64, blocks of 64 up to the next of 4,096, those up to the
 -- next of 262,144, then those. Reads at most 63 rows of each of the first three levels (and peer), and one row for each 262,144
--- messages of the last. One query for each level instead of a join lets the planner read all rows of a level. In plpgsql, which
+-- messages of the last. A query for each level instead of a join lets the planner read all rows of a level. In plpgsql, which
 -- caches its plans.
 create or replace function private.counted_in_room_after(
   room_id uuid,

@@ -1,5 +1,5 @@
---! Previous: sha1:788196196ce12f318209e9b42caf41de05e45a87
---! Hash: sha1:f824d9ac95b4f4f845832dc391f5f5ff74ab2aa9
+--! Previous: sha1:f5b62751a91d4588bcedaa0960f6c5f3d7ada9d8
+--! Hash: sha1:250d150b8a80929319ef53205f420fec851964b0
 --! Message: learning
 
 -- Content, access to it, users' progress, skills and training.
@@ -1259,7 +1259,7 @@ comment on function learning.is_prerequisite_met(uuid, uuid) is
 grant execute on function learning.is_prerequisite_met(uuid, uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded learning/functions/is_prerequisite_met.sql
 --! Included learning/functions/lock_prerequisites.sql
--- Prerequisites must be satisfiable: no item may depend on itself, directly or through others. One change at a time, for the
+-- Prerequisites must be satisfiable: no item may depend on itself, directly or through others. Changes are serialized, for the
 -- reason given at learning.lock_content_tree.
 create or replace function learning.lock_prerequisites()
   returns trigger
@@ -1402,7 +1402,7 @@ comment on function learning.publish_content(uuid, timestamptz, timestamptz) is
 grant execute on function learning.publish_content(uuid, timestamptz, timestamptz) to :PLINTH_USER;
 --! EndIncluded learning/functions/publish_content.sql
 --! Included learning/functions/rate_content.sql
--- One rating per user and item: rating again changes it, so a retry is harmless. Invoker rights: the policies decide which
+-- A user rates an item once: rating again changes it, so a retry is harmless. Invoker rights: the policies decide which
 -- callers may.
 create or replace function learning.rate_content(item_id uuid, rating integer, review text default '')
   returns learning.content_ratings
@@ -3176,7 +3176,7 @@ comment on function private.import_content(jsonb) is
   'Imports an array of categories and items; returns one result for each line: inserted, updated, unchanged or rejected with the reason.';
 --! EndIncluded learning/private/import_content.sql
 --! Included learning/private/import_content_category.sql
--- One line of a content file. A category is identified by its path, an item by its slug; the rows that a line refers to must
+-- A line of a content file. A category is identified by its path, an item by its slug; the rows that a line refers to must
 -- exist.
 create or replace function private.import_content_category(line jsonb)
   returns text
@@ -3842,8 +3842,8 @@ create or replace trigger _100_guard_published_body
   execute function learning.guard_published_body();
 --! EndIncluded learning/triggers/content_bodies.sql
 --! Included learning/triggers/content_categories.sql
--- One change of the tree at a time; two harmless moves could together create a cycle. Taken before the statement locks any row,
--- so that two statements cannot deadlock.
+-- Changes of the tree are serialized; two harmless moves could together create a cycle. The lock is taken before the statement
+-- locks any row, so that two statements cannot deadlock.
 create or replace function learning.lock_content_tree()
   returns trigger
   language plpgsql

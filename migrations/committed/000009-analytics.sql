@@ -1,5 +1,5 @@
---! Previous: sha1:f824d9ac95b4f4f845832dc391f5f5ff74ab2aa9
---! Hash: sha1:27b874b100e11862413ff46e7b0a733e6173a72c
+--! Previous: sha1:250d150b8a80929319ef53205f420fec851964b0
+--! Hash: sha1:e8df4a1accf72595c0d21d161b610a874f7ef123
 --! Message: analytics
 
 -- Documented views without personal data, for analysts.

@@ -9,7 +9,7 @@ export type Report<TFound extends readonly unknown[]> = (
 ) => { reading: Reading; answer: object };
 
 /**
- * One answer of a subscription: depends on the values read, reports them to the subscription and keeps the steps that
+ * An answer of a subscription: depends on the values read, reports them to the subscription and keeps the steps that
  * fields of the answer continue from. (A side effect would prevent Grafast from reading rows and relations in one statement.)
  */
 export class ReadingStep<

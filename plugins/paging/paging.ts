@@ -85,7 +85,7 @@ type Paging = (
   inputs: readonly [ApplyOrders, Cursor, Cursor],
 ) => (queryBuilder: PgSelectQueryBuilder) => void;
 
-/** One per resource, so that Grafast can merge two fields with the same arguments. */
+/** A single step per resource, so that Grafast can merge two fields with the same arguments. */
 const pagings = new WeakMap<PgResource, Paging>();
 
 function pagingOf(resource: PgResource): Paging {

@@ -67,7 +67,7 @@ export function hashApiToken(token: string): Buffer {
   return hashSecret(token);
 }
 
-/** One error for malformed, unknown, expired and revoked. */
+/** The same error for malformed, unknown, expired and revoked. */
 export function invalidApiToken(): PlinthError {
   return new PlinthError("UNAUTHENTICATED", "The API token is not valid.", { hint: "Create a new one." });
 }

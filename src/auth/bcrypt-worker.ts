@@ -1,7 +1,7 @@
 import { parentPort } from "node:worker_threads";
 import { compareSync, hashSync } from "bcryptjs";
 
-/** One message in (a job), one message out (its result), one at a time: see bcrypt-pool.ts. */
+/** Each message in is a job, each message out its result, one at a time: see bcrypt-pool.ts. */
 export type BcryptJob =
   /** Whether the password matches. */
   | { readonly password: string; readonly hash: string }

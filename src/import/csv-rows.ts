@@ -3,7 +3,7 @@ import { type CsvError, type Info, parse } from "csv-parse";
 import { PlinthError } from "../support/errors.ts";
 import { isNotUtf8, notReadable, notText } from "./text-file.ts";
 
-/** One row after the header: its columns by name, or its problem. */
+/** A row after the header: its columns by name, or its problem. */
 export interface CsvRow {
   /** Line where the row begins, from 1; a row with quoted line breaks continues on the next lines. */
   readonly line: number;

@@ -1,7 +1,7 @@
 import { createReadStream } from "node:fs";
 import { isNotUtf8, notReadable, notText } from "./text-file.ts";
 
-/** One line that is not blank: its JSON value, or its problem. */
+/** A line that is not blank: its JSON value, or its problem. */
 export interface NdjsonLine {
   /** From 1. */
   readonly line: number;

@@ -32,7 +32,7 @@ export interface ReadingSubscription {
   end(): void;
 }
 
-/** One batch: the plan reads what `item` says and calls `subscription.report`. */
+/** A batch: the plan reads the rows that `item` names and calls `subscription.report`. */
 export interface LiveItem {
   /** Read entries with a higher sequence. */
   readonly after: string;

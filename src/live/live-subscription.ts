@@ -9,7 +9,7 @@ const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 5_000;
 
 /**
- * One subscription from start to end. Between batches it holds only a cursor and one bit of news: a slow subscriber has no
+ * A subscription from start to end. Between batches it holds only a cursor and one bit of news: a slow subscriber has no
  * queue, it reads from its cursor when it is ready.
  *
  * A batch: the socket has taken the last answer (`demand`) and there is news → the operation is executed, or shares the
@@ -244,7 +244,7 @@ export class LiveSubscription implements Listener, ReadingSubscription {
     const dueAt = hasNews ? this.#notBefore : Math.max(this.#notBefore, this.#changesAt);
     clearTimeout(this.#timer);
     if (dueAt > now && dueAt !== Number.POSITIVE_INFINITY)
-      // One millisecond longer, because a timer may fire a millisecond early.
+      // A millisecond longer, because a timer may fire a millisecond early.
       this.#timer = setTimeout(() => this.#wake(), Math.min(dueAt - now + 1, 2 ** 31 - 1)).unref();
     await this.#woken.promise;
     this.#woken = Promise.withResolvers();

@@ -43,7 +43,7 @@ export interface Read {
   readonly isRetry?: boolean;
 }
 
-/** One subscriber's statement, run under the settings of others. */
+/** A subscriber's statement, run under the settings of others. */
 export interface Trial {
   readonly settings: readonly TransactionSettings[];
   readonly statement: Statement;
@@ -62,7 +62,7 @@ interface OpenTransaction {
 }
 
 /**
- * One connection that pipelines reads: each is sent without waiting for earlier results. The reads of one tick share a
+ * A connection that pipelines reads: each is sent without waiting for earlier results. The reads of one tick share a
  * read-only transaction, or several if there are many. Each statement is preceded by its caller's settings.
  */
 export class ReadConnection {
@@ -227,7 +227,7 @@ function changedNames(all: readonly TransactionSettings[], current: ReadonlyMap<
   return [...names].filter((name) => all.some((one) => (one[name] ?? "") !== (current.get(name) ?? "")));
 }
 
-/** One statement that sets all of them for the transaction. */
+/** A single statement that sets all of them for the transaction. */
 function setting(
   transaction: OpenTransaction,
   names: readonly string[],

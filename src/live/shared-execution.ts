@@ -21,7 +21,7 @@ interface Sent {
 }
 
 /**
- * One execution of an operation for all subscribers to the same operation at the same cursor. Only the leader's operation is
+ * A single execution of an operation for all subscribers to the same operation at the same cursor. Only the leader's operation is
  * executed, and each of its statements also runs under the claims of each of the others. Others share the leader's answer
  * if the database returns the same rows, byte for byte, for every statement: an answer depends only on the operation and
  * the rows of its statements.

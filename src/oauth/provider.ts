@@ -59,7 +59,7 @@ export function createProvider(
 ): Provider {
   let known: { readonly configuration: Promise<Configuration>; readonly until: number } | undefined;
 
-  /** One request shared by concurrent callers; a failure is not cached, so that the next sign-in retries. */
+  /** A single request shared by concurrent callers; a failure is not cached, so that the next sign-in retries. */
   function configuration(): Promise<Configuration> {
     if (known && known.until > Date.now()) return known.configuration;
     const asked = {

@@ -3,7 +3,7 @@ import pg from "pg";
 /** A slower notification is as good as lost. */
 const QUERY_TIMEOUT_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 5_000;
-/** One for probes, one for queries, so that a long query does not look like a lost notification. */
+/** A connection for probes and another for queries, so that a long query does not look like a lost notification. */
 const MAX_CONNECTIONS = 2;
 
 /** Connections that run everything for the listening connections except LISTEN. */

@@ -176,7 +176,7 @@ function violation(error: DatabaseError, constraints: ConstraintFields): PublicE
     case "23001":
       return { code: "CONFLICT", message: `The record is still in use${because}.`, constraint };
     case "23503":
-      // One SQLSTATE for both sides: a row with an invalid reference, and a row that others still reference.
+      // The same SQLSTATE for both sides: a row with an invalid reference, and a row that others still reference.
       return /^update or delete on table/.test(error.message)
         ? { code: "CONFLICT", message: `The record is still in use${because}.`, constraint }
         : {

@@ -8,7 +8,7 @@ import {
   type Transaction,
 } from "../support/database.ts";
 
-// What a plan grants is whatever columns billing.subscription_plans has: a new one must be carried over by revise_plan
+// The columns of billing.subscription_plans are the terms of a plan: a new column must be carried over by revise_plan
 // and cannot be changed in place.
 
 let db: TestDatabase;

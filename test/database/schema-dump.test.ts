@@ -71,7 +71,7 @@ test("names the fixture in place of a body when given one, and keeps the rest", 
     dumpSchema(client, { rolePrefix: db.rolePrefix, fixtures }),
   );
   const whole = (await dump(db)).get("shop")!;
-  // One body is a string, the other SQL.
+  // The first body is a string, the second SQL.
   const expected = whole
     .replace(/(set search_path to .pg_catalog.)\nas \$\$\n\s+select total [\s\S]*?\$\$;/, `$1; -- ${total}`)
     .replace("\nreturn (n * 2);", `; -- ${twice}`);

@@ -52,7 +52,7 @@ const STAYS: ReadonlySet<string> = new Set([
   "rooms.room_bans", // the reason of another user's ban
 ]);
 
-/** One row of each kind that SEED lacks, and sign-ins by names that only later become an account's. */
+/** A row of each kind that SEED lacks, and sign-ins by names that only later become an account's. */
 const MORE_ROWS = `
   update identity.users set email = 'ada@example.com' where id = :ada;
   insert into private.mail_outbox (user_id, to_address, template) values (:ada, 'x@example.com', 'password-changed');

@@ -32,7 +32,7 @@ function examplesOf(page: string): string[] {
   return [...blocks, ...queries].filter((example) => !example.includes("…"));
 }
 
-/** One document per operation: a page shows several unnamed operations in one block. */
+/** A document per operation: a page shows several unnamed operations in one block. */
 function operationsOf(example: string): DocumentNode[] {
   const { kind, definitions } = parse(example);
   const isOperation = (node: (typeof definitions)[number]): node is OperationDefinitionNode =>

@@ -3,9 +3,9 @@
  * `IDS`, and `select …` a query for one.
  */
 export interface Example {
-  /** Who may. */
+  /** The user who may do it. */
   readonly by: string;
-  /** Who may not; bob if omitted. */
+  /** The user who may not do it; bob if omitted. */
   readonly stranger?: string;
   /** Values of the row to create. */
   readonly create?: Readonly<Record<string, unknown>>;
@@ -14,7 +14,7 @@ export interface Example {
   /** Condition in SQL for the row to change when none can be created. */
   readonly row?: string;
   readonly patch?: Readonly<Record<string, unknown>>;
-  /** Who may delete, if another user than `by`. */
+  /** The user who may delete the row, if not `by`. */
   readonly deletedBy?: string;
 }
 

@@ -130,7 +130,7 @@ function send({ name, type, kind, scalars }: GeneratedField, actor: string, inpu
   const field = schema.getMutationType()!.getFields()[name]!;
   const payload = getNamedType(field.type) as GraphQLObjectType;
   const result = Object.values(payload.getFields()).find((inner) => getNamedType(inner.type) === type)!;
-  // What hangs on a deleted row is gone too.
+  // A deleted row takes its dependent rows with it.
   const selection = kind === "delete" ? "clientMutationId" : `${result.name} { ${scalars.join(" ")} }`;
   const query = `mutation ($input: ${field.args[0]!.type}) { done: ${name}(input: $input) { ${selection} } }`;
   return api.ask(query, { token: actors.get(actor)!.token, variables: { input } });

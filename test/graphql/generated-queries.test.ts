@@ -32,7 +32,7 @@ let api: Api;
 let actors: ReadonlyMap<string, Actor>;
 let fields: readonly GeneratedField[];
 let schema: GraphQLSchema;
-/** What SQL returns, by actor and relation. */
+/** The rows that SQL returns, by actor and relation. */
 const visible = new Map<string, Outcome>();
 
 beforeAll(async () => {

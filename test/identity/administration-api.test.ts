@@ -3,7 +3,7 @@ import { addModel, grantRole } from "../support/accounts.ts";
 import { type Api, codeOf, PASSWORD, type SignedIn, signIn, signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 
-// What an administrator does with accounts, and what a client asks before it shows a button, over HTTP.
+// Actions of an administrator on accounts, and the queries of a client that decides which buttons to show, over HTTP.
 
 let db: TestDatabase;
 let api: Api;

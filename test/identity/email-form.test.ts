@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { normalizeEmail, readVouchedEmail } from "../../src/auth/email-hash.ts";
 import { createTestDatabase, expectSqlState, rowsAs, type TestDatabase } from "../support/database.ts";
 
-// One rule: in SQL for every way into the database, and in TypeScript for privacy mode, where an address must not be sent
+// The same rule twice: in SQL for every way into the database, and in TypeScript for privacy mode, where an address must not be sent
 // to the database.
 
 let db: TestDatabase;

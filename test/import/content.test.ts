@@ -216,7 +216,7 @@ describe("a bad line", () => {
     const bad = BAD.map(([, line]) => line);
     const summary = await importContent(await write(...GOOD, ...bad, item("z")), { client, keepGoing: true });
     expect(summary).toMatchObject({ kept: true, inserted: 4 });
-    // One bad line may make others with its name bad; each is counted once.
+    // A bad line may make others with its name bad; each is counted once.
     expect(summary.rejected).toBe(bad.length);
     expect(await slugs()).toEqual(["a", "b", "z"]);
   });

@@ -47,7 +47,7 @@ test("gives every worked queue a heartbeat, also in existing databases", async (
 });
 
 test("releases the jobs of a worker within a minute after kill -9", async () => {
-  // One job that is retried and one that is not, whose next run only needs the queue.
+  // A job that is retried and a job that is not, whose next run only needs the queue.
   const names = ["expire-token-holds", "detect-suspicious-activity"];
   const victim = spawn(
     process.execPath,

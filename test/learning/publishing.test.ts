@@ -3,7 +3,7 @@ import { grantRole } from "../support/accounts.ts";
 import { type Api, codeOf, type SignedIn, signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 
-// What an editor does with published content, and a learner with a training, over HTTP.
+// Actions of an editor on published content, and of a learner on a training, over HTTP.
 
 let db: TestDatabase;
 let api: Api;

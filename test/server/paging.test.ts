@@ -154,7 +154,7 @@ function rowTypeOf({ type }: GraphQLField<unknown, unknown>): unknown {
   return nodes && getNamedType(nodes.type);
 }
 
-/** One page from each end of a list, in one order. */
+/** A page from each end of a list, in one order. */
 type Read = (variables: Record<string, unknown>) => Promise<{ forwards: Page; backwards: Page }>;
 
 function reader(list: List, nodeId: string | undefined, order: string | undefined): Read {
@@ -253,7 +253,7 @@ test("returns each row of every list exactly once in every order, forwards and b
       faults.push(`${list.name}: ${(error as Error).message}`);
     }
   };
-  // One list is planned while another waits for the database.
+  // A list is planned while another waits for the database.
   const limit = pLimit(4);
   await Promise.all(lists.map((list) => limit(page, list)));
   const names = new Set(lists.map(({ name }) => name));

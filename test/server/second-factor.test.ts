@@ -139,7 +139,7 @@ describe("an authenticator app [A2]", () => {
     const { factorId } = await must("startTotp", {}, ada.token);
     expect((await login()).challenge).toBeNull();
     const wrong = await run("confirmTotp", { factorId, code: "000000" }, ada.token);
-    // One in 300 000 is correct; three in a row are not.
+    // A guess in 300 000 is correct; three in a row are not.
     if (wrong.data?.it) throw new Error("Guessed a code.");
     expect(wrong.errors![0]!.extensions).toMatchObject({ code: "BAD_USER_INPUT", field: "code" });
     expect((await login()).challenge).toBeNull();

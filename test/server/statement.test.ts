@@ -61,7 +61,7 @@ const WHO_AM_I = `select current_user as role, current_setting('jwt.claims.user_
 
 const READ = { name: "who-am-i", text: WHO_AM_I };
 
-/** What statements without settings see on each of the pool's connections. */
+/** Asserts that statements without settings see no settings on each of the pool's connections. */
 async function expectNothingLeft(): Promise<void> {
   const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => pool.connect()));
   try {

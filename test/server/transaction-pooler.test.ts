@@ -6,7 +6,7 @@ import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { openSocket } from "../support/socket.ts";
 import { startTransactionPooler, type TransactionPooler } from "../support/transaction-pooler.ts";
 
-/** One server with a direct connection, and one whose service URL leads through a pooler in transaction mode. */
+/** A server with a direct connection, and a server whose service URL leads through a pooler in transaction mode. */
 let db: TestDatabase;
 let direct: Api;
 let pooler: TransactionPooler;

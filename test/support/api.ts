@@ -39,7 +39,7 @@ export interface Api {
   close(): Promise<void>;
 }
 
-/** One key for all servers of a test process, so that they accept each other's tokens. */
+/** The same key for all servers of a test process, so that they accept each other's tokens. */
 export const SIGNING_KEYS = generateSigningKey();
 export const MASTER_KEYS = generateMasterKey(1);
 

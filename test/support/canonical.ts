@@ -2,7 +2,7 @@
 const MOMENT = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d*?)0*)?([+-]\d\d:\d\d)$/;
 const NUMBER = /^-?\d+(\.\d+)?$/;
 
-/** One text for a value of GraphQL and of SQL that mean the same: "1.50" and 1.5, objects whatever the order of their keys. */
+/** The same text for a value of GraphQL and of SQL that mean the same: "1.50" and 1.5, objects whatever the order of their keys. */
 export function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
   if (typeof value === "object" && value !== null)

@@ -18,7 +18,7 @@ export interface Message {
   readonly tool_calls: unknown;
 }
 
-/** One connection of the authenticator that runs each statement in its own transaction, as one user, as the API does. */
+/** A connection of the authenticator that runs each statement in its own transaction, as one user, as the API does. */
 export interface UserConnection {
   rows<Row extends object = Record<string, unknown>>(sql: string, params?: unknown[]): Promise<Row[]>;
   /** Ends it as if its process had been killed. */

@@ -22,7 +22,7 @@ interface OddValue {
   readonly json?: string;
 }
 
-/** One odd value in one place: a field of an operation that can be requested under an alias. */
+/** An odd value in one place: a field of an operation that can be requested under an alias. */
 export interface Probe {
   /** Such as `Query.chats(filter.title.equalTo)`. */
   readonly place: string;

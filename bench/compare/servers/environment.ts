@@ -1,6 +1,6 @@
 import { createSecretKey, type KeyObject } from "node:crypto";
 
-/** What `startServer` passes to the servers that Plinth is compared with. */
+/** The settings that `startServer` passes to the servers that Plinth is compared with. */
 export function serverEnvironment(): { port: number; databaseUrl: string; key: KeyObject; poolSize: number } {
   const { BENCH_PORT, BENCH_DATABASE_URL, BENCH_KEY, BENCH_POOL } = process.env;
   if (!BENCH_PORT || !BENCH_DATABASE_URL || !BENCH_KEY || !BENCH_POOL)

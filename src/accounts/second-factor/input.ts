@@ -27,7 +27,7 @@ export function readChallengeToken(token: string): Buffer {
   return hashSecret(token);
 }
 
-/** One error for wrong, used and locked factors, and for an expired challenge. */
+/** The same error for wrong, used and locked factors, and for an expired challenge. */
 export function invalidSecondFactor(): PlinthError {
   return new PlinthError(
     "INVALID_CREDENTIALS",

@@ -147,7 +147,7 @@ export async function startPasskeyReauthentication(
   return { options };
 }
 
-/** Signs in with only a passkey. One error for unknown, wrong, cloned, locked and disabled. */
+/** Signs in with only a passkey. The same error for unknown, wrong, cloned, locked and disabled. */
 export async function finishPasskeySignIn(
   dependencies: SignInDependencies,
   { response, deviceName = null }: FinishPasskeySignInInput,

@@ -56,7 +56,7 @@ export function badInput(field: string, problem: string): PlinthError {
   return new PlinthError("BAD_USER_INPUT", `\`${field}\` ${problem}.`, { field });
 }
 
-/** One error for unknown, wrong, locked and disabled. */
+/** The same error for unknown, wrong, locked and disabled. */
 export function invalidCredentials(): PlinthError {
   return new PlinthError(
     "INVALID_CREDENTIALS",

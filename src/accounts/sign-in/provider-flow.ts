@@ -31,7 +31,7 @@ export interface SignInProvider {
 
 export interface StartProviderInput {
   readonly provider: string;
-  /** One of the provider's redirect URIs; defaults to the first. */
+  /** A redirect URI of the provider; defaults to the first. */
   readonly redirectUri?: string | null;
   readonly deviceName?: string | null;
 }
@@ -172,7 +172,7 @@ export function keptProfile(
   return { email: null, emailVerified: false, userInfo: locale === undefined ? {} : { locale } };
 }
 
-/** One error for an unknown, used, expired or foreign flow, and for an invalid response. */
+/** The same error for an unknown, used, expired or foreign flow, and for an invalid response. */
 export function refused(): PlinthError {
   return new PlinthError("INVALID_CREDENTIALS", "The provider's response is not valid.", {
     hint: "Start again.",

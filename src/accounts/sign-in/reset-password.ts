@@ -42,7 +42,7 @@ export async function resetPassword(
   if (!is_reset) throw invalidLink();
 }
 
-/** One error for unknown, used and expired tokens, and for tokens of disabled accounts. */
+/** The same error for unknown, used and expired tokens, and for tokens of disabled accounts. */
 export function invalidLink(): PlinthError {
   return new PlinthError("BAD_USER_INPUT", "This link is invalid or has expired.", {
     field: "token",

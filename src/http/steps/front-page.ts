@@ -21,7 +21,7 @@ const CONTENT_SECURITY_POLICY = [
   "frame-ancestors 'none'",
 ].join(";");
 
-/** A page for people who open the server's address: what runs here and where to go. It holds no data and no settings. */
+/** A page for people who open the server's address: the running server and its links. It holds no data and no settings. */
 export function frontPageStep({ graphiql }: { readonly graphiql: boolean }): RequestHandler {
   const body = page(graphiql);
   return (_request, response) => {

@@ -25,7 +25,7 @@ export interface ReadinessChecks {
  * the server unready: it then checks every token in the database and polls for news of subscriptions.
  */
 export function readinessStep(checks: ReadinessChecks): RequestHandler {
-  /** One check at a time, shared by concurrent probes. */
+  /** A single check at a time, shared by concurrent probes. */
   let asking: Promise<DatabaseState> | undefined;
   return async (_request, response) => {
     asking ??= worstState(checks.pools).finally(() => {
