@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { PACKAGE_ROOT } from "../../../src/support/paths.ts";
+import { end, freePort } from "../../support.ts";
 import type { SeededDatabase } from "../database.ts";
 
 export const SERVERS = ["stock", "mercurius", "plinth"] as const;
@@ -16,14 +16,6 @@ export interface RunningServer {
 
 /** Each has this many connections to the database, Plinth's default. */
 const POOL_SIZE = 20;
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** Starts a server in a process of its own; resolves when it answers. */
 export async function startServer(
@@ -70,11 +62,4 @@ async function answers(child: ChildProcess, url: string): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   throw new Error(`The server exited with ${child.exitCode}.`);
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = new Promise((resolve) => child.once("exit", resolve));
-  child.kill("SIGTERM");
-  await exited;
 }
