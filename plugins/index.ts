@@ -2,6 +2,7 @@ import { AccountRecoveryPlugin } from "./account-recovery.ts";
 import { ApiTokensPlugin } from "./api-tokens.ts";
 import { AuthPlugin } from "./auth.ts";
 import { CheckoutPlugin } from "./checkout.ts";
+import { CompiledDocumentsPlugin } from "./compiled/compiled-documents.ts";
 import { ConstraintsPlugin } from "./constraints.ts";
 import { ConversationMemoryPlugin } from "./conversation-memory.ts";
 import { DescriptionsPlugin } from "./descriptions/descriptions.ts";
@@ -60,5 +61,6 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   QueryLimitsPlugin, // one request cannot monopolize the server
   StorableVariablesPlugin, // rejects variables that would be stored as a different value
   OneRoundTripPlugin, // begin, settings, statement and commit would each be a message
+  CompiledDocumentsPlugin, // the response of a plain read is one value of one statement
   PlanCachePlugin, // many different operations cannot exhaust the memory
 ];

@@ -8,7 +8,7 @@ import {
   Kind,
 } from "postgraphile/graphql";
 import type { PlinthPresetOptions } from "../src/graphql/context.ts";
-import { makeParseAndValidate, type ParsedDocument } from "../src/graphql/limits/parse-and-validate.ts";
+import { parserOf } from "../src/graphql/limits/parse-and-validate.ts";
 import { assertCost } from "../src/graphql/limits/query-cost.ts";
 import { noteFieldCount } from "./plan-cache.ts";
 
@@ -26,15 +26,10 @@ export const QueryLimitsPlugin: GraphileConfig.Plugin = {
       setPreset(next, event) {
         const options = optionsOf(event.resolvedPreset);
         const { getExecutionConfig } = event;
-        let parser: { schema: unknown; parseAndValidate: (text: string) => ParsedDocument } | undefined;
         event.getExecutionConfig = async function (context) {
           const config = await getExecutionConfig.call(this, context);
-          if (parser?.schema !== config.schema)
-            parser = {
-              schema: config.schema,
-              parseAndValidate: makeParseAndValidate(config.schema, options.limits, options),
-            };
-          return { ...config, parseAndValidate: parser!.parseAndValidate as typeof config.parseAndValidate };
+          const parseAndValidate = parserOf(config.schema, options.limits, options);
+          return { ...config, parseAndValidate: parseAndValidate as typeof config.parseAndValidate };
         };
         return next();
       },

@@ -1,6 +1,7 @@
+import { createHash } from "node:crypto";
 import type { PgCodec } from "postgraphile/@dataplan/pg";
 import { SafeError } from "postgraphile/grafast";
-import { sql } from "postgraphile/pg-sql2";
+import { type SQL, sql } from "postgraphile/pg-sql2";
 import type { OrderKey } from "./order-keys.ts";
 
 /** The values that determine a row's place in an order, as PostgreSQL writes them. */
@@ -18,6 +19,28 @@ export function cursorCodec({ codec, name, nullable }: OrderKey): PgCodec {
       nullable ? sql`coalesce('=' || (${fragment})::text, '')` : sql`(${fragment})::text`,
     fromPg: (text: string) => ({ [name]: nullable ? (text === "" ? null : text.slice(1)) : text }),
   };
+}
+
+/**
+ * Returns an expression for a row's cursor in the form in which PostGraphile writes it: base64 of a JSON list of a digest of the
+ * order and the values of `cursorCodec`.
+ */
+export function cursorSql(keys: readonly OrderKey[]): SQL {
+  const values = keys.map(({ name, fragment, nullable }) => {
+    const json = sql`to_json((${fragment})::text)::text`;
+    const value = nullable ? sql`coalesce(${json}, 'null')` : json;
+    return sql`${sql.literal(`,{${JSON.stringify(name)}:`)} || ${value} || '}'`;
+  });
+  const start = sql.literal(`["${orderDigest(keys)}"`);
+  const text = sql`${start} || ${sql.join(values, " || ")} || ']'`;
+  // PostgreSQL breaks the lines of base64.
+  return sql`translate(encode(convert_to(${text}, 'UTF8'), 'base64'), E'\n', '')`;
+}
+
+/** The digest by which PostGraphile recognizes a cursor of another order (`getOrderByDigest` of @dataplan/pg). */
+function orderDigest(keys: readonly OrderKey[]): string {
+  const texts = keys.map(({ fragment }) => sql.compile(fragment).text);
+  return createHash("sha256").update(JSON.stringify(texts)).digest("hex").slice(0, 10);
 }
 
 /** @throws SafeError when the text is not a cursor or belongs to another order */

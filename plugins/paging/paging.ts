@@ -1,11 +1,5 @@
 import "postgraphile";
-import {
-  type PgOrderSpec,
-  type PgResource,
-  type PgSelectQueryBuilder,
-  PgSelectStep,
-  TYPES,
-} from "postgraphile/@dataplan/pg";
+import { type PgResource, type PgSelectQueryBuilder, PgSelectStep, TYPES } from "postgraphile/@dataplan/pg";
 import {
   applyInput,
   type ConnectionStep,
@@ -19,13 +13,10 @@ import {
   type Step,
 } from "postgraphile/grafast";
 import { sql } from "postgraphile/pg-sql2";
-import { cursorCodec, placeOf, rowNumberOf } from "./cursor.ts";
-import { cursorCondition } from "./cursor-condition.ts";
-import { orderKeys } from "./order-keys.ts";
+import { type ApplyOrders, addPaging, type Cursor } from "./add-paging.ts";
+import { rowNumberOf } from "./cursor.ts";
 
-type ApplyOrders = ((queryBuilder: PgSelectQueryBuilder) => void) | null | undefined;
 type InputStep = Parameters<typeof applyInput>[1];
-type Cursor = string | null | undefined;
 
 /** Arguments that the field's plan, below, reads. */
 const READ_HERE: ReadonlySet<string> = new Set(["orderBy", "after", "before"]);
@@ -98,34 +89,8 @@ function makePaging(resource: PgResource): Paging {
   return ([applyOrders, after, before]) =>
     (queryBuilder) => {
       // A total covers all pages.
-      if (queryBuilder.mode === "aggregate") return;
-      const keys = orderKeys(resource, queryBuilder.alias, ordersAsked(queryBuilder, applyOrders));
-      for (const key of keys) {
-        const { fragment, direction, nulls, nullable } = key;
-        queryBuilder.orderBy({
-          fragment,
-          codec: cursorCodec(key),
-          direction,
-          nullable,
-          ...(nulls && { nulls }),
-        });
-      }
-      queryBuilder.setOrderIsUnique();
-      if (after != null) queryBuilder.where(cursorCondition(keys, placeOf(after, keys, "after"), "after"));
-      if (before != null)
-        queryBuilder.where(cursorCondition(keys, placeOf(before, keys, "before"), "before"));
+      if (queryBuilder.mode !== "aggregate") addPaging(resource, queryBuilder, applyOrders, after, before);
     };
-}
-
-/** Collects the orders that the values of `orderBy` would apply to the query, whichever plugin added them to the enum. */
-function ordersAsked(queryBuilder: PgSelectQueryBuilder, applyOrders: ApplyOrders): PgOrderSpec[] {
-  const asked: PgOrderSpec[] = [];
-  applyOrders?.({
-    ...queryBuilder,
-    orderBy: (spec) => asked.push(typeof spec === "function" ? spec(sql as never) : spec),
-    setOrderIsUnique() {},
-  } as PgSelectQueryBuilder);
-  return asked;
 }
 
 /**

@@ -50,6 +50,8 @@ export interface Config {
     readonly rateLimit: { readonly windowSeconds: number; readonly requests: number };
     readonly graphiql: boolean;
     readonly introspection: boolean;
+    /** Whether plain reads that are seen often become one SQL statement. */
+    readonly compiledDocuments: boolean;
   };
   /** The application that users sign in to, as shown by browsers and authenticator apps. */
   readonly app: {
@@ -158,6 +160,7 @@ export function loadConfig(env: Environment = process.env): Config {
       },
       graphiql: flag(env, "PLINTH_GRAPHIQL", true),
       introspection: flag(env, "PLINTH_INTROSPECTION", true),
+      compiledDocuments: flag(env, "PLINTH_COMPILED_DOCUMENTS", true),
     },
     app: app(env),
     limits: {

@@ -2,6 +2,7 @@ import express, { type Express, type RequestHandler } from "express";
 import type { Logger } from "pino";
 import type { SigningKey } from "../auth/signing-keys.ts";
 import type { Config } from "../config/config.ts";
+import type { CompiledDocuments } from "../graphql/compiled-documents.ts";
 import type { PlinthGrafserv } from "../graphql/grafserv.ts";
 import { GRAPHIQL_PATH, GRAPHQL_PATH } from "../graphql/preset.ts";
 import type { ErrorLog } from "../request/error-log.ts";
@@ -29,6 +30,8 @@ export interface AppParts {
   readonly readiness: ReadinessChecks;
   readonly signingKeys: readonly SigningKey[];
   readonly serv: PlinthGrafserv;
+  /** Undefined when all operations are planned. */
+  readonly compiled?: CompiledDocuments | undefined;
   readonly errorLog: ErrorLog;
   /** Undefined when its secret is not set. */
   readonly stripeWebhook?: RequestHandler | undefined;
@@ -59,7 +62,7 @@ export function createApp(parts: AppParts): Express {
   if (stripeWebhook) app.post(STRIPE_WEBHOOK_PATH, stripeWebhook); // its signature is its authentication
   if (config.graphiql) app.get([GRAPHIQL_PATH, `${GRAPHIQL_PATH}/*file`], graphiqlStep(serv));
   app.use(GRAPHQL_PATH, authenticateStep(authenticator, rateLimit)); // may return 401 before the body is read
-  app.all(GRAPHQL_PATH, graphqlStep(serv, config, rateLimit));
+  app.all(GRAPHQL_PATH, graphqlStep(serv, config, rateLimit, parts.compiled));
   app.get(DATA_EXPORT_PATH, authenticateStep(authenticator, rateLimit), parts.dataExport);
   app.use(() => {
     throw new HttpError(404, "NOT_FOUND", `Not found. The API is at ${GRAPHQL_PATH}.`);

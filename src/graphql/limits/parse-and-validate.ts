@@ -30,6 +30,20 @@ const MAX_CACHED_LENGTH = 20_000;
 const TOKENS_PER_FIELD = 20;
 const MAX_ERRORS = 5;
 
+/** One parser per schema, so that all who parse share its cache and its documents. */
+const parsers = new WeakMap<GraphQLSchema, (text: string) => ParsedDocument>();
+
+/** Returns the parser of a schema, see `makeParseAndValidate`. */
+export function parserOf(
+  schema: GraphQLSchema,
+  limits: DocumentLimits,
+  options: { introspection: boolean },
+): (text: string) => ParsedDocument {
+  const parser = parsers.get(schema) ?? makeParseAndValidate(schema, limits, options);
+  parsers.set(schema, parser);
+  return parser;
+}
+
 /**
  * Parses and validates documents. Errors carry a code: GRAPHQL_PARSE_FAILED, GRAPHQL_VALIDATION_FAILED or
  * QUERY_TOO_COMPLEX. Each step is bounded before the next, more expensive one: tokens, width, validation, depth. Results

@@ -25,7 +25,7 @@ export async function createServerApp(
   const { config, serviceUrl, logger } = options;
   const { apiPool, servicePool, callPrivateFunction, errorLog, notifier } = connections;
   const { openSockets, revocations, activity, memories, rateLimit } = services;
-  const serv = await createGraphql(options, connections, services, stack);
+  const { serv, compiled } = await createGraphql(options, connections, services, stack);
   const live = await startLive({
     url: serviceUrl,
     notifier,
@@ -45,7 +45,7 @@ export async function createServerApp(
     allowLoopback: options.allowLoopbackOrigins ?? false,
     logger,
   });
-  const shared = { config: config.http, logger, origins, authenticator, rateLimit, serv };
+  const shared = { config: config.http, logger, origins, authenticator, rateLimit, serv, compiled };
   const app = createApp({
     ...shared,
     errorLog,

@@ -1,6 +1,10 @@
 import { postgraphile } from "postgraphile";
+import { type CompiledDocuments, createCompiledDocuments } from "../../graphql/compiled-documents.ts";
 import { PlinthGrafserv } from "../../graphql/grafserv.ts";
+import { parserOf } from "../../graphql/limits/parse-and-validate.ts";
 import { makePreset } from "../../graphql/preset.ts";
+import { requestSettings } from "../../request/settings.ts";
+import { runStatement } from "../../request/transaction.ts";
 import type { Connections } from "./connections.ts";
 import type { ServerOptions } from "./options.ts";
 import type { Services } from "./services.ts";
@@ -11,7 +15,7 @@ export async function createGraphql(
   { apiPool, errorLog }: Connections,
   { signIn, memories, checkout, roomPasswords, rateLimit }: Services,
   stack: AsyncDisposableStack,
-): Promise<PlinthGrafserv> {
+): Promise<{ serv: PlinthGrafserv; compiled: CompiledDocuments | undefined }> {
   const pgl = postgraphile(
     makePreset({
       pool: apiPool,
@@ -27,7 +31,18 @@ export async function createGraphql(
   );
   stack.defer(() => pgl.release());
   const serv = pgl.createServ((parts) => new PlinthGrafserv(parts));
-  await pgl.getSchema();
+  const schema = await pgl.getSchema();
   await serv.ready();
-  return serv;
+  const { rolePrefix, limits, http } = config;
+  const { statementTimeoutMs } = config.pool;
+  const compiled = createCompiledDocuments({
+    schema,
+    parseAndValidate: parserOf(schema, limits, http),
+    limits,
+    settingsFor: (request) => requestSettings(request, { rolePrefix, statementTimeoutMs, readOnly: true }),
+    send: (settings, statement) => runStatement(apiPool, settings, statement),
+    onPlan: ({ clientIp }, fields) => rateLimit.chargePlanning(clientIp, fields),
+    logger,
+  });
+  return { serv, compiled: http.compiledDocuments ? compiled : undefined };
 }

@@ -1,5 +1,6 @@
 import type { Request, RequestHandler, Response } from "express";
 import type { GrafservBody, JSONValue, RequestDigest, Result } from "postgraphile/grafserv";
+import type { CompiledDocuments, OperationBody } from "../../graphql/compiled-documents.ts";
 import type { PlinthGrafserv } from "../../graphql/grafserv.ts";
 import { GRAPHQL_PATH } from "../../graphql/preset.ts";
 import { mayHoldTurnCalls, type TurnCalls, turnCallsOf } from "../../limits/turn-calls.ts";
@@ -13,6 +14,7 @@ export function graphqlStep(
   serv: PlinthGrafserv,
   options: { bodyLimitBytes: number },
   rateLimit: RateLimit,
+  compiled: CompiledDocuments | undefined,
 ): RequestHandler {
   return async (request, response) => {
     if (request.method !== "POST")
@@ -23,6 +25,16 @@ export function graphqlStep(
     await rateLimit.settle(context, isOverLimit, calls);
     // Set for a client over its limit; this request is charged to its account.
     if (isOverLimit) response.removeHeader("Retry-After");
+    if (compiled && body.type === "json") {
+      const text = await compiled.answer((body.json ?? {}) as OperationBody, context);
+      if (text !== undefined) {
+        response
+          .set("Cache-Control", "no-store")
+          .set("Content-Type", "application/json; charset=utf-8")
+          .end(text);
+        return;
+      }
+    }
     const result = await serv.handle(digest(request, GRAPHQL_PATH, () => body));
     // Responses contain personal data and tokens (RFC 6749 §5.1).
     response.set("Cache-Control", "no-store");

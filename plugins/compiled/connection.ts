@@ -1,0 +1,90 @@
+import type { PgResource, PgSelectQueryBuilder } from "postgraphile/@dataplan/pg";
+import { type GraphQLObjectType, getNamedType, type SelectionSetNode } from "postgraphile/graphql";
+import { type SQL, sql } from "postgraphile/pg-sql2";
+import { addPaging } from "../paging/add-paging.ts";
+import { NotCompilable, type PagePart, sourceOf } from "./field-source.ts";
+import { type Compilation, collectFields, objectJson, type Selected, selectionsOf } from "./object.ts";
+import { Page } from "./page.ts";
+import { boundsOf } from "./page-bounds.ts";
+import { applyFilter, applyInput, queryParts } from "./query-parts.ts";
+
+/** Returns the JSON of the row with this alias. */
+export type RowJson = (type: GraphQLObjectType, selections: readonly SelectionSetNode[], alias: SQL) => SQL;
+
+const KNOWN_ARGUMENTS = new Set(["first", "last", "offset", "after", "before", "orderBy", "filter"]);
+
+/** Returns the JSON of one page of `resource`. @param join the conditions that tie its rows to the parent row */
+export function connectionJson(
+  compilation: Compilation,
+  selected: Selected,
+  resource: PgResource,
+  join: (alias: SQL) => readonly SQL[],
+  rowJson: RowJson,
+): SQL {
+  const { schema, variables, pageSize } = compilation;
+  const { field, nodes } = selected;
+  const given = variables.argumentsOf(field, nodes[0]);
+  for (const name of Object.keys(given))
+    if (!KNOWN_ARGUMENTS.has(name)) throw new NotCompilable(`${field.name} has an argument ${name}.`);
+  const typeOf = (argument: string) => field.args.find(({ name }) => name === argument)!.type;
+
+  const alias = sql.identifier(Symbol(resource.name));
+  const parts = queryParts(resource, alias);
+  parts.conditions.push(...join(alias));
+  if (given.filter != null) applyFilter(schema, typeOf("filter"), given.filter, parts);
+  const total = [...parts.conditions];
+  if (!field.args.some(({ name }) => name === "orderBy"))
+    throw new NotCompilable(`${field.name} has no order.`);
+  const orderBy = (builder: PgSelectQueryBuilder) => {
+    if (given.orderBy != null) applyInput(schema, typeOf("orderBy"), given.orderBy, builder);
+  };
+  const keys = addPaging(resource, parts.builder, orderBy, given.after as string, given.before as string);
+  if (keys.length === 0) throw new NotCompilable(`${field.name} has no order.`);
+
+  const type = getNamedType(field.type) as GraphQLObjectType;
+  const selections = selectionsOf(selected);
+  const hasPageInfo = [...collectFields(compilation, type, selections).values()].some(
+    (part) => typeof part === "object" && part.field.name === "pageInfo",
+  );
+  const page = new Page({
+    ...boundsOf(given, pageSize),
+    keys,
+    orders: parts.orders,
+    isNumbered: hasPageInfo,
+  });
+  const node = (part: Selected) => rowJson(objectTypeOf(part), selectionsOf(part), alias);
+  const json = objectJson(compilation, type, selections, (part) => {
+    const objectOf = (memberJson: (member: Selected) => SQL) =>
+      objectJson(compilation, objectTypeOf(part), selectionsOf(part), memberJson);
+    switch (partOf(part)) {
+      case "nodes":
+        return page.list(node(part));
+      case "edges":
+        return page.list(objectOf((member) => (partOf(member) === "node" ? node(member) : page.cursor)));
+      case "pageInfo":
+        return objectOf((member) => page.info(partOf(member)));
+      case "totalCount":
+        return sql`(select count(*)::int from ${resource.from as SQL} as ${alias}${where(total)})`;
+      default:
+        throw new NotCompilable(`${part.field.name} is not a part of a connection.`);
+    }
+  });
+  return page.query(json, sql`${resource.from as SQL} as ${alias}${where(parts.conditions)}`);
+}
+
+const objectTypeOf = ({ field }: Selected) => getNamedType(field.type) as GraphQLObjectType;
+
+function partOf({ field }: Selected): PagePart {
+  const source = sourceOf(field);
+  if (source.kind !== "page") throw new NotCompilable(`${field.name} is not a part of a connection.`);
+  return source.part;
+}
+
+export function where(conditions: readonly SQL[]): SQL {
+  return conditions.length === 0
+    ? sql.blank
+    : sql` where ${sql.join(
+        conditions.map((condition) => sql.parens(condition)),
+        " and ",
+      )}`;
+}

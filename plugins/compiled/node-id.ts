@@ -1,0 +1,25 @@
+import { type PgCodec, TYPES } from "postgraphile/@dataplan/pg";
+import { type SQL, sql } from "postgraphile/pg-sql2";
+import { NotCompilable } from "./field-source.ts";
+
+/** Key columns whose value in a node id is a JSON string. */
+const TEXTS: ReadonlySet<PgCodec> = new Set<PgCodec>([TYPES.uuid, TYPES.text, TYPES.varchar, TYPES.bigint]);
+const NUMBERS: ReadonlySet<PgCodec> = new Set<PgCodec>([TYPES.int, TYPES.int2]);
+
+/** Returns an expression for a row's node id, as PostGraphile's codec "base64JSON" writes it. */
+export function nodeIdSql(
+  typeName: string,
+  columns: readonly { readonly name: string; readonly codec: PgCodec }[],
+  row: SQL,
+): SQL {
+  const values = columns.map(({ name, codec }) => {
+    const value = sql`(${row}.${sql.identifier(name)})::text`;
+    const base = codec.domainOfCodec ?? codec;
+    if (TEXTS.has(base)) return sql`',' || to_json(${value})::text`;
+    if (NUMBERS.has(base)) return sql`',' || ${value}`;
+    throw new NotCompilable(`${codec.name} in a node id.`);
+  });
+  const text = sql`${sql.literal(`[${JSON.stringify(typeName)}`)} || ${sql.join(values, " || ")} || ']'`;
+  // PostgreSQL breaks the lines of base64.
+  return sql`translate(encode(convert_to(${text}, 'UTF8'), 'base64'), E'\\n', '')`;
+}

@@ -1,0 +1,100 @@
+import {
+  type FieldNode,
+  type FragmentDefinitionNode,
+  type GraphQLField,
+  type GraphQLObjectType,
+  type GraphQLSchema,
+  isInterfaceType,
+  Kind,
+  type SelectionSetNode,
+} from "postgraphile/graphql";
+import { type SQL, sql } from "postgraphile/pg-sql2";
+import { NotCompilable } from "./field-source.ts";
+import type { Variables } from "./variables.ts";
+
+/** PostgreSQL's functions take at most 100 arguments. */
+const MAX_MEMBERS = 50;
+
+/** What is known while an operation is compiled. */
+export interface Compilation {
+  readonly schema: GraphQLSchema;
+  readonly fragments: ReadonlyMap<string, FragmentDefinitionNode>;
+  readonly variables: Variables;
+  /** Number of items of a connection without `first` and `last`. */
+  readonly pageSize: number;
+}
+
+/** A field of the response with all of its occurrences in the document. */
+export interface Selected {
+  readonly key: string;
+  readonly field: GraphQLField<unknown, unknown>;
+  readonly nodes: readonly [FieldNode, ...FieldNode[]];
+}
+
+/** Returns the selection sets below a field, to be read as one (GraphQL, September 2025, §6.4.3). */
+export function selectionsOf({ nodes }: Selected): SelectionSetNode[] {
+  return nodes.flatMap(({ selectionSet }) => selectionSet ?? []);
+}
+
+/** Returns an expression for a JSON object with the selected fields in the order of the document. */
+export function objectJson(
+  compilation: Compilation,
+  type: GraphQLObjectType,
+  selections: readonly SelectionSetNode[],
+  memberJson: (selected: Selected) => SQL,
+): SQL {
+  const members: SQL[] = [];
+  for (const [key, member] of collectFields(compilation, type, selections)) {
+    const value = member === TYPENAME ? sql`${sql.literal(type.name)}::text` : memberJson(member);
+    members.push(sql`${sql.literal(key)}::text, ${value}`);
+  }
+  if (members.length > MAX_MEMBERS)
+    throw new NotCompilable(`More than ${MAX_MEMBERS} fields of ${type.name}.`);
+  return sql`json_build_object(${sql.join(members, ", ")})`;
+}
+
+const TYPENAME = Symbol("__typename");
+
+/** The fields of the response by key, see "CollectFields" of GraphQL, September 2025, §6.3.2. */
+export function collectFields(
+  { schema, fragments, variables }: Compilation,
+  type: GraphQLObjectType,
+  selections: readonly SelectionSetNode[],
+): Map<string, Selected | typeof TYPENAME> {
+  const nodes = new Map<string, [FieldNode, ...FieldNode[]]>();
+  const seen = new Set<string>();
+
+  function applies(condition: string | undefined): boolean {
+    if (condition === undefined || condition === type.name) return true;
+    const other = schema.getType(condition);
+    return isInterfaceType(other) && schema.isSubType(other, type);
+  }
+
+  function collect(set: SelectionSetNode): void {
+    for (const selection of set.selections) {
+      if (!variables.includes(selection)) continue;
+      if (selection.kind === Kind.FIELD) {
+        const key = selection.alias?.value ?? selection.name.value;
+        const known = nodes.get(key);
+        if (known) known.push(selection);
+        else nodes.set(key, [selection]);
+      } else if (selection.kind === Kind.INLINE_FRAGMENT) {
+        if (applies(selection.typeCondition?.name.value)) collect(selection.selectionSet);
+      } else if (!seen.has(selection.name.value)) {
+        seen.add(selection.name.value);
+        const fragment = fragments.get(selection.name.value)!;
+        if (applies(fragment.typeCondition.name.value)) collect(fragment.selectionSet);
+      }
+    }
+  }
+  for (const set of selections) collect(set);
+
+  const fields = new Map<string, Selected | typeof TYPENAME>();
+  for (const [key, occurrences] of nodes) {
+    const name = occurrences[0].name.value;
+    const field = type.getFields()[name];
+    if (name !== "__typename" && !field) throw new NotCompilable(`${name} is a field of the schema itself.`);
+    fields.set(key, field ? { key, field, nodes: occurrences } : TYPENAME);
+  }
+  return fields;
+}

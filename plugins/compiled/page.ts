@@ -1,0 +1,118 @@
+import { type SQL, sql } from "postgraphile/pg-sql2";
+import { cursorSql } from "../paging/cursor.ts";
+import type { OrderKey } from "../paging/order-keys.ts";
+import { NotCompilable, type PagePart } from "./field-source.ts";
+import type { Bounds } from "./page-bounds.ts";
+import type { OrderTerm } from "./query-parts.ts";
+
+interface PageOptions extends Bounds {
+  readonly keys: readonly OrderKey[];
+  readonly orders: readonly OrderTerm[];
+  /** Whether the page is asked about its place in the list. */
+  readonly isNumbered: boolean;
+}
+
+/**
+ * One page. The inner query returns its rows, each with the selected values; the outer query returns their lists, and what
+ * follows from their number:
+ *
+ *   select json_build_object('nodes', json_agg(page.value0)) from (select … as value0 from … order by … limit …) page
+ *
+ * A page that is numbered has one row more, which shows whether there are others.
+ */
+export class Page {
+  readonly #options: PageOptions;
+  readonly #isNumbered: boolean;
+  readonly #values: SQL[] = [];
+  readonly #page = sql.identifier(Symbol("page"));
+  #cursor: SQL | undefined;
+
+  constructor(options: PageOptions) {
+    this.#options = options;
+    this.#isNumbered = options.isNumbered || options.isFromEnd;
+  }
+
+  /** The JSON list of a value of each row. */
+  list(value: SQL): SQL {
+    const column = this.#add(value);
+    const items = this.#isNumbered
+      ? sql`json_agg(${column} order by ${this.#place}) filter (where ${this.#isOnPage})`
+      : sql`json_agg(${column})`;
+    return sql`coalesce(${items}, '[]'::json)`;
+  }
+
+  /** A row's cursor, for a value of its list. */
+  get cursor(): SQL {
+    this.#cursor ??= cursorSql(this.#options.keys);
+    return this.#cursor;
+  }
+
+  /** A field of the page info. */
+  info(part: PagePart): SQL {
+    const { limit, offset, isFromEnd } = this.#options;
+    const hasMore = limit === 0 ? sql`false` : sql`count(*) > ${sql.literal(limit)}`;
+    switch (part) {
+      case "hasNextPage":
+        return isFromEnd ? sql`false` : hasMore;
+      case "hasPreviousPage":
+        return isFromEnd ? hasMore : sql.literal(limit > 0 && offset > 0);
+      case "startCursor":
+        return this.#end(sql`asc`);
+      case "endCursor":
+        return this.#end(sql`desc`);
+      default:
+        throw new NotCompilable(`${part} is not a part of a page info.`);
+    }
+  }
+
+  /** Returns the query for an expression over this page. @param from the rest of the inner query up to its order */
+  query(json: SQL, from: SQL): SQL {
+    if (this.#values.length === 0 && !this.#isNumbered) return json;
+    const { limit, offset } = this.#options;
+    const columns = this.#values.map((value, i) => sql`${value} as ${sql.identifier(`value${i}`)}`);
+    const rows = sql`select ${sql.join(columns, ", ")} from ${from} order by ${this.#order} limit ${sql.literal(
+      limit + (this.#isNumbered ? 1 : 0),
+    )}${offset > 0 ? sql` offset ${sql.literal(offset)}` : sql.blank}`;
+    const inner = sql.identifier(Symbol("rows"));
+    // Numbered outside, because a window function sees all rows before they are ordered and limited.
+    const page = this.#isNumbered
+      ? sql`select ${inner}.*, row_number() over () as ${sql.identifier("number")} from (${rows}) as ${inner}`
+      : rows;
+    return sql`(select ${json} from (${page}) as ${this.#page})`;
+  }
+
+  #add(value: SQL): SQL {
+    const column = sql.identifier(`value${this.#values.push(value) - 1}`);
+    return sql`${this.#page}.${column}`;
+  }
+
+  /** The first or last cursor of the page. */
+  #end(direction: SQL): SQL {
+    const cursor = this.#add(this.cursor);
+    return sql`(array_agg(${cursor} order by ${this.#place} ${direction}) filter (where ${this.#isOnPage}))[1]`;
+  }
+
+  get #number(): SQL {
+    return sql`${this.#page}.${sql.identifier("number")}`;
+  }
+
+  /** Grows along the list. */
+  get #place(): SQL {
+    return this.#options.isFromEnd ? sql`-${this.#number}` : this.#number;
+  }
+
+  get #isOnPage(): SQL {
+    return sql`${this.#number} <= ${sql.literal(this.#options.limit)}`;
+  }
+
+  get #order(): SQL {
+    const { orders, isFromEnd } = this.#options;
+    const terms = orders.map(({ fragment, direction, nulls }) => {
+      const ascending = (direction === "ASC") !== isFromEnd;
+      const nullsFirst = (nulls === "FIRST") !== isFromEnd;
+      const rest = nulls ? (nullsFirst ? sql` nulls first` : sql` nulls last`) : sql.blank;
+      return sql`${fragment} ${ascending ? sql`asc` : sql`desc`}${rest}`;
+    });
+    return sql.join(terms, ", ");
+  }
+}

@@ -1,0 +1,167 @@
+import type { Logger } from "pino";
+import {
+  type DocumentNode,
+  type FragmentDefinitionNode,
+  GraphQLError,
+  type GraphQLSchema,
+  getOperationAST,
+  getVariableValues,
+  Kind,
+  type OperationDefinitionNode,
+} from "postgraphile/graphql";
+import type { RequestContext } from "../request/context.ts";
+import { assertStorable } from "../request/storable.ts";
+import type { SendAlone, TransactionSettings } from "../request/transaction.ts";
+import { BoundedCache } from "../support/bounded-cache.ts";
+import type { Compile, CompiledStatement } from "./compiled-statement.ts";
+import type { ParsedDocument } from "./limits/parse-and-validate.ts";
+import { assertCost, type CostLimits } from "./limits/query-cost.ts";
+
+/** Compiling takes about as long as planning, so a document must be used this often before it is compiled. */
+const USES_BEFORE_COMPILING = 3;
+/** Maximum characters of all cached statements together. */
+const CACHED_CHARACTERS = 5_000_000;
+
+export interface OperationBody {
+  readonly query?: unknown;
+  readonly variables?: unknown;
+  readonly operationName?: unknown;
+}
+
+export interface CompiledDocuments {
+  /**
+   * Answers a query with one statement if its document is known and can be compiled.
+   * @param isPersisted whether the document is known, however rarely it is used
+   * @returns the JSON text of the response; undefined, at once or later, if the operation must be planned, which also reports all
+   * errors
+   */
+  answer(
+    body: OperationBody,
+    request: RequestContext,
+    isPersisted?: boolean,
+  ): Promise<string | undefined> | undefined;
+}
+
+interface CompiledOperation {
+  readonly id: number;
+  readonly operation: OperationDefinitionNode;
+  readonly fragments: ReadonlyMap<string, FragmentDefinitionNode>;
+  uses: number;
+  variablesRead: ReadonlySet<string>;
+  /** Why it is planned. */
+  refusal: string | undefined;
+}
+
+type Variables = Readonly<Record<string, unknown>>;
+
+export function createCompiledDocuments(options: {
+  schema: GraphQLSchema;
+  parseAndValidate: (text: string) => ParsedDocument;
+  limits: CostLimits;
+  settingsFor: (request: RequestContext) => TransactionSettings;
+  send: SendAlone;
+  /** Called with the number of fields of each newly compiled statement. */
+  onPlan: (request: RequestContext, fields: number) => void;
+  logger: Logger;
+}): CompiledDocuments {
+  const { schema, parseAndValidate, limits, settingsFor, send, onPlan, logger } = options;
+  const compile = schema.extensions.plinthCompile as Compile | undefined;
+  const operations = new WeakMap<DocumentNode, Map<string | undefined, CompiledOperation>>();
+  const statements = new BoundedCache<CompiledStatement>(
+    CACHED_CHARACTERS,
+    (key, { text }) => key.length + text.length,
+  );
+  let lastId = 0;
+
+  function operationOf(
+    document: DocumentNode,
+    name: string | undefined,
+    isPersisted: boolean,
+  ): CompiledOperation | undefined {
+    const ofDocument = operations.get(document) ?? new Map<string | undefined, CompiledOperation>();
+    operations.set(document, ofDocument);
+    const known = ofDocument.get(name);
+    if (known) return known;
+    const operation = getOperationAST(document, name);
+    if (!operation) return undefined;
+    const fragments = new Map<string, FragmentDefinitionNode>();
+    for (const definition of document.definitions)
+      if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
+    const created: CompiledOperation = {
+      id: ++lastId,
+      operation,
+      fragments,
+      uses: isPersisted ? USES_BEFORE_COMPILING : 0,
+      variablesRead: new Set(),
+      refusal: undefined,
+    };
+    ofDocument.set(name, created);
+    return created;
+  }
+
+  /** @throws GraphQLError for a variable that cannot be stored, and for an operation that costs too much */
+  function statementFor(
+    known: CompiledOperation,
+    variables: Variables,
+    request: RequestContext,
+  ): CompiledStatement | undefined {
+    const cached = statements.get(keyOf(known, variables));
+    if (cached) return cached;
+    const { operation, fragments } = known;
+    const { fields } = assertCost({ schema, operation, fragments, variables }, limits);
+    onPlan(request, fields);
+    const statement = compile!({ schema, operation, fragments, variables });
+    if (typeof statement === "string") {
+      known.refusal = statement;
+      return undefined;
+    }
+    known.variablesRead = new Set([...known.variablesRead, ...statement.variablesRead]);
+    statements.set(keyOf(known, variables), statement);
+    return statement;
+  }
+
+  return {
+    answer({ query, variables = {}, operationName }, request, isPersisted = false) {
+      if (!compile || typeof query !== "string" || !isObject(variables)) return undefined;
+      if (operationName != null && typeof operationName !== "string") return undefined;
+      const { document } = parseAndValidate(query);
+      const known = document && operationOf(document, operationName ?? undefined, isPersisted);
+      if (!known || known.refusal !== undefined) return undefined;
+      if (++known.uses <= USES_BEFORE_COMPILING) return undefined;
+      let statement: CompiledStatement | undefined;
+      let values: unknown[];
+      try {
+        assertStorable(variables);
+        const { coerced } = getVariableValues(schema, known.operation.variableDefinitions ?? [], variables);
+        statement = coerced && statementFor(known, coerced, request);
+        if (!statement) return undefined;
+        values = statement.valuesFor(coerced!);
+      } catch (error) {
+        if (error instanceof GraphQLError) return undefined;
+        known.refusal = String(error);
+        logger.error({ err: error }, "an operation cannot be compiled");
+        return undefined;
+      }
+      const { text, name } = statement;
+      return send(settingsFor(request), { text, name, values, arrayMode: true }).then(
+        ({ rows }) => `{"data":${(rows as [[string]])[0][0]}}`,
+        () => {
+          // Answering an operation twice each time would double its cost.
+          known.uses = 0;
+          return undefined;
+        },
+      );
+    },
+  };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A key for the variables that the text depends on; an absent one is not null, because an argument may have a default. */
+function keyOf({ id, variablesRead }: CompiledOperation, variables: Variables): string {
+  let key = String(id);
+  for (const name of variablesRead) key += `\n${name in variables ? JSON.stringify(variables[name]) : ""}`;
+  return key;
+}
