@@ -4,6 +4,7 @@ import { GraphQLError, OperationTypeNode } from "postgraphile/graphql";
 import { sql } from "postgraphile/pg-sql2";
 import type { Compile, CompiledStatement } from "../../src/graphql/compiled-statement.ts";
 import { NotCompilable } from "./field-source.ts";
+import { concatenated } from "./json-text.ts";
 import { type Compilation, objectJson } from "./object.ts";
 import { fieldJson } from "./row.ts";
 import { BoundVariable, Variables } from "./variables.ts";
@@ -28,7 +29,7 @@ export const compileOperation = ({
       fieldJson(compilation, selected, root, undefined),
     );
     const variablesRead = variables.readIn([operation, ...fragments.values()]);
-    return statementOf(sql.compile(sql`select ${json}::text`), variablesRead);
+    return statementOf(sql.compile(sql`select ${concatenated(json)}`), variablesRead);
   } catch (error) {
     // The planner reports a wrong argument at its place in the response.
     if (error instanceof NotCompilable || error instanceof SafeError || error instanceof GraphQLError)

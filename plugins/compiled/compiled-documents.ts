@@ -1,4 +1,5 @@
 import "postgraphile";
+import type { Compile } from "../../src/graphql/compiled-statement.ts";
 import { compileOperation } from "./compile.ts";
 import { findSource } from "./mark-fields.ts";
 
@@ -23,11 +24,13 @@ export const CompiledDocumentsPlugin: GraphileConfig.Plugin = {
       },
       GraphQLSchema(config, build) {
         const { plinthPageSize = 100 } = build.options;
+        const plinthCompile: Compile = (request) =>
+          compileOperation({ ...request, pageSize: plinthPageSize });
         return {
           ...config,
           extensions: {
             ...config.extensions,
-            plinthCompile: (request) => compileOperation({ ...request, pageSize: plinthPageSize }),
+            plinthCompile,
           },
         };
       },

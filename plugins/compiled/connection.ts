@@ -3,13 +3,18 @@ import { type GraphQLObjectType, getNamedType, type SelectionSetNode } from "pos
 import { type SQL, sql } from "postgraphile/pg-sql2";
 import { addPaging } from "../paging/add-paging.ts";
 import { NotCompilable, type PagePart, sourceOf } from "./field-source.ts";
+import type { JsonText } from "./json-text.ts";
 import { type Compilation, collectFields, objectJson, type Selected, selectionsOf } from "./object.ts";
 import { Page } from "./page.ts";
 import { boundsOf } from "./page-bounds.ts";
 import { applyFilter, applyInput, queryParts } from "./query-parts.ts";
 
 /** Returns the JSON of the row with this alias. */
-export type RowJson = (type: GraphQLObjectType, selections: readonly SelectionSetNode[], alias: SQL) => SQL;
+export type RowJson = (
+  type: GraphQLObjectType,
+  selections: readonly SelectionSetNode[],
+  alias: SQL,
+) => JsonText;
 
 const KNOWN_ARGUMENTS = new Set(["first", "last", "offset", "after", "before", "orderBy", "filter"]);
 
@@ -20,7 +25,7 @@ export function connectionJson(
   resource: PgResource,
   join: (alias: SQL) => readonly SQL[],
   rowJson: RowJson,
-): SQL {
+): JsonText {
   const { schema, variables, pageSize } = compilation;
   const { field, nodes } = selected;
   const given = variables.argumentsOf(field, nodes[0]);
@@ -54,7 +59,7 @@ export function connectionJson(
   });
   const node = (part: Selected) => rowJson(objectTypeOf(part), selectionsOf(part), alias);
   const json = objectJson(compilation, type, selections, (part) => {
-    const objectOf = (memberJson: (member: Selected) => SQL) =>
+    const objectOf = (memberJson: (member: Selected) => JsonText) =>
       objectJson(compilation, objectTypeOf(part), selectionsOf(part), memberJson);
     switch (partOf(part)) {
       case "nodes":
@@ -64,7 +69,7 @@ export function connectionJson(
       case "pageInfo":
         return objectOf((member) => page.info(partOf(member)));
       case "totalCount":
-        return sql`(select count(*)::int from ${resource.from as SQL} as ${alias}${where(total)})`;
+        return [sql`(select count(*)::text from ${resource.from as SQL} as ${alias}${where(total)})`];
       default:
         throw new NotCompilable(`${part.field.name} is not a part of a connection.`);
     }

@@ -1,17 +1,18 @@
 import { type PgCodec, TYPES } from "postgraphile/@dataplan/pg";
 import { type SQL, sql } from "postgraphile/pg-sql2";
 import { NotCompilable } from "./field-source.ts";
+import { type JsonText, quoted } from "./json-text.ts";
 
 /** Key columns whose value in a node id is a JSON string. */
 const TEXTS: ReadonlySet<PgCodec> = new Set<PgCodec>([TYPES.uuid, TYPES.text, TYPES.varchar, TYPES.bigint]);
 const NUMBERS: ReadonlySet<PgCodec> = new Set<PgCodec>([TYPES.int, TYPES.int2]);
 
-/** Returns an expression for a row's node id, as PostGraphile's codec "base64JSON" writes it. */
+/** Returns the JSON of a row's node id, as PostGraphile's codec "base64JSON" writes it. */
 export function nodeIdSql(
   typeName: string,
   columns: readonly { readonly name: string; readonly codec: PgCodec }[],
   row: SQL,
-): SQL {
+): JsonText {
   const values = columns.map(({ name, codec }) => {
     const value = sql`(${row}.${sql.identifier(name)})::text`;
     const base = codec.domainOfCodec ?? codec;
@@ -21,5 +22,5 @@ export function nodeIdSql(
   });
   const text = sql`${sql.literal(`[${JSON.stringify(typeName)}`)} || ${sql.join(values, " || ")} || ']'`;
   // PostgreSQL breaks the lines of base64.
-  return sql`translate(encode(convert_to(${text}, 'UTF8'), 'base64'), E'\\n', '')`;
+  return quoted(sql`translate(encode(convert_to(${text}, 'UTF8'), 'base64'), E'\\n', '')`);
 }

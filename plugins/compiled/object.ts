@@ -8,12 +8,9 @@ import {
   Kind,
   type SelectionSetNode,
 } from "postgraphile/graphql";
-import { type SQL, sql } from "postgraphile/pg-sql2";
 import { NotCompilable } from "./field-source.ts";
+import { type JsonText, objectOf } from "./json-text.ts";
 import type { Variables } from "./variables.ts";
-
-/** PostgreSQL's functions take at most 100 arguments. */
-const MAX_MEMBERS = 50;
 
 /** What is known while an operation is compiled. */
 export interface Compilation {
@@ -36,21 +33,17 @@ export function selectionsOf({ nodes }: Selected): SelectionSetNode[] {
   return nodes.flatMap(({ selectionSet }) => selectionSet ?? []);
 }
 
-/** Returns an expression for a JSON object with the selected fields in the order of the document. */
+/** Returns the JSON of an object with the selected fields in the order of the document. */
 export function objectJson(
   compilation: Compilation,
   type: GraphQLObjectType,
   selections: readonly SelectionSetNode[],
-  memberJson: (selected: Selected) => SQL,
-): SQL {
-  const members: SQL[] = [];
-  for (const [key, member] of collectFields(compilation, type, selections)) {
-    const value = member === TYPENAME ? sql`${sql.literal(type.name)}::text` : memberJson(member);
-    members.push(sql`${sql.literal(key)}::text, ${value}`);
-  }
-  if (members.length > MAX_MEMBERS)
-    throw new NotCompilable(`More than ${MAX_MEMBERS} fields of ${type.name}.`);
-  return sql`json_build_object(${sql.join(members, ", ")})`;
+  memberJson: (selected: Selected) => JsonText,
+): JsonText {
+  const members: [string, JsonText][] = [];
+  for (const [key, member] of collectFields(compilation, type, selections))
+    members.push([key, member === TYPENAME ? [JSON.stringify(type.name)] : memberJson(member)]);
+  return objectOf(members);
 }
 
 const TYPENAME = Symbol("__typename");

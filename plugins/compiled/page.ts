@@ -2,6 +2,7 @@ import { type SQL, sql } from "postgraphile/pg-sql2";
 import { cursorSql } from "../paging/cursor.ts";
 import type { OrderKey } from "../paging/order-keys.ts";
 import { NotCompilable, type PagePart } from "./field-source.ts";
+import { concatenated, type JsonText, listOf, nullable, quoted } from "./json-text.ts";
 import type { Bounds } from "./page-bounds.ts";
 import type { OrderTerm } from "./query-parts.ts";
 
@@ -16,7 +17,7 @@ interface PageOptions extends Bounds {
  * One page. The inner query returns its rows, each with the selected values; the outer query returns their lists, and what
  * follows from their number:
  *
- *   select json_build_object('nodes', json_agg(page.value0)) from (select … as value0 from … order by … limit …) page
+ *   select '{"nodes":[' || string_agg(page.value0, ',') || ']}' from (select … as value0 from … order by … limit …) page
  *
  * A page that is numbered has one row more, which shows whether there are others.
  */
@@ -25,7 +26,7 @@ export class Page {
   readonly #isNumbered: boolean;
   readonly #values: SQL[] = [];
   readonly #page = sql.identifier(Symbol("page"));
-  #cursor: SQL | undefined;
+  #cursor: JsonText | undefined;
 
   constructor(options: PageOptions) {
     this.#options = options;
@@ -33,29 +34,30 @@ export class Page {
   }
 
   /** The JSON list of a value of each row. */
-  list(value: SQL): SQL {
-    const column = this.#add(value);
-    const items = this.#isNumbered
-      ? sql`json_agg(${column} order by ${this.#place}) filter (where ${this.#isOnPage})`
-      : sql`json_agg(${column})`;
-    return sql`coalesce(${items}, '[]'::json)`;
+  list(value: JsonText): JsonText {
+    const column = this.#add(concatenated(value));
+    return listOf(
+      this.#isNumbered
+        ? sql`string_agg(${column}, ',' order by ${this.#place}) filter (where ${this.#isOnPage})`
+        : sql`string_agg(${column}, ',')`,
+    );
   }
 
   /** A row's cursor, for a value of its list. */
-  get cursor(): SQL {
-    this.#cursor ??= cursorSql(this.#options.keys);
+  get cursor(): JsonText {
+    this.#cursor ??= quoted(cursorSql(this.#options.keys));
     return this.#cursor;
   }
 
   /** A field of the page info. */
-  info(part: PagePart): SQL {
+  info(part: PagePart): JsonText {
     const { limit, offset, isFromEnd } = this.#options;
-    const hasMore = limit === 0 ? sql`false` : sql`count(*) > ${sql.literal(limit)}`;
+    const hasMore = limit === 0 ? "false" : sql`(count(*) > ${sql.literal(limit)})::text`;
     switch (part) {
       case "hasNextPage":
-        return isFromEnd ? sql`false` : hasMore;
+        return [isFromEnd ? "false" : hasMore];
       case "hasPreviousPage":
-        return isFromEnd ? hasMore : sql.literal(limit > 0 && offset > 0);
+        return [isFromEnd ? hasMore : String(limit > 0 && offset > 0)];
       case "startCursor":
         return this.#end(sql`asc`);
       case "endCursor":
@@ -66,7 +68,7 @@ export class Page {
   }
 
   /** Returns the query for an expression over this page. @param from the rest of the inner query up to its order */
-  query(json: SQL, from: SQL): SQL {
+  query(json: JsonText, from: SQL): JsonText {
     if (this.#values.length === 0 && !this.#isNumbered) return json;
     const { limit, offset } = this.#options;
     const columns = this.#values.map((value, i) => sql`${value} as ${sql.identifier(`value${i}`)}`);
@@ -78,7 +80,7 @@ export class Page {
     const page = this.#isNumbered
       ? sql`select ${inner}.*, row_number() over () as ${sql.identifier("number")} from (${rows}) as ${inner}`
       : rows;
-    return sql`(select ${json} from (${page}) as ${this.#page})`;
+    return [sql`(select ${concatenated(json)} from (${page}) as ${this.#page})`];
   }
 
   #add(value: SQL): SQL {
@@ -87,9 +89,10 @@ export class Page {
   }
 
   /** The first or last cursor of the page. */
-  #end(direction: SQL): SQL {
-    const cursor = this.#add(this.cursor);
-    return sql`(array_agg(${cursor} order by ${this.#place} ${direction}) filter (where ${this.#isOnPage}))[1]`;
+  #end(direction: SQL): JsonText {
+    const cursor = this.#add(concatenated(this.cursor));
+    const cursors = sql`array_agg(${cursor} order by ${this.#place} ${direction})`;
+    return nullable([sql`(${cursors} filter (where ${this.#isOnPage}))[1]`]);
   }
 
   get #number(): SQL {

@@ -7,6 +7,7 @@ import {
 import { type SQL, sql } from "postgraphile/pg-sql2";
 import { connectionJson, where } from "./connection.ts";
 import { type FieldSource, type JoinColumns, NotCompilable, sourceOf } from "./field-source.ts";
+import { concatenated, type JsonText, nullable } from "./json-text.ts";
 import { leafJson } from "./leaf.ts";
 import { nodeIdSql } from "./node-id.ts";
 import { type Compilation, objectJson, type Selected, selectionsOf } from "./object.ts";
@@ -17,7 +18,7 @@ function rowJson(
   type: GraphQLObjectType,
   selections: readonly SelectionSetNode[],
   alias: SQL,
-): SQL {
+): JsonText {
   return objectJson(compilation, type, selections, (selected) =>
     fieldJson(compilation, selected, type, alias),
   );
@@ -29,7 +30,7 @@ export function fieldJson(
   selected: Selected,
   type: GraphQLObjectType,
   row: SQL | undefined,
-): SQL {
+): JsonText {
   const { field } = selected;
   const source = sourceOf(field);
   if (source.kind === "row") return foundRow(compilation, selected, source, row);
@@ -66,7 +67,7 @@ function foundRow(
   selected: Selected,
   { resource, on, keys }: FieldSource & { kind: "row" },
   row: SQL | undefined,
-): SQL {
+): JsonText {
   const { field, nodes } = selected;
   if (isNonNullType(field.type)) throw new NotCompilable(`${field.name} must find a row.`);
   const alias = sql.identifier(Symbol(resource.name));
@@ -79,7 +80,8 @@ function foundRow(
   ];
   const type = getNamedType(field.type) as GraphQLObjectType;
   const json = rowJson(compilation, type, selectionsOf(selected), alias);
-  return sql`(select ${json} from ${resource.from as SQL} as ${alias}${where(conditions)} limit 1)`;
+  const query = sql`select ${concatenated(json)} from ${resource.from as SQL} as ${alias}${where(conditions)} limit 1`;
+  return nullable([sql.parens(query)]);
 }
 
 function joined(on: JoinColumns, row: SQL | undefined, alias: SQL): SQL[] {
