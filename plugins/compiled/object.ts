@@ -43,6 +43,8 @@ export function objectJson(
   const members: [string, JsonText][] = [];
   for (const [key, member] of collectFields(compilation, type, selections))
     members.push([key, member === TYPENAME ? [JSON.stringify(type.name)] : memberJson(member)]);
+  // PostGraphile does not look whether the row of an object without fields exists.
+  if (members.length === 0) throw new NotCompilable(`No fields of ${type.name}.`);
   return objectOf(members);
 }
 

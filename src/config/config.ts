@@ -13,6 +13,7 @@ import {
   list,
   listOf,
   matching,
+  oneOf,
   optionalUrl,
   text,
   textOrFile,
@@ -50,8 +51,8 @@ export interface Config {
     readonly rateLimit: { readonly windowSeconds: number; readonly requests: number };
     readonly graphiql: boolean;
     readonly introspection: boolean;
-    /** Whether plain reads that are seen often become one SQL statement. */
-    readonly compiledDocuments: boolean;
+    /** Which plain reads become one SQL statement: those that are used often, all, or none. */
+    readonly compiledDocuments: "often" | "always" | "never";
   };
   /** The application that users sign in to, as shown by browsers and authenticator apps. */
   readonly app: {
@@ -160,7 +161,7 @@ export function loadConfig(env: Environment = process.env): Config {
       },
       graphiql: flag(env, "PLINTH_GRAPHIQL", true),
       introspection: flag(env, "PLINTH_INTROSPECTION", true),
-      compiledDocuments: flag(env, "PLINTH_COMPILED_DOCUMENTS", true),
+      compiledDocuments: oneOf(env, "PLINTH_COMPILED_DOCUMENTS", ["often", "always", "never"]),
     },
     app: app(env),
     limits: {

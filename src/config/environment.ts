@@ -55,6 +55,18 @@ export function matching(
 }
 
 /** Reads a whole number within bounds. */
+/** Reads one of several words, the first of which is the default. */
+export function oneOf<TWord extends string>(
+  env: Environment,
+  name: string,
+  words: readonly [TWord, ...TWord[]],
+): TWord {
+  const given = env[name] || words[0];
+  const word = words.find((each) => each === given);
+  if (!word) throw invalid(name, given, `one of ${words.join(", ")}`);
+  return word;
+}
+
 export function integer(env: Environment, name: string, fallback: number, min: number, max: number): number {
   const value = env[name];
   if (!value) return fallback;

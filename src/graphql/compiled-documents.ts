@@ -17,8 +17,6 @@ import type { Compile, CompiledStatement } from "./compiled-statement.ts";
 import type { ParsedDocument } from "./limits/parse-and-validate.ts";
 import { assertCost, type CostLimits } from "./limits/query-cost.ts";
 
-/** Compiling takes about as long as planning, so a document must be used this often before it is compiled. */
-const USES_BEFORE_COMPILING = 3;
 /** Maximum characters of all cached statements together. */
 const CACHED_CHARACTERS = 5_000_000;
 
@@ -63,8 +61,10 @@ export function createCompiledDocuments(options: {
   /** Called with the number of fields of each newly compiled statement. */
   onPlan: (request: RequestContext, fields: number) => void;
   logger: Logger;
+  /** Number of times that a document must have been used before it is compiled, unless it is persisted. */
+  usesBefore: number;
 }): CompiledDocuments {
-  const { schema, parseAndValidate, limits, settingsFor, send, onPlan, logger } = options;
+  const { schema, parseAndValidate, limits, settingsFor, send, onPlan, logger, usesBefore } = options;
   const compile = schema.extensions.plinthCompile as Compile | undefined;
   const operations = new WeakMap<DocumentNode, Map<string | undefined, CompiledOperation>>();
   const statements = new BoundedCache<CompiledStatement>(
@@ -91,7 +91,7 @@ export function createCompiledDocuments(options: {
       id: ++lastId,
       operation,
       fragments,
-      uses: isPersisted ? USES_BEFORE_COMPILING : 0,
+      uses: isPersisted ? usesBefore : 0,
       variablesRead: new Set(),
       refusal: undefined,
     };
@@ -113,6 +113,7 @@ export function createCompiledDocuments(options: {
     const statement = compile!({ schema, operation, fragments, variables });
     if (typeof statement === "string") {
       known.refusal = statement;
+      logger.debug({ reason: statement }, "an operation is planned");
       return undefined;
     }
     known.variablesRead = new Set([...known.variablesRead, ...statement.variablesRead]);
@@ -127,7 +128,7 @@ export function createCompiledDocuments(options: {
       const { document } = parseAndValidate(query);
       const known = document && operationOf(document, operationName ?? undefined, isPersisted);
       if (!known || known.refusal !== undefined) return undefined;
-      if (++known.uses <= USES_BEFORE_COMPILING) return undefined;
+      if (++known.uses <= usesBefore) return undefined;
       let statement: CompiledStatement | undefined;
       let values: unknown[];
       try {
@@ -145,7 +146,8 @@ export function createCompiledDocuments(options: {
       const { text, name } = statement;
       return send(settingsFor(request), { text, name, values, arrayMode: true }).then(
         ({ rows }) => `{"data":${(rows as [[string]])[0][0]}}`,
-        () => {
+        (error: unknown) => {
+          logger.debug({ err: error }, "a compiled operation is planned");
           // Answering an operation twice each time would double its cost.
           known.uses = 0;
           return undefined;

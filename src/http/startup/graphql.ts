@@ -9,6 +9,9 @@ import type { Connections } from "./connections.ts";
 import type { ServerOptions } from "./options.ts";
 import type { Services } from "./services.ts";
 
+/** Compiling takes about as long as planning, so a document must be used this often before it is compiled. */
+const USES_BEFORE_COMPILING = 3;
+
 /** Builds the GraphQL schema from the database. */
 export async function createGraphql(
   { config, logger }: ServerOptions,
@@ -43,6 +46,7 @@ export async function createGraphql(
     send: (settings, statement) => runStatement(apiPool, settings, statement),
     onPlan: ({ clientIp }, fields) => rateLimit.chargePlanning(clientIp, fields),
     logger,
+    usesBefore: http.compiledDocuments === "always" ? 0 : USES_BEFORE_COMPILING,
   });
-  return { serv, compiled: http.compiledDocuments ? compiled : undefined };
+  return { serv, compiled: http.compiledDocuments === "never" ? undefined : compiled };
 }

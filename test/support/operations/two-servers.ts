@@ -10,7 +10,10 @@ import type { Send } from "./compare-answers.ts";
 import { multiplyRows } from "./rich-rows.ts";
 
 /** How the two servers differ: their settings. The walk holds that no answer shows it. */
-export const SETTINGS: Readonly<Record<"a" | "b", Readonly<Record<string, string>>>> = { a: {}, b: {} };
+export const SETTINGS: Readonly<Record<"a" | "b", Readonly<Record<string, string>>>> = {
+  a: { PLINTH_COMPILED_DOCUMENTS: "always" },
+  b: { PLINTH_COMPILED_DOCUMENTS: "never" },
+};
 
 /** Two owners of rows, a visitor, and an administrator. */
 export const USERS = ["ada", "bob", "visitor", "admin"] as const;
