@@ -13,14 +13,14 @@ export type FieldSource =
       /** Whether the database guarantees that the value is not null. */
       readonly isNeverNull: boolean;
     }
-  /** A function of the row that returns a scalar. */
+  /** A function, of the row if there is one, that returns a scalar. */
   | { readonly kind: "computed"; readonly resource: PgResource }
   /** The Relay id: base64 of a JSON list of the type's name and the primary key. */
   | {
       readonly kind: "nodeId";
       readonly columns: readonly { readonly name: string; readonly codec: PgCodec }[];
     }
-  /** A row by a unique key; without arguments for a relation to one row. */
+  /** A row by a unique key, by a relation to one row, or returned by a function without arguments. */
   | {
       readonly kind: "row";
       readonly resource: PgResource;

@@ -31,6 +31,8 @@ export function findSource(build: Build, { scope, Self }: Context): FieldSource 
       return related(scope);
     case "typeField:single":
       return computed(build, scope);
+    case "queryField:single":
+      return called(build, scope);
     default:
       return undefined;
   }
@@ -84,15 +86,33 @@ function related({ pgRelationDetails, fieldBehaviorScope }: Scope): FieldSource 
     : { kind: "connection", resource, on };
 }
 
-/** PostGraphile does not put the function into the scope, so it is found by its name. */
 function computed(build: Build, { fieldName, pgCodec }: Scope): FieldSource | undefined {
-  const resource = Object.values(build.pgResources).find(
+  const resource = findFunction(
+    build,
     (each) =>
       each.parameters?.[0]?.codec === pgCodec &&
       build.inflection.computedAttributeField({ resource: each as never }) === fieldName,
-  ) as PgResource | undefined;
-  const isOfRowOnly = resource?.parameters?.length === 1 && resource.isUnique && !resource.codec.attributes;
-  return resource && isOfRowOnly ? { kind: "computed", resource } : undefined;
+  );
+  const isOfRowOnly = resource?.parameters?.length === 1 && !resource.codec.attributes;
+  return isOfRowOnly ? { kind: "computed", resource } : undefined;
+}
+
+/** A function without arguments that returns one row or value, such as the current user. */
+function called(build: Build, { fieldName }: Scope): FieldSource | undefined {
+  const resource = findFunction(
+    build,
+    (each) => build.inflection.customQueryField({ resource: each as never }) === fieldName,
+  );
+  if (resource?.parameters?.length !== 0 || resource.codec.polymorphism) return undefined;
+  if (!resource.codec.attributes) return { kind: "computed", resource };
+  return { kind: "row", resource, on: [], keys: [] };
+}
+
+/** PostGraphile does not put a function into the scope, so it is found by its name. */
+function findFunction(build: Build, matches: (resource: PgResource) => boolean): PgResource | undefined {
+  return (Object.values(build.pgResources) as PgResource[]).find(
+    (each) => typeof each.from === "function" && each.isUnique && !each.isMutation && matches(each),
+  );
 }
 
 function nodeId(build: Build, { pgCodec }: Scope, typeName: string): FieldSource | undefined {

@@ -1,3 +1,4 @@
+import type { PgResource } from "postgraphile/@dataplan/pg";
 import {
   type GraphQLObjectType,
   getNamedType,
@@ -10,7 +11,9 @@ import { type FieldSource, type JoinColumns, NotCompilable, sourceOf } from "./f
 import { concatenated, type JsonText, nullable } from "./json-text.ts";
 import { leafJson } from "./leaf.ts";
 import { nodeIdSql } from "./node-id.ts";
-import { type Compilation, objectJson, type Selected, selectionsOf } from "./object.ts";
+import { type Compilation, collectFields, objectJson, type Selected, selectionsOf } from "./object.ts";
+
+type PgFunction = Extract<PgResource["from"], (...args: never[]) => SQL>;
 
 /** Returns the JSON of the selected fields of a row. */
 function rowJson(
@@ -42,17 +45,17 @@ export function fieldJson(
       (alias) => joined(source.on, row, alias),
       (itemType, selections, alias) => rowJson(compilation, itemType, selections, alias),
     );
+  if (source.kind === "computed") {
+    const { codec, from } = source.resource as PgResource & { from: PgFunction };
+    const value = row ? from({ placeholder: row, position: 0 }) : from();
+    return leafJson({ codec, type: field.type, value });
+  }
   if (!row) throw new NotCompilable(`${field.name} needs a row.`);
   switch (source.kind) {
     case "column": {
       const { codec, column, isNeverNull } = source;
       const value = sql`${row}.${sql.identifier(column)}`;
       return leafJson({ codec, type: field.type, value, isNeverNull });
-    }
-    case "computed": {
-      const { codec, from } = source.resource;
-      if (typeof from !== "function") throw new NotCompilable(`${field.name} is not a function.`);
-      return leafJson({ codec, type: field.type, value: from({ placeholder: row, position: 0 }) });
     }
     case "nodeId":
       return nodeIdSql(type.name, source.columns, row);
@@ -79,9 +82,30 @@ function foundRow(
     }),
   ];
   const type = getNamedType(field.type) as GraphQLObjectType;
-  const json = rowJson(compilation, type, selectionsOf(selected), alias);
-  const query = sql`select ${concatenated(json)} from ${resource.from as SQL} as ${alias}${where(conditions)} limit 1`;
+  const selections = selectionsOf(selected);
+  if (!readsColumn(compilation, type, selections))
+    // Then PostGraphile does not always look whether the row exists.
+    throw new NotCompilable(`No columns of ${field.name}.`);
+  const json = rowJson(compilation, type, selections, alias);
+  let { from } = resource as { from: SQL | PgFunction };
+  if (typeof from === "function") {
+    from = from();
+    // A function without a row returns a row of nulls.
+    conditions.push(sql`not (${alias} is null)`);
+  }
+  const query = sql`select ${concatenated(json)} from ${from} as ${alias}${where(conditions)} limit 1`;
   return nullable([sql.parens(query)]);
+}
+
+function readsColumn(
+  compilation: Compilation,
+  type: GraphQLObjectType,
+  selections: readonly SelectionSetNode[],
+): boolean {
+  const members = [...collectFields(compilation, type, selections).values()];
+  return members.some(
+    (member) => typeof member === "object" && /^(column|nodeId)$/.test(sourceOf(member.field).kind),
+  );
 }
 
 function joined(on: JoinColumns, row: SQL | undefined, alias: SQL): SQL[] {
