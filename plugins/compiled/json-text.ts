@@ -1,5 +1,7 @@
 import { type SQL, sql } from "postgraphile/pg-sql2";
 
+import { NotCompilable } from "./field-source.ts";
+
 /**
  * The text of a JSON value: constant text, and expressions of type text that are never null. Concatenating text takes PostgreSQL
  * two thirds of the time of `json_build_object`.
@@ -33,7 +35,7 @@ export function concatenated(text: JsonText): SQL {
   const parts: SQL[] = [];
   let constant = "";
   const flush = () => {
-    if (constant) parts.push(sql`${sql.literal(constant)}::text`);
+    if (constant) parts.push(constantSql(constant));
     constant = "";
   };
   for (const part of text) {
@@ -45,4 +47,11 @@ export function concatenated(text: JsonText): SQL {
   }
   flush();
   return parts.length === 1 ? parts[0]! : sql.parens(sql.join(parts, " || "));
+}
+
+/** Not `sql.literal`, which binds most texts as parameters, and these are many. pg-sql2 takes a template's text as it is. */
+function constantSql(text: string): SQL {
+  if (text.includes("\\")) throw new NotCompilable("A backslash, which PostgreSQL may read as an escape.");
+  const strings = [`'${text.replaceAll("'", "''")}'::text`];
+  return sql(Object.assign(strings, { raw: strings }));
 }
