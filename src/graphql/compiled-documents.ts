@@ -14,17 +14,12 @@ import { assertStorable } from "../request/storable.ts";
 import type { SendAlone, TransactionSettings } from "../request/transaction.ts";
 import { BoundedCache } from "../support/bounded-cache.ts";
 import type { Compile, CompiledStatement } from "./compiled-statement.ts";
+import type { Operation } from "./execute.ts";
 import type { ParsedDocument } from "./limits/parse-and-validate.ts";
 import { assertCost, type CostLimits } from "./limits/query-cost.ts";
 
 /** Maximum characters of all cached statements together. */
 const CACHED_CHARACTERS = 5_000_000;
-
-export interface OperationBody {
-  readonly query?: unknown;
-  readonly variables?: unknown;
-  readonly operationName?: unknown;
-}
 
 export interface CompiledDocuments {
   /**
@@ -122,9 +117,9 @@ export function createCompiledDocuments(options: {
   }
 
   return {
-    answer({ query, variables = {}, operationName }, request, isPersisted = false) {
-      if (!compile || typeof query !== "string" || !isObject(variables)) return undefined;
-      if (operationName != null && typeof operationName !== "string") return undefined;
+    answer({ query, variables: given, operationName }, request, isPersisted = false) {
+      if (!compile) return undefined;
+      const variables = given ?? {};
       const { document } = parseAndValidate(query);
       const known = document && operationOf(document, operationName ?? undefined, isPersisted);
       if (!known || known.refusal !== undefined) return undefined;
@@ -155,10 +150,6 @@ export function createCompiledDocuments(options: {
       );
     },
   };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** A key for the variables that the text depends on; an absent one is not null, because an argument may have a default. */

@@ -1,4 +1,3 @@
-import type { IncrementResponse, Store } from "express-rate-limit";
 import type { Logger } from "pino";
 import { withTimeout } from "../support/with-timeout.ts";
 
@@ -8,6 +7,12 @@ export interface Lease {
   readonly remaining: number;
   /** Time until another lease may be granted, when fewer were granted than wanted. */
   readonly retryAfterMs: number;
+}
+
+/** A client's count in its window. Above the limit, the request is rejected. */
+export interface Count {
+  readonly totalHits: number;
+  readonly resetTime: Date;
 }
 
 export type TakeLease = (client: string, wanted: number) => Promise<Lease>;
@@ -43,7 +48,7 @@ interface Account {
  * `1 + n / 10` times the limit, and clients below a tenth cost no query. Without a database, each server enforces the limit
  * on its own.
  */
-export class RequestLeases implements Store {
+export class RequestLeases {
   readonly #accounts = new Map<string, Account>();
   readonly #limit: number;
   readonly #windowMs: number;
@@ -64,7 +69,7 @@ export class RequestLeases implements Store {
    * Never rejects. `totalHits` above the limit means that the request is rejected.
    * @param weight number of requests to count
    */
-  async increment(key: string, weight = 1): Promise<IncrementResponse> {
+  async increment(key: string, weight = 1): Promise<Count> {
     const account = this.#accountOf(key);
     account.hits += weight;
     // Read now, because other requests are counted while this one waits.
@@ -101,10 +106,6 @@ export class RequestLeases implements Store {
     if (!account || account.hits === 0) return;
     account.hits -= 1;
     account.admitted = Math.max(0, account.admitted - 1);
-  }
-
-  resetKey(key: string): void {
-    this.#accounts.delete(key);
   }
 
   shutdown(): void {

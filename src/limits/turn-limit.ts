@@ -31,7 +31,7 @@ export function createTurnLimit(options: {
 
   async function chargeBytes(key: string, bytes: number): Promise<number> {
     const { totalHits, resetTime } = await store.increment(key, Math.min(bytes, limit));
-    return totalHits <= limit ? 0 : Math.max(1, (resetTime?.getTime() ?? 0) - Date.now());
+    return totalHits <= limit ? 0 : Math.max(1, resetTime.getTime() - Date.now());
   }
 
   return {

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { expect, test } from "@jest/globals";
 import express from "express";
-import { errorResponses } from "../../src/http/http-error.ts";
+import { createErrorDescription, errorResponses } from "../../src/http/http-error.ts";
 import type { UnforeseenError } from "../../src/request/error-log.ts";
 import { collectLog, send } from "../support/api.ts";
 
@@ -14,7 +14,9 @@ test("logs an unexpected error with its message and cause, and returns only its 
   app.post("/graphql", () => {
     throw error;
   });
-  app.use(errorResponses(collectLog(lines), (unforeseen) => recorded.push(unforeseen)));
+  app.use(
+    errorResponses(createErrorDescription(collectLog(lines), (unforeseen) => recorded.push(unforeseen))),
+  );
   const server = app.listen(0, "127.0.0.1");
   await once(server, "listening");
   try {

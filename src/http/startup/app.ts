@@ -1,3 +1,4 @@
+import type { RequestListener } from "node:http";
 import { createApiTokenFinder } from "../../accounts/api-tokens/find-api-token.ts";
 import { startLive } from "../../live/index.ts";
 import { createAllowedOrigins } from "../allowed-origins.ts";
@@ -21,7 +22,7 @@ export async function createServerApp(
   { auth, connections, services }: { auth: Auth; connections: Connections; services: Services },
   isClosing: () => boolean,
   stack: AsyncDisposableStack,
-): Promise<WebSocketParts> {
+): Promise<WebSocketParts & { readonly listener: RequestListener }> {
   const { config, serviceUrl, logger } = options;
   const { apiPool, servicePool, callPrivateFunction, errorLog, notifier } = connections;
   const { openSockets, revocations, activity, memories, rateLimit } = services;
@@ -45,9 +46,10 @@ export async function createServerApp(
     allowLoopback: options.allowLoopbackOrigins ?? false,
     logger,
   });
-  const shared = { config: config.http, logger, origins, authenticator, rateLimit, serv, compiled };
-  const app = createApp({
+  const shared = { config: config.http, logger, origins, authenticator, rateLimit, serv };
+  const { app, listener } = await createApp({
     ...shared,
+    compiled,
     errorLog,
     signingKeys: auth.signingKeys,
     dataExport: dataExportStep({ callPrivateFunction, conversationMemories: memories }),
@@ -59,5 +61,5 @@ export async function createServerApp(
       isClosing,
     },
   });
-  return { ...shared, app, openSockets, live };
+  return { ...shared, app, listener, openSockets, live };
 }

@@ -1,4 +1,4 @@
-import { createServer, type Server } from "node:http";
+import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Config } from "../../config/config.ts";
 import { PlinthError } from "../../support/errors.ts";
@@ -16,14 +16,17 @@ const KEEP_ALIVE_TIMEOUT_MS = 65_000;
  * @returns `http://host:port`
  * @throws PlinthError ADDRESS_IN_USE, ADDRESS_NOT_ALLOWED
  */
-export async function listen(parts: WebSocketParts, stack: AsyncDisposableStack): Promise<string> {
+export async function listen(
+  parts: WebSocketParts & { readonly listener: RequestListener },
+  stack: AsyncDisposableStack,
+): Promise<string> {
   const server = createServer(
     {
       headersTimeout: HEADERS_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     },
-    parts.app,
+    parts.listener,
   );
   const closeSockets = attachWebSockets(server, parts);
   const url = await openPort(server, parts.config);

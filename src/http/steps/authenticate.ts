@@ -7,7 +7,6 @@ import { type Claims, looksLikeApiToken } from "../../auth/api-token.ts";
 import type { RequestContext } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { HttpError } from "../http-error.ts";
-import type { RateLimit } from "./rate-limit.ts";
 
 export interface Authenticator {
   /**
@@ -66,24 +65,30 @@ async function answered<T>(question: Promise<T>): Promise<T> {
 /**
  * Identifies the caller by the Authorization header only: a token in a URL ends up in logs, and a cookie is also sent by
  * other sites' pages. An invalid token is an error, not a visitor.
+ * @throws HttpError UNAUTHENTICATED, RATE_LIMITED
  */
-export function authenticateStep(authenticator: Authenticator, rateLimit: RateLimit): RequestHandler {
+export async function withClaims(
+  authenticator: Authenticator,
+  context: RequestContext,
+  header: string | undefined,
+): Promise<RequestContext> {
+  try {
+    return { ...context, claims: await authenticator.authenticate(header, context) };
+  } catch (error) {
+    if (error instanceof PlinthError && error.code === "UNAUTHENTICATED")
+      throw new HttpError(401, "UNAUTHENTICATED", error.message, {
+        // RFC 6750 §3.
+        "WWW-Authenticate": 'Bearer realm="plinth", error="invalid_token"',
+      });
+    if (error instanceof PlinthError && error.code === "RATE_LIMITED")
+      throw new HttpError(429, "RATE_LIMITED", error.message, { "Retry-After": "60" });
+    throw error;
+  }
+}
+
+export function authenticateStep(authenticator: Authenticator): RequestHandler {
   return async (request, _response, next) => {
-    try {
-      const claims = await authenticator.authenticate(request.headers.authorization, request.context);
-      request.context = { ...request.context, claims };
-    } catch (error) {
-      // The rate limit applies to guesses of tokens too.
-      if (request.isOverLimit) throw rateLimit.refusal(request.context.clientIp);
-      if (error instanceof PlinthError && error.code === "UNAUTHENTICATED")
-        throw new HttpError(401, "UNAUTHENTICATED", error.message, {
-          // RFC 6750 §3.
-          "WWW-Authenticate": 'Bearer realm="plinth", error="invalid_token"',
-        });
-      if (error instanceof PlinthError && error.code === "RATE_LIMITED")
-        throw new HttpError(429, "RATE_LIMITED", error.message, { "Retry-After": "60" });
-      throw error;
-    }
+    request.context = await withClaims(authenticator, request.context, request.headers.authorization);
     next();
   };
 }

@@ -1,5 +1,6 @@
 import type { RequestHandler } from "express";
 import { asCurrentRequest, contextOf, currentRequest, type RequestContext } from "../../request/context.ts";
+import type { Headers } from "../headers.ts";
 
 declare global {
   namespace Express {
@@ -10,11 +11,15 @@ declare global {
   }
 }
 
+export function correlationHeaders({ correlationId }: RequestContext): Headers {
+  return { "X-Request-Id": correlationId };
+}
+
 /** The first step: sets the request's context. */
 export function correlationStep(): RequestHandler {
   return (request, response, next) => {
     request.context = contextOf(request);
-    response.set("X-Request-Id", request.context.correlationId);
+    response.set(correlationHeaders(request.context));
     currentRequest.run(
       asCurrentRequest(() => request.context),
       next,

@@ -1,16 +1,25 @@
+import type { ServerResponse } from "node:http";
 import type { RequestHandler } from "express";
 import type { Logger } from "pino";
+import type { RequestContext } from "../../request/context.ts";
 
-/** Logs one line per request when it ends or is aborted, without query string, headers, query text or variables. */
-export function logStep(parent: Logger): RequestHandler {
+/**
+ * Logs one line when the response ends or is aborted, without query string, headers, query text or variables.
+ * @param context called at that time
+ */
+export type LogRequest = (
+  response: ServerResponse,
+  request: { readonly method: string; readonly path: string; readonly context: () => RequestContext },
+) => void;
+
+export function createRequestLog(parent: Logger): LogRequest {
   // The lines have the fields below and nothing else, so searching them for secrets would only cost time.
   const logger = parent.child({}, { redact: ["authorization"] });
-  return (request, response, next) => {
+  return (response, { method, path: fullPath, context }) => {
     const startedAt = performance.now();
-    const { method } = request;
-    const path = withoutTokens(request.path);
+    const path = withoutTokens(fullPath);
     response.once("close", () => {
-      const { correlationId, clientIp, claims } = request.context;
+      const { correlationId, clientIp, claims } = context();
       const line = {
         correlationId,
         method,
@@ -25,6 +34,13 @@ export function logStep(parent: Logger): RequestHandler {
       else if (path === "/healthz" || path === "/readyz") logger.debug(line, "request");
       else logger.info(line, "request");
     });
+  };
+}
+
+export function logStep(logRequest: LogRequest): RequestHandler {
+  return (request, response, next) => {
+    const { method, path } = request;
+    logRequest(response, { method, path, context: () => request.context });
     next();
   };
 }

@@ -1,32 +1,31 @@
-import type { Request, RequestHandler } from "express";
-import { rateLimit } from "express-rate-limit";
+import type { RequestHandler } from "express";
 import type { Logger } from "pino";
 import { ExpiringCache } from "../../accounts/api-tokens/expiring-cache.ts";
 import type { Config } from "../../config/config.ts";
-import { GRAPHQL_PATH } from "../../graphql/preset.ts";
 import { RequestLeases, type TakeLease } from "../../limits/request-leases.ts";
 import type { TurnCalls } from "../../limits/turn-calls.ts";
 import type { TurnLimit } from "../../limits/turn-limit.ts";
 import { clientKey } from "../../request/client-key.ts";
 import type { RequestContext } from "../../request/context.ts";
-import { HttpError, sendError } from "../http-error.ts";
+import type { Headers } from "../headers.ts";
+import { HttpError } from "../http-error.ts";
+import { createRateLimitHeaders } from "../rate-limit-headers.ts";
 
-declare global {
-  namespace Express {
-    interface Request {
-      /** Whether the client is over its limit; then the request is served only if it streams or ends an answer. */
-      isOverLimit?: boolean;
-    }
-  }
+/** A counted request. */
+export interface CountedRequest {
+  readonly isOverLimit: boolean;
+  /** With Retry-After over the limit. */
+  readonly headers: Headers;
 }
 
 export interface RateLimit {
-  readonly step: RequestHandler;
+  /** Counts an HTTP request. */
+  count(clientIp: string | undefined): Promise<CountedRequest>;
   /** Counts an event that is not an HTTP request, such as an operation over a WebSocket; returns false over the limit. */
   admit(clientIp: string | undefined): Promise<boolean>;
   /** Whether a request over the limit may still be inspected for streaming or ending an answer. */
   mayShowTurn(clientIp: string | undefined): boolean;
-  /** Returns the error for a request over the limit and counts the attempt. */
+  /** Returns the error for an inspected request over the limit and counts the attempt. */
   refusal(clientIp: string | undefined): HttpError;
   /**
    * Charges a counted request to its account instead of its client if it streams or ends an answer.
@@ -61,6 +60,7 @@ export function createRateLimit(options: {
   const { requests, windowSeconds } = config;
   const windowMs = windowSeconds * 1000;
   const store = new RequestLeases({ limit: requests, windowMs, takeLease, logger });
+  const headersOf = createRateLimitHeaders({ limit: requests, windowSeconds });
   const lookedInto = new ExpiringCache<{ count: number }>({ ttlMs: windowMs, maxEntries: MAX_CLIENTS });
 
   const mayShowTurn = (clientIp: string | undefined): boolean =>
@@ -78,26 +78,18 @@ export function createRateLimit(options: {
     return tooMany();
   }
 
-  const step = rateLimit({
-    windowMs,
-    limit: requests,
-    standardHeaders: "draft-8",
-    legacyHeaders: false,
-    identifier: "requests",
-    store,
-    keyGenerator: (request) => clientKey(request.context.clientIp),
-    // The library's checks print warnings about proxies; PLINTH_TRUSTED_PROXIES decides which proxies to trust.
-    validate: false,
-    handler(request, response, next) {
-      if (isWithToken(request) && mayShowTurn(request.context.clientIp)) {
-        request.isOverLimit = true;
-        next();
-      } else sendError(response, tooMany());
-    },
-  });
+  async function count(clientIp: string | undefined): Promise<CountedRequest> {
+    const key = clientKey(clientIp);
+    const { totalHits, resetTime } = await store.increment(key);
+    const resetSeconds = Math.max(0, Math.ceil((resetTime.getTime() - Date.now()) / 1000));
+    const headers = headersOf(key, totalHits, resetSeconds);
+    return totalHits > requests
+      ? { isOverLimit: true, headers: { ...headers, "Retry-After": String(resetSeconds) } }
+      : { isOverLimit: false, headers };
+  }
 
   return {
-    step,
+    count,
     admit: async (clientIp) => (await store.increment(clientKey(clientIp))).totalHits <= requests,
     mayShowTurn,
     refusal,
@@ -126,10 +118,16 @@ export function createRateLimit(options: {
   };
 }
 
-function isWithToken({ method, path, headers }: Request): boolean {
-  return method === "POST" && path === GRAPHQL_PATH && headers.authorization !== undefined;
+/** Rejects requests over the limit. */
+export function rateLimitStep(rateLimit: RateLimit): RequestHandler {
+  return async (request, response, next) => {
+    const { isOverLimit, headers } = await rateLimit.count(request.context.clientIp);
+    response.set(headers);
+    if (isOverLimit) throw tooMany();
+    next();
+  };
 }
 
-function tooMany(headers?: Record<string, string>): HttpError {
+export function tooMany(headers?: Headers): HttpError {
   return new HttpError(429, "RATE_LIMITED", "Too many requests; try again later.", headers);
 }

@@ -2,49 +2,52 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { RequestHandler } from "express";
 import helmet, { type HelmetOptions } from "helmet";
 import { GRAPHIQL_PATH } from "../../graphql/preset.ts";
+import type { Headers } from "../headers.ts";
 
-/**
- * Sets Helmet's headers, which are the same for each request and computed once. API responses need only the content policy 'none'. GraphiQL is a page with inline scripts and
- * workers, which are allowed on its route only.
- */
+/** API responses need only the content policy 'none'. */
+export const API_SECURITY_HEADERS: Headers = headersOf({
+  contentSecurityPolicy: {
+    useDefaults: false,
+    directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
+  },
+  xFrameOptions: { action: "deny" },
+});
+
+/** GraphiQL is a page with inline scripts and workers, which are allowed on its route only. */
+const GRAPHIQL_SECURITY_HEADERS: Headers = headersOf({
+  contentSecurityPolicy: {
+    useDefaults: false,
+    directives: {
+      defaultSrc: ["'none'"],
+      baseUri: ["'none'"],
+      connectSrc: ["'self'"],
+      fontSrc: ["'self'", "data:"],
+      formAction: ["'none'"],
+      frameAncestors: ["'none'"],
+      imgSrc: ["'self'", "data:"],
+      scriptSrc: ["'self'", "'unsafe-inline'"],
+      styleSrc: ["'self'", "'unsafe-inline'"],
+      workerSrc: ["'self'", "blob:"],
+    },
+  },
+  xFrameOptions: { action: "deny" },
+});
+
+/** Sets Helmet's headers, which are the same for each request and computed once. */
 export function securityHeadersStep(): RequestHandler {
-  const forApi = headersOf({
-    contentSecurityPolicy: {
-      useDefaults: false,
-      directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
-    },
-    xFrameOptions: { action: "deny" },
-  });
-  const forGraphiql = headersOf({
-    contentSecurityPolicy: {
-      useDefaults: false,
-      directives: {
-        defaultSrc: ["'none'"],
-        baseUri: ["'none'"],
-        connectSrc: ["'self'"],
-        fontSrc: ["'self'", "data:"],
-        formAction: ["'none'"],
-        frameAncestors: ["'none'"],
-        imgSrc: ["'self'", "data:"],
-        scriptSrc: ["'self'", "'unsafe-inline'"],
-        styleSrc: ["'self'", "'unsafe-inline'"],
-        workerSrc: ["'self'", "blob:"],
-      },
-    },
-    xFrameOptions: { action: "deny" },
-  });
   return (request, response, next) => {
-    for (const [name, value] of isGraphiql(request.path) ? forGraphiql : forApi)
-      response.setHeader(name, value);
+    response.set(isGraphiql(request.path) ? GRAPHIQL_SECURITY_HEADERS : API_SECURITY_HEADERS);
     next();
   };
 }
 
 /** Collects what Helmet sets on a response. */
-function headersOf(options: HelmetOptions): ReadonlyMap<string, string> {
-  const headers = new Map<string, string>();
+function headersOf(options: HelmetOptions): Headers {
+  const headers: Record<string, string> = {};
   const response = {
-    setHeader: (name: string, value: string) => headers.set(name, value),
+    setHeader(name: string, value: string) {
+      headers[name] = value;
+    },
     removeHeader() {},
   } as unknown as ServerResponse;
   helmet(options)({} as IncomingMessage, response, (error) => {

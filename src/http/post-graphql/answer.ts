@@ -1,0 +1,110 @@
+import type { IncomingMessage } from "node:http";
+import type { JSONValue, RequestDigest } from "postgraphile/grafserv";
+import type { Config } from "../../config/config.ts";
+import type { CompiledDocuments } from "../../graphql/compiled-documents.ts";
+import { createExecute } from "../../graphql/execute.ts";
+import type { PlinthGrafserv } from "../../graphql/grafserv.ts";
+import { GRAPHQL_PATH } from "../../graphql/preset.ts";
+import type { RequestContext } from "../../request/context.ts";
+import { hasStatus, usualMediaType } from "../accept-header.ts";
+import type { AllowedOrigins } from "../allowed-origins.ts";
+import { bodyOf, digest, withCodes } from "../grafserv-digest.ts";
+import { readBody } from "../request-body.ts";
+import { type Authenticator, withClaims } from "../steps/authenticate.ts";
+import { type RateLimit, tooMany } from "../steps/rate-limit.ts";
+import { type GraphqlBody, isObject, isOperation, parseBody, turnCallsIn } from "./body.ts";
+
+export interface AnswerParts {
+  readonly config: Pick<Config["http"], "bodyLimitBytes">;
+  readonly origins: AllowedOrigins;
+  readonly authenticator: Authenticator;
+  readonly rateLimit: RateLimit;
+  readonly serv: PlinthGrafserv;
+  /**
+   * Replaces a JSON body before anything reads it, such as the id of a document by its text.
+   * @throws HttpError
+   */
+  readonly resolveBody?: ((body: GraphqlBody) => GraphqlBody | Promise<GraphqlBody>) | undefined;
+  /** Operations that are executed without Grafast. */
+  readonly compiled?: CompiledDocuments | undefined;
+}
+
+/** A request on its way to its response. */
+export interface Exchange {
+  context: RequestContext;
+  /** Sent with the response, whether it succeeds or fails. */
+  readonly headers: Record<string, string>;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string | Buffer;
+}
+
+/** Returns a function that answers a request; it throws what becomes an error response. */
+export async function createAnswer(
+  parts: AnswerParts,
+): Promise<(request: IncomingMessage, exchange: Exchange) => Promise<Answer>> {
+  const { config, authenticator, rateLimit, serv, resolveBody, compiled } = parts;
+  const execute = await createExecute(serv);
+
+  return async (request, exchange) => {
+    const { authorization } = request.headers;
+    // Before the token is checked, so that guessing tokens is limited too.
+    const { isOverLimit, headers } = await rateLimit.count(exchange.context.clientIp);
+    Object.assign(exchange.headers, headers);
+    // The request may still be one that streams or ends an answer.
+    if (isOverLimit && !(authorization !== undefined && rateLimit.mayShowTurn(exchange.context.clientIp)))
+      throw tooMany();
+    // May return 401 before the body is read.
+    exchange.context = await withClaims(authenticator, exchange.context, authorization).catch(refused);
+    const { context } = exchange;
+    const buffer = await readBody(request, config.bodyLimitBytes);
+    let body: unknown;
+    try {
+      body = parseBody(request, buffer);
+      if (resolveBody && isObject(body)) body = await resolveBody(body);
+    } catch (error) {
+      refused(error);
+    }
+    await rateLimit.settle(context, isOverLimit, turnCallsIn(body, context, buffer.length));
+    // Set for a client over its limit; this request is charged to its account.
+    if (isOverLimit) delete exchange.headers["Retry-After"];
+
+    const type = usualMediaType(request.headers.accept);
+    // grafserv negotiates media types and explains what is wrong with a body.
+    if (type === undefined || !isOperation(body)) {
+      const grafservBody =
+        body === undefined
+          ? { type: "buffer" as const, buffer }
+          : { type: "json" as const, json: body as JSONValue };
+      return askGrafserv(
+        serv,
+        digest(request, context, GRAPHQL_PATH, () => grafservBody),
+      );
+    }
+    const text = await compiled?.answer(body, context);
+    if (text !== undefined) return { status: 200, type, body: text };
+    const { payload, status } = await execute(body, context);
+    const sent = hasStatus(type) ? status : 200;
+    return { status: sent, type, body: JSON.stringify(withCodes(payload, sent)) };
+
+    /** The rate limit applies to guesses of tokens and to bodies that cannot be read. */
+    function refused(error: unknown): never {
+      throw isOverLimit ? rateLimit.refusal(exchange.context.clientIp) : error;
+    }
+  };
+}
+
+async function askGrafserv(serv: PlinthGrafserv, request: RequestDigest): Promise<Answer> {
+  const result = await serv.handle(request);
+  if (!result) throw new Error("grafserv returned nothing.");
+  const body = bodyOf(result);
+  const type = result.headers["content-type"]!;
+  return {
+    status: result.statusCode,
+    type: type.includes("charset") ? type : `${type}; charset=utf-8`,
+    body,
+  };
+}

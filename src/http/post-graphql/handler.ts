@@ -1,0 +1,82 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Logger } from "pino";
+import { GRAPHQL_PATH } from "../../graphql/preset.ts";
+import { asCurrentRequest, contextOf, currentRequest } from "../../request/context.ts";
+import { type DescribeError, errorBody } from "../http-error.ts";
+import { correlationHeaders } from "../steps/correlation.ts";
+import { corsHeaders } from "../steps/cors.ts";
+import type { LogRequest } from "../steps/log.ts";
+import { API_SECURITY_HEADERS } from "../steps/security-headers.ts";
+import { type AnswerParts, createAnswer, type Exchange } from "./answer.ts";
+
+export interface PostGraphqlParts extends AnswerParts {
+  readonly logger: Logger;
+  readonly logRequest: LogRequest;
+  readonly describeError: DescribeError;
+  /** Express's `request.ip`. */
+  readonly addressOf: (request: IncomingMessage) => string | undefined;
+}
+
+/** @param path for the log */
+export type PostGraphql = (request: IncomingMessage, response: ServerResponse, path?: string) => void;
+
+export function isPostGraphql({ method, url }: IncomingMessage): boolean {
+  return method === "POST" && url === GRAPHQL_PATH;
+}
+
+/**
+ * Handles POST /graphql, almost every request of a server, without Express: the rules of the steps in the same order, and
+ * a response in one write.
+ */
+export async function createPostGraphql(parts: PostGraphqlParts): Promise<PostGraphql> {
+  const { logger, logRequest, describeError, addressOf, origins } = parts;
+  const answer = await createAnswer(parts);
+
+  async function handle(request: IncomingMessage, response: ServerResponse, exchange: Exchange) {
+    try {
+      const { status, type, body } = await answer(request, exchange);
+      send(response, status, exchange.headers, type, body);
+    } catch (thrown) {
+      const error = describeError(thrown, exchange.context);
+      Object.assign(exchange.headers, error.headers);
+      const body = JSON.stringify(errorBody(error));
+      send(response, error.status, exchange.headers, "application/json; charset=utf-8", body);
+    }
+  }
+
+  return (request, response, path = GRAPHQL_PATH) => {
+    const context = contextOf({ headers: request.headers, ip: addressOf(request) });
+    const exchange: Exchange = {
+      context,
+      headers: {
+        ...API_SECURITY_HEADERS,
+        ...correlationHeaders(context),
+        ...corsHeaders(origins, request),
+        // Responses contain personal data and tokens (RFC 6749 §5.1).
+        "Cache-Control": "no-store",
+      },
+    };
+    logRequest(response, { method: "POST", path, context: () => exchange.context });
+    currentRequest.run(
+      asCurrentRequest(() => exchange.context),
+      () => {
+        handle(request, response, exchange).catch((error: unknown) => {
+          logger.error({ correlationId: context.correlationId, err: error }, "response failed");
+          response.destroy();
+        });
+      },
+    );
+  };
+}
+
+function send(
+  response: ServerResponse,
+  status: number,
+  headers: Exchange["headers"],
+  type: string,
+  body: string | Buffer,
+): void {
+  headers["Content-Type"] = type;
+  headers["Content-Length"] = String(Buffer.byteLength(body));
+  response.writeHead(status, headers).end(body);
+}
