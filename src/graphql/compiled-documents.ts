@@ -29,7 +29,7 @@ export interface CompiledDocuments {
    * errors
    */
   answer(
-    body: OperationBody,
+    operation: Operation,
     request: RequestContext,
     isPersisted?: boolean,
   ): Promise<string | undefined> | undefined;

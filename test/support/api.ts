@@ -63,6 +63,8 @@ export async function startApi(
     PLINTH_POOL_MAX: "8",
     PLINTH_RATE_LIMIT_REQUESTS: "100000",
     PLINTH_ROLE_PREFIX: db.rolePrefix,
+    // So that the whole suite can run with all reads compiled, and with none.
+    PLINTH_COMPILED_DOCUMENTS: process.env.PLINTH_COMPILED_DOCUMENTS,
     ...settings,
   });
   const server = await startServer({
