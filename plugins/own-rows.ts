@@ -19,7 +19,7 @@ interface OwnRows {
 
 const owned = (column: string, ...permissions: string[]): OwnRows => ({ column, permissions });
 
-/** Tables whose policies show users their own rows, and all rows to users with a permission. */
+/** Listed tables whose policies show users their own rows, and all rows to users with a permission. */
 export const OWN_ROWS: Readonly<Record<string, OwnRows>> = {
   "access.user_model_access": owned("user_id", "grant_model_access"),
   "access.user_roles": owned("user_id", "manage_roles", "manage_users"),
@@ -36,7 +36,6 @@ export const OWN_ROWS: Readonly<Record<string, OwnRows>> = {
   "learning.user_content_permissions": owned("user_id", "manage_content_access"),
   "learning.user_skills": owned("user_id", "manage_skills"),
   "rooms.general_chat_mutes": owned("user_id", "moderate_general_chat"),
-  "rooms.general_chat_revisions": owned("author_id", "moderate_general_chat"),
   "security.audit_trail": owned("user_id", "view_audit_log"),
   "security.login_attempts": owned("user_id", "view_audit_log"),
   "security.security_audit_log": owned("user_id", "view_audit_log"),
@@ -96,7 +95,8 @@ function withOwner(plan: FieldPlanResolver, own: OwnRows, hasPermission: PgResou
     if (!($select instanceof PgSelectStep))
       throw new Error(`${info.field.name} reads an unknown kind of step.`);
     const $permissions = own.permissions.map(
-      (permission) => hasPermission.execute([{ step: constant(permission), pgCodec: TYPES.text }]) as Step<boolean | null>,
+      (permission) =>
+        hasPermission.execute([{ step: constant(permission), pgCodec: TYPES.text }]) as Step<boolean | null>,
     );
     $select.apply(lambda($permissions, conditionOf));
     return $connection;
@@ -106,5 +106,7 @@ function withOwner(plan: FieldPlanResolver, own: OwnRows, hasPermission: PgResou
 const lambdaOf =
   (column: string) => (held: readonly (boolean | null)[]) => (queryBuilder: PgSelectQueryBuilder) => {
     if (held.includes(true)) return;
-    queryBuilder.where(sql`${queryBuilder.alias}.${sql.identifier(column)} = (select plinth.current_user_id())`);
+    queryBuilder.where(
+      sql`${queryBuilder.alias}.${sql.identifier(column)} = (select plinth.current_user_id())`,
+    );
   };
