@@ -20,6 +20,7 @@ import { NodeIdsPlugin } from "./node-ids.ts";
 import { NotFoundPlugin } from "./not-found.ts";
 import { OncePerOperationPlugin } from "./once-per-operation.ts";
 import { OneRoundTripPlugin } from "./one-round-trip.ts";
+import { OwnRowsPlugin } from "./own-rows.ts";
 import { PageSizePlugin } from "./page-size.ts";
 import { PagingPlugin } from "./paging/paging.ts";
 import { PlanCachePlugin } from "./plan-cache.ts";
@@ -55,6 +56,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   RoomPasswordsPlugin, // room passwords are checked outside SQL
   DescriptionsPlugin, // PostgreSQL stores no comments on arguments
   NotFoundPlugin, // a mutation that row-level security blocks reports NOT_FOUND
+  OwnRowsPlugin, // an OR of an own-rows policy and a permission reads the rows of all users
   PagingPlugin, // PostGraphile's paging loses rows with nulls, ties and infinities
   PageSizePlugin, // omitting `first` does not read a whole table
   OncePerOperationPlugin, // aliases give no extra guesses at a password

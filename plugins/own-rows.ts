@@ -1,0 +1,112 @@
+import "postgraphile";
+import { type PgResource, type PgSelectQueryBuilder, PgSelectStep, TYPES } from "postgraphile/@dataplan/pg";
+import {
+  type ConnectionStep,
+  constant,
+  type FieldPlanResolver,
+  type GrafastFieldConfig,
+  lambda,
+  type Step,
+} from "postgraphile/grafast";
+import { sql } from "postgraphile/pg-sql2";
+
+interface OwnRows {
+  /** The column with the owner's id. */
+  readonly column: string;
+  /** Each of these permissions shows rows of other users. */
+  readonly permissions: readonly string[];
+}
+
+const owned = (column: string, ...permissions: string[]): OwnRows => ({ column, permissions });
+
+/** Listed tables whose policies show users their own rows, and all rows to users with a permission. */
+export const OWN_ROWS: Readonly<Record<string, OwnRows>> = {
+  "access.user_model_access": owned("user_id", "grant_model_access"),
+  "access.user_roles": owned("user_id", "manage_roles", "manage_users"),
+  "billing.payments": owned("user_id", "manage_subscriptions"),
+  "billing.provider_customers": owned("user_id", "manage_subscriptions"),
+  "billing.subscription_changes": owned("user_id", "manage_subscriptions"),
+  "billing.user_subscriptions": owned("user_id", "manage_subscriptions"),
+  "identity.api_tokens": owned("user_id", "manage_users"),
+  "identity.users": owned("id", "delete_user", "manage_users"),
+  "learning.content_progress": owned("user_id", "manage_skills"),
+  "learning.content_ratings": owned("user_id", "edit_content"),
+  "learning.skill_evidence": owned("user_id", "manage_skills"),
+  "learning.training": owned("user_id", "manage_skills"),
+  "learning.user_content_permissions": owned("user_id", "manage_content_access"),
+  "learning.user_skills": owned("user_id", "manage_skills"),
+  "rooms.general_chat_mutes": owned("user_id", "moderate_general_chat"),
+  "security.audit_trail": owned("user_id", "view_audit_log"),
+  "security.login_attempts": owned("user_id", "view_audit_log"),
+  "security.security_audit_log": owned("user_id", "view_audit_log"),
+};
+
+/**
+ * Lists of these tables ask for the permissions first. Without any of them, the list names the owner in its condition, so that
+ * PostgreSQL reads the owner's rows by an index. The policies alone are an OR of the owner and the permission: no plan is good
+ * for both, and PostgreSQL chooses one that reads the rows of all users.
+ *
+ *   { payments { nodes { id } } }
+ *   select access.has_permission('manage_subscriptions')
+ *   … from billing.payments where user_id = (select plinth.current_user_id()) order by id asc limit 100
+ *
+ * Safe to disable: the policies decide what is visible, and the condition leaves out only rows that they hide.
+ */
+export const OwnRowsPlugin: GraphileConfig.Plugin = {
+  name: "PlinthOwnRowsPlugin",
+  version: "1.0.0",
+  description: "Reads the rows of the caller by their index",
+  schema: {
+    hooks: {
+      GraphQLObjectType_fields_field(field: GrafastFieldConfig<Step>, build, { scope }) {
+        const { isPgFieldConnection, pgFieldResource: resource, pgRelationDetails: relation } = scope;
+        const own = ownRowsOf(resource);
+        if (!isPgFieldConnection || !field.plan || !own || resource?.parameters) return field;
+        // The rows of one user are found by that user's id already.
+        if (relation && referringColumns(relation).includes(own.column)) return field;
+        const hasPermission = Object.values(build.pgResources).find(isHasPermission);
+        if (!hasPermission) throw new Error("The API has no access.has_permission.");
+        return { ...field, plan: withOwner(field.plan, own, hasPermission) };
+      },
+    },
+  },
+};
+
+function ownRowsOf(resource: PgResource | undefined): OwnRows | undefined {
+  const { schemaName, name } = resource?.codec.extensions?.pg ?? {};
+  return OWN_ROWS[`${schemaName}.${name}`];
+}
+
+const referringColumns = ({
+  registry,
+  codec,
+  relationName,
+}: GraphileBuild.PgRelationsPluginRelationDetails): readonly string[] =>
+  registry.pgRelations[codec.name]![relationName]!.remoteAttributes;
+
+const isHasPermission = ({ extensions }: PgResource) =>
+  extensions?.pg?.schemaName === "access" && extensions.pg.name === "has_permission";
+
+function withOwner(plan: FieldPlanResolver, own: OwnRows, hasPermission: PgResource): FieldPlanResolver {
+  const conditionOf = lambdaOf(own.column);
+  return ($parent, args, info) => {
+    const $connection = plan($parent, args, info) as ConnectionStep<unknown>;
+    const $select = $connection.getSubplan();
+    if (!($select instanceof PgSelectStep))
+      throw new Error(`${info.field.name} reads an unknown kind of step.`);
+    const $permissions = own.permissions.map(
+      (permission) =>
+        hasPermission.execute([{ step: constant(permission), pgCodec: TYPES.text }]) as Step<boolean | null>,
+    );
+    $select.apply(lambda($permissions, conditionOf));
+    return $connection;
+  };
+}
+
+const lambdaOf =
+  (column: string) => (held: readonly (boolean | null)[]) => (queryBuilder: PgSelectQueryBuilder) => {
+    if (held.includes(true)) return;
+    queryBuilder.where(
+      sql`${queryBuilder.alias}.${sql.identifier(column)} = (select plinth.current_user_id())`,
+    );
+  };

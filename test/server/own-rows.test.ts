@@ -1,0 +1,117 @@
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { OWN_ROWS } from "../../plugins/own-rows.ts";
+import { type Actor, seedActors } from "../support/access-seed.ts";
+import {
+  createTestDatabase,
+  inRolledBackTransaction,
+  type TestDatabase,
+  type Transaction,
+  withClient,
+} from "../support/database.ts";
+import { type GeneratedField, readSurface } from "../support/generated-fields.ts";
+import { addManyRows } from "../support/many-rows.ts";
+import { openSchema, type SchemaInProcess, type Statement } from "../support/schema-in-process.ts";
+
+// Tables with an own-rows policy and a permission policy: a list reads the rows of the caller only, however many other users
+// there are. That lists return the same rows as the policies is the test of test/graphql/generated-queries.test.ts.
+
+let db: TestDatabase;
+let actors: ReadonlyMap<string, Actor>;
+let schema: SchemaInProcess;
+let lists: readonly GeneratedField[];
+
+beforeAll(async () => {
+  db = await createTestDatabase();
+  actors = await seedActors(db);
+  lists = (await readSurface(db)).generated.filter(({ kind }) => kind === "list");
+  schema = await openSchema(db, { role: "user", userId: ada() });
+});
+afterAll(async () => {
+  await schema.close();
+  await db.drop();
+});
+
+/** Pages that a few rows and their index take, with those of the user's permissions. */
+const FEW = 90;
+
+const ada = () => actors.get("ada")!.userId!;
+
+/** `( SELECT has_permission('…'))`, which does not depend on the row. */
+const PERMISSION = /\( SELECT has_permission\('(\w+)'::text\) AS has_permission\)/g;
+const OWNER = /^\(+(\w+) = \( SELECT current_user_id\(\) AS current_user_id\)\)/;
+
+test("knows each listed table whose policies show the rows of their owner, and all rows by permission", async () => {
+  const policies = await inRolledBackTransaction(db, async (tx) => {
+    await tx.rows("select set_config('search_path', 'plinth, access', true)");
+    return tx.rows<{ table: string; condition: string }>(
+      `select schemaname || '.' || tablename as table, qual as condition from pg_policies
+       where permissive = 'PERMISSIVE' and cmd in ('SELECT', 'ALL') and schemaname <> 'pgboss'`,
+    );
+  });
+  const found: typeof OWN_ROWS = Object.fromEntries(
+    [...Map.groupBy(policies, ({ table }) => table)].flatMap(([table, ofTable]) => {
+      const conditions = ofTable.map(({ condition }) => condition);
+      const permissions = conditions.flatMap((condition) =>
+        [...condition.matchAll(PERMISSION)].map(([, name]) => name!),
+      );
+      // What remains of a policy without its permissions is empty, or a rule that begins with the owner.
+      const rules = conditions.filter((condition) => OWNER.test(condition) || !condition.match(PERMISSION));
+      const owners = new Set(rules.map((condition) => OWNER.exec(condition)?.[1]));
+      const [column] = owners;
+      const isListed = lists.some(({ relation }) => relation === table);
+      if (!isListed || owners.size !== 1 || !column || permissions.length === 0) return [];
+      return [[table, { column, permissions: [...new Set(permissions)].sort() }]];
+    }),
+  );
+  expect(found).toEqual(OWN_ROWS);
+});
+
+/** Pages that a statement reads, from memory or disk. */
+async function pagesOf(tx: Transaction, { text, values }: Statement): Promise<number> {
+  // A new connection reads the catalog first.
+  await tx.rows(text, [...values]);
+  const [row] = await tx.rows<{ "QUERY PLAN": [{ Plan: Record<string, number> }] }>(
+    `explain (analyze, buffers, format json) ${text}`,
+    [...values],
+  );
+  const { Plan: plan } = row!["QUERY PLAN"][0];
+  return plan["Shared Hit Blocks"]! + plan["Shared Read Blocks"]!;
+}
+
+const size = async (tx: Transaction, table: string): Promise<number> => {
+  const [row] = await tx.rows<{ pages: number }>(
+    `select (pg_relation_size($1::regclass) + coalesce(sum(pg_relation_size(relid)), 0))::integer / 8192 as pages
+     from pg_partition_tree($1)`,
+    [table],
+  );
+  return row!.pages;
+};
+
+test.each(Object.entries(OWN_ROWS))(
+  "a list of %s reads few pages for one user of 20,000 rows",
+  async (table, { column }) => {
+    const list = lists.find(({ relation }) => relation === table)!;
+    const rows = await withClient(db.url("owner"), (owner) =>
+      addManyRows(owner, table, { rows: 20_000, together: 10, like: `${column} = '${ada()}'` }),
+    );
+    expect(rows).toBeGreaterThanOrEqual(19_999);
+    for (const selection of [`nodes { ${list.scalars.join(" ")} }`, "totalCount"]) {
+      schema.statements.length = 0;
+      const answer = await schema.ask(`{ ${list.name} { ${selection} } }`);
+      const reads = schema.statements.filter(({ text }) => !text.includes("set_config"));
+      expect(reads.some(({ text }) => text.includes("count(*)"))).toBe(selection === "totalCount");
+      expect(answer[list.name].nodes?.length ?? answer[list.name].totalCount).toBeLessThan(30);
+      await inRolledBackTransaction(db, async (tx) => {
+        const pages = await size(tx, table);
+        expect(pages).toBeGreaterThan(FEW);
+        await tx.asUser(ada());
+        const costly = [];
+        for (const statement of reads) {
+          const read = await pagesOf(tx, statement);
+          if (read > FEW) costly.push(`${read} of ${pages} pages: ${statement.text}`);
+        }
+        expect(costly).toEqual([]);
+      });
+    }
+  },
+);
