@@ -8,9 +8,9 @@ import {
   lambda,
   type Step,
 } from "postgraphile/grafast";
-import { sql } from "postgraphile/pg-sql2";
+import { type SQL, sql } from "postgraphile/pg-sql2";
 
-interface OwnRows {
+export interface OwnRows {
   /** The column with the owner's id. */
   readonly column: string;
   /** Each of these permissions shows rows of other users. */
@@ -59,11 +59,8 @@ export const OwnRowsPlugin: GraphileConfig.Plugin = {
   schema: {
     hooks: {
       GraphQLObjectType_fields_field(field: GrafastFieldConfig<Step>, build, { scope }) {
-        const { isPgFieldConnection, pgFieldResource: resource, pgRelationDetails: relation } = scope;
-        const own = ownRowsOf(resource);
-        if (!isPgFieldConnection || !field.plan || !own || resource?.parameters) return field;
-        // The rows of one user are found by that user's id already.
-        if (relation && referringColumns(relation).includes(own.column)) return field;
+        const own = scope.isPgFieldConnection ? ownRowsOf(scope) : undefined;
+        if (!own || !field.plan) return field;
         const hasPermission = Object.values(build.pgResources).find(isHasPermission);
         if (!hasPermission) throw new Error("The API has no access.has_permission.");
         return { ...field, plan: withOwner(field.plan, own, hasPermission) };
@@ -72,9 +69,15 @@ export const OwnRowsPlugin: GraphileConfig.Plugin = {
   },
 };
 
-function ownRowsOf(resource: PgResource | undefined): OwnRows | undefined {
+/** Returns the owner and the permissions of a list, or undefined if the rows of a single user are found by their id already. */
+export function ownRowsOf({
+  pgFieldResource: resource,
+  pgRelationDetails: relation,
+}: GraphileBuild.ScopeObjectFieldsField): OwnRows | undefined {
+  if (resource?.parameters) return undefined;
   const { schemaName, name } = resource?.codec.extensions?.pg ?? {};
-  return OWN_ROWS[`${schemaName}.${name}`];
+  const own = OWN_ROWS[`${schemaName}.${name}`];
+  return own && relation && referringColumns(relation).includes(own.column) ? undefined : own;
 }
 
 const referringColumns = ({
@@ -110,3 +113,6 @@ const lambdaOf =
       sql`${queryBuilder.alias}.${sql.identifier(column)} = (select plinth.current_user_id())`,
     );
   };
+
+export const ownerCondition = (column: string, alias: SQL): SQL =>
+  sql`${alias}.${sql.identifier(column)} = (select plinth.current_user_id())`;

@@ -1,9 +1,10 @@
 import type { PgResource, PgSelectQueryBuilder } from "postgraphile/@dataplan/pg";
 import { type GraphQLObjectType, getNamedType, type SelectionSetNode } from "postgraphile/graphql";
 import { type SQL, sql } from "postgraphile/pg-sql2";
+import { ownerCondition } from "../own-rows.ts";
 import { addPaging } from "../paging/add-paging.ts";
-import { NotCompilable, type PagePart, sourceOf } from "./field-source.ts";
-import type { JsonText } from "./json-text.ts";
+import { type FieldSource, NotCompilable, type PagePart, sourceOf } from "./field-source.ts";
+import { concatenated, type JsonText } from "./json-text.ts";
 import { type Compilation, collectFields, objectJson, type Selected, selectionsOf } from "./object.ts";
 import { Page } from "./page.ts";
 import { boundsOf } from "./page-bounds.ts";
@@ -11,6 +12,7 @@ import { applyFilter, applyInput, queryParts } from "./query-parts.ts";
 
 /** Returns the JSON of the row with this alias. */
 export type RowJson = (
+  compilation: Compilation,
   type: GraphQLObjectType,
   selections: readonly SelectionSetNode[],
   alias: SQL,
@@ -18,12 +20,36 @@ export type RowJson = (
 
 const KNOWN_ARGUMENTS = new Set(["first", "last", "offset", "after", "before", "orderBy", "filter"]);
 
-/** Returns the JSON of one page of `resource`. @param join the conditions that tie its rows to the parent row */
+type Join = (alias: SQL) => readonly SQL[];
+
+/**
+ * Returns the JSON of one page. Where an own-rows policy and a permission are an OR, for which PostgreSQL has no good plan (see
+ * OwnRowsPlugin), it chooses between two queries when it runs.
+ * @param join the conditions that tie the rows to the parent row
+ */
 export function connectionJson(
   compilation: Compilation,
   selected: Selected,
+  { resource, own }: FieldSource & { kind: "connection" },
+  join: Join,
+  rowJson: RowJson,
+): JsonText {
+  if (!own) return pageJson(compilation, selected, resource, join, rowJson);
+  // Each level would double the text.
+  if (compilation.isBranch) throw new NotCompilable(`${selected.field.name} is in another list with owners.`);
+  const branch = { ...compilation, isBranch: true };
+  const all = pageJson(branch, selected, resource, join, rowJson);
+  const joinOwn: Join = (alias) => [...join(alias), ownerCondition(own.column, alias)];
+  const owned = pageJson(branch, selected, resource, joinOwn, rowJson);
+  const held = own.permissions.map((name) => sql`(select access.has_permission(${sql.literal(name)}))`);
+  return [sql`case when ${sql.join(held, " or ")} then ${concatenated(all)} else ${concatenated(owned)} end`];
+}
+
+function pageJson(
+  compilation: Compilation,
+  selected: Selected,
   resource: PgResource,
-  join: (alias: SQL) => readonly SQL[],
+  join: Join,
   rowJson: RowJson,
 ): JsonText {
   const { schema, variables, pageSize } = compilation;
@@ -57,7 +83,7 @@ export function connectionJson(
     orders: parts.orders,
     isNumbered: hasPageInfo,
   });
-  const node = (part: Selected) => rowJson(objectTypeOf(part), selectionsOf(part), alias);
+  const node = (part: Selected) => rowJson(compilation, objectTypeOf(part), selectionsOf(part), alias);
   const json = objectJson(compilation, type, selections, (part) => {
     const objectOf = (memberJson: (member: Selected) => JsonText) =>
       objectJson(compilation, objectTypeOf(part), selectionsOf(part), memberJson);

@@ -1,5 +1,6 @@
 import "postgraphile";
 import type { PgResource } from "postgraphile/@dataplan/pg";
+import { ownRowsOf } from "../own-rows.ts";
 import type { FieldSource, JoinColumns, PagePart } from "./field-source.ts";
 
 type Build = GraphileBuild.Build;
@@ -24,7 +25,7 @@ export function findSource(build: Build, { scope, Self }: Context): FieldSource 
       return rowByKey(build, scope);
     case "query:resource:connection":
       return isPlain(scope.pgFieldResource)
-        ? { kind: "connection", resource: scope.pgFieldResource, on: [] }
+        ? { kind: "connection", resource: scope.pgFieldResource, on: [], own: ownRowsOf(scope) }
         : undefined;
     case "singularRelation:resource:single":
     case "manyRelation:resource:connection":
@@ -74,7 +75,8 @@ function rowByKey(build: Build, { pgFieldResource: resource, pgFieldResourceUniq
   return { kind: "row", resource, on: [], keys } as const;
 }
 
-function related({ pgRelationDetails, fieldBehaviorScope }: Scope): FieldSource | undefined {
+function related(scope: Scope): FieldSource | undefined {
+  const { pgRelationDetails, fieldBehaviorScope } = scope;
   if (!pgRelationDetails) return undefined;
   const { registry, codec, relationName } = pgRelationDetails;
   const relation = registry.pgRelations[codec.name]?.[relationName as string];
@@ -83,7 +85,7 @@ function related({ pgRelationDetails, fieldBehaviorScope }: Scope): FieldSource 
   const on: JoinColumns = localAttributes.map((local, i) => [String(local), String(remoteAttributes[i])]);
   return fieldBehaviorScope === "singularRelation:resource:single"
     ? { kind: "row", resource, on, keys: [] }
-    : { kind: "connection", resource, on };
+    : { kind: "connection", resource, on, own: ownRowsOf(scope) };
 }
 
 function computed(build: Build, { fieldName, pgCodec }: Scope): FieldSource | undefined {

@@ -19,6 +19,8 @@ export interface Compilation {
   readonly variables: Variables;
   /** Number of items of a connection without `first` and `last`. */
   readonly pageSize: number;
+  /** Whether this part of the operation is one of two versions, of which PostgreSQL runs one. */
+  readonly isBranch?: boolean;
 }
 
 /** A field of the response with all of its occurrences in the document. */

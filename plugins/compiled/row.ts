@@ -38,13 +38,7 @@ export function fieldJson(
   const source = sourceOf(field);
   if (source.kind === "row") return foundRow(compilation, selected, source, row);
   if (source.kind === "connection")
-    return connectionJson(
-      compilation,
-      selected,
-      source.resource,
-      (alias) => joined(source.on, row, alias),
-      (itemType, selections, alias) => rowJson(compilation, itemType, selections, alias),
-    );
+    return connectionJson(compilation, selected, source, (alias) => joined(source.on, row, alias), rowJson);
   if (source.kind === "computed") {
     const { codec, from } = source.resource as PgResource & { from: PgFunction };
     const value = row ? from({ placeholder: row, position: 0 }) : from();

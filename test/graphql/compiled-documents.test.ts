@@ -227,3 +227,10 @@ describe("is planned instead", () => {
     expect(await ask(createCompiler({ schema: other }), CHAT, { id: ID })).toBeUndefined();
   });
 });
+
+test("a list with an own-rows policy and a permission has a query for each, in one statement", async () => {
+  const compiler = createCompiler();
+  await ask(compiler, "{ payments { nodes { id } } }");
+  const [{ text }] = compiler.sent as [Statement];
+  expect(text).toMatch(/case when \(select access\.has_permission\(.*\)\) then .* else .*current_user_id.* end/s);
+});
