@@ -1,4 +1,3 @@
-import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { createAccessTokens } from "../../src/auth/access-token.ts";
 import { generateSigningKey, parseSigningKeys } from "../../src/auth/signing-keys.ts";
@@ -12,6 +11,7 @@ import {
   startApi,
 } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { sendRaw } from "../support/raw-http.ts";
 
 let db: TestDatabase;
 let api: Api;
@@ -170,7 +170,8 @@ test.each([
   ["text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", "application/graphql-response+json"],
 ])("Accept: %s is answered with %s", async (accept, expected) => {
   // fetch would add */* by default.
-  const answer = await raw(
+  const answer = await sendRaw(
+    api.url,
     `POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n${accept ? `Accept: ${accept}\r\n` : ""}Content-Length: 26\r\nConnection: close\r\n\r\n{"query":"{ __typename }"}`,
   );
   expect(answer).toMatch(/^HTTP\/1\.1 200/);
@@ -216,25 +217,11 @@ test("reports no internal error for an unreadable header", async () => {
     for (const value of values)
       for (const path of ["/graphql", "/graphiql", "/.well-known/jwks.json", "/readyz"]) {
         const method = path === "/graphql" ? "POST" : "GET";
-        const answer = await raw(
+        const answer = await sendRaw(
+          api.url,
           `${method} ${path} HTTP/1.1\r\nHost: x\r\n${name}: ${value}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}`,
         );
         statuses.add(Number(answer.slice(9, 12)));
       }
   expect([...statuses].filter((status) => !(status >= 200 && status < 500))).toEqual([]);
 }, 60_000);
-
-/** Sends bytes unchanged and resolves with the whole response. */
-function raw(request: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const { hostname, port } = new URL(api.url);
-    let answer = "";
-    const socket = connect(Number(port), hostname, () => socket.write(request));
-    socket
-      .on("data", (chunk) => {
-        answer += chunk;
-      })
-      .on("end", () => resolve(answer))
-      .on("error", reject);
-  });
-}
