@@ -1,14 +1,61 @@
-import type { PoolClient } from "pg";
-import { forgetStatement } from "./pg-internals.ts";
+import type { PoolClient, QueryConfig } from "pg";
+import { forgetStatement, isPrepared, type Preparation } from "./pg-internals.ts";
 
 /** Maximum named statements per connection; each holds a plan in the server's memory until it is deallocated. */
 const MAX_STATEMENTS = 100;
 
+/** A statement of a request. */
+export interface Statement {
+  text: string;
+  values?: readonly unknown[] | undefined;
+  name?: string | undefined;
+  arrayMode?: boolean | undefined;
+}
+
 /** Insertion order is the order of use: the first entry is the least recently used. */
 const usedStatements = new WeakMap<PoolClient, Set<string>>();
 
-/** Records the use of a named statement on a connection. */
-export function touchStatement(client: PoolClient, name: string): void {
+/** Connections through a pooler that may run each transaction on another server connection, which knows other statements. */
+const withoutNames = new WeakSet<PoolClient>();
+
+/** From now on, statements are sent on this connection without their names, so that the server prepares none. */
+export function forgoNames(client: PoolClient): void {
+  withoutNames.add(client);
+}
+
+/** Returns a statement as this connection sends it for a role, and records the use of its name. */
+export function statementQuery(
+  client: PoolClient,
+  role: string | null | undefined,
+  { text, values, name, arrayMode }: Statement,
+): QueryConfig & { rowMode?: "array" } {
+  const query: QueryConfig & { rowMode?: "array" } = { text };
+  if (values) query.values = [...values];
+  if (name && !withoutNames.has(client)) {
+    query.name = roleQualifiedName(role, name);
+    touchStatement(client, query.name);
+  }
+  if (arrayMode) query.rowMode = "array";
+  return query;
+}
+
+/** Returns a preparation as a statement of its own. */
+export function preparationQuery(client: PoolClient, { name, text, values }: Preparation): QueryConfig {
+  return { text, values: [...values], ...(!withoutNames.has(client) && { name }) };
+}
+
+/** Whether preparations can be sent in front of a statement. Otherwise they must first run on their own, which prepares them. */
+export function arePrepared(client: PoolClient, preparations: readonly Preparation[]): boolean {
+  return withoutNames.has(client) || preparations.every(({ name }) => isPrepared(client, name));
+}
+
+/** Returns preparations as this connection sends them in front of a statement. */
+export function inFront(client: PoolClient, preparations: readonly Preparation[]): readonly Preparation[] {
+  if (!withoutNames.has(client)) return preparations;
+  return preparations.map((preparation) => ({ ...preparation, name: "" }));
+}
+
+function touchStatement(client: PoolClient, name: string): void {
   const names = usedStatements.get(client) ?? new Set();
   usedStatements.set(client, names);
   names.delete(name);
@@ -36,4 +83,13 @@ export async function trimStatements(client: PoolClient): Promise<void> {
       dropped.push(client.query(`deallocate ${client.escapeIdentifier(name)}`));
   }
   await Promise.all(dropped);
+}
+
+/**
+ * With row-level security a plan belongs to one role: a statement shared by two roles on a connection would be replanned at
+ * each change of role. PostgreSQL cuts names at 63 bytes, so a long name keeps its end, where hashes differ.
+ */
+function roleQualifiedName(role: string | null | undefined, name: string): string {
+  const qualified = `${role ?? ""}/${name}`;
+  return qualified.length <= 63 ? qualified : `${(role ?? "").slice(-10)}/${name.slice(-52)}`;
 }
