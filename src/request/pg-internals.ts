@@ -13,6 +13,7 @@ export interface PgConnection {
   parse(statement: { name: string; text: string }): void;
   bind(portal: { statement: string; values: readonly unknown[] }): void;
   execute(portal: object): void;
+  close(statement: { type: "S"; name: string }): void;
   sync(): void;
   _send(message: Buffer): void;
 }
@@ -91,6 +92,13 @@ export function forgetStatement(client: ClientBase, name: string): boolean {
   return name in parsedStatements && delete parsedStatements[name];
 }
 
+/** Frees a name, whether or not the server has prepared it. Unlike DEALLOCATE, never fails, and poolers understand it. */
+export function closeStatement(client: ClientBase, name: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    client.query(new CloseQuery(name, (error) => (error ? reject(error) : resolve())) as never);
+  });
+}
+
 /** Runs a statement that may take longer than the connection's own limit. */
 export function queryWithin(client: ClientBase, text: string, timeoutMs: number): Promise<QueryResult> {
   return client.query({ text, query_timeout: timeoutMs } as QueryConfig);
@@ -144,6 +152,24 @@ export function queryPrepared<TRow>(
     });
     client.query(query as never);
   });
+}
+
+/** Closes a prepared statement. */
+class CloseQuery extends Query {
+  readonly #name: string;
+
+  constructor(name: string, callback: Callback) {
+    super({ text: "" }, undefined, callback);
+    this.#name = name;
+  }
+
+  override submit(connection: PgConnection): null {
+    const { recorder, send } = record(connection);
+    recorder.close({ type: "S", name: this.#name });
+    recorder.sync();
+    send();
+    return null;
+  }
 }
 
 /** A query behind its preparations, whose results it drops. */

@@ -1,5 +1,5 @@
 import type { PoolClient, QueryConfig } from "pg";
-import { forgetStatement, isPrepared, type Preparation } from "./pg-internals.ts";
+import { closeStatement, forgetStatement, isPrepared, type Preparation } from "./pg-internals.ts";
 
 /** Maximum named statements per connection; each holds a plan in the server's memory until it is deallocated. */
 const MAX_STATEMENTS = 100;
@@ -13,7 +13,10 @@ export interface Statement {
 }
 
 /** Insertion order is the order of use: the first entry is the least recently used. */
-const usedStatements = new WeakMap<PoolClient, Set<string>>();
+type UsedNames = WeakMap<PoolClient, Set<string>>;
+const usedStatements: UsedNames = new WeakMap();
+/** There are few, so they stay prepared. */
+const usedPreparations: UsedNames = new WeakMap();
 
 /** Connections through a pooler that may run each transaction on another server connection, which knows other statements. */
 const withoutNames = new WeakSet<PoolClient>();
@@ -31,17 +34,16 @@ export function statementQuery(
 ): QueryConfig & { rowMode?: "array" } {
   const query: QueryConfig & { rowMode?: "array" } = { text };
   if (values) query.values = [...values];
-  if (name && !withoutNames.has(client)) {
-    query.name = roleQualifiedName(role, name);
-    touchStatement(client, query.name);
-  }
+  if (name && !withoutNames.has(client))
+    query.name = use(client, usedStatements, roleQualifiedName(role, name));
   if (arrayMode) query.rowMode = "array";
   return query;
 }
 
 /** Returns a preparation as a statement of its own. */
 export function preparationQuery(client: PoolClient, { name, text, values }: Preparation): QueryConfig {
-  return { text, values: [...values], ...(!withoutNames.has(client) && { name }) };
+  const query = { text, values: [...values] };
+  return withoutNames.has(client) ? query : { ...query, name: use(client, usedPreparations, name) };
 }
 
 /** Whether preparations can be sent in front of a statement. Otherwise they must first run on their own, which prepares them. */
@@ -55,11 +57,14 @@ export function inFront(client: PoolClient, preparations: readonly Preparation[]
   return preparations.map((preparation) => ({ ...preparation, name: "" }));
 }
 
-function touchStatement(client: PoolClient, name: string): void {
-  const names = usedStatements.get(client) ?? new Set();
-  usedStatements.set(client, names);
-  names.delete(name);
+/** Records the use of a name on a connection. */
+function use(client: PoolClient, usedNames: UsedNames, name: string): string {
+  const names = usedNames.get(client) ?? new Set();
+  usedNames.set(client, names);
+  // Its preparation failed, but PgBouncer keeps the name and would end a connection that prepares it again.
+  if (names.delete(name) && !isPrepared(client, name)) closeStatement(client, name).catch(() => {});
   names.add(name);
+  return name;
 }
 
 /** Whether `trimStatements` has something to do. */
@@ -67,20 +72,16 @@ export function hasTooManyStatements(client: PoolClient): boolean {
   return (usedStatements.get(client)?.size ?? 0) > MAX_STATEMENTS;
 }
 
-/**
- * Deallocates the least recently used statements, so that ever new queries cannot fill the server's memory. Call it between
- * transactions: DEALLOCATE of an unknown statement would abort a transaction.
- */
+/** Deallocates the least recently used statements, so that ever new queries cannot fill the server's memory. */
 export async function trimStatements(client: PoolClient): Promise<void> {
   const names = usedStatements.get(client);
   if (!names || names.size <= MAX_STATEMENTS) return;
-  const dropped: Promise<unknown>[] = [];
+  const dropped: Promise<void>[] = [];
   for (const name of names) {
     if (names.size <= MAX_STATEMENTS) break;
     names.delete(name);
     // Not prepared if its preparation failed.
-    if (forgetStatement(client, name))
-      dropped.push(client.query(`deallocate ${client.escapeIdentifier(name)}`));
+    if (forgetStatement(client, name)) dropped.push(closeStatement(client, name));
   }
   await Promise.all(dropped);
 }

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import type { Client } from "pg";
-import { type Answer, type Api, type SignedIn, signUp, startApi, until } from "../support/api.ts";
+import { type Answer, type Api, type SignedIn, signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 import { untilWaiting } from "../support/waiting.ts";
 
