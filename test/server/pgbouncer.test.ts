@@ -6,7 +6,7 @@ import { createPool } from "../../src/request/pool.ts";
 import { runStatement } from "../../src/request/transaction.ts";
 import { connect, contents, listen, makeRoom, post, ROOM_EVENTS } from "../live/support.ts";
 import { type Api, signUp, startApi, until } from "../support/api.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { ALL_TRIALS, prepareFaults, randomTrial, tryFault } from "../support/faults.ts";
 import { KEEPS_STATEMENTS, PGBOUNCER_VERSION, type PgBouncer, startPgBouncer } from "../support/pgbouncer.ts";
 import { makeRandom, SEED } from "../support/random.ts";
@@ -37,16 +37,23 @@ describe.each(WAYS)(
     const testHere = canRun ? test : test.skip;
     let pool: Pool;
 
-    beforeEach(async () => {
-      if (!canRun) return;
-      bouncer = await startPgBouncer(db, { servers: SERVERS, preparedStatements });
-      pool = createPool({
+    /** @param answerGraceMs if given, the client waits no longer than this for an answer */
+    function openPool(answerGraceMs?: number): Pool {
+      const settings = loadConfig({ PLINTH_PREPARED_STATEMENTS: flag }).pool;
+      return createPool({
         url: bouncer.db.url("authenticator"),
         applicationName: "pgbouncer test",
         max: CLIENTS,
-        settings: loadConfig({ PLINTH_PREPARED_STATEMENTS: flag }).pool,
+        settings: answerGraceMs ? { ...settings, statementTimeoutMs: 0 } : settings,
         onError: () => {},
+        ...(answerGraceMs && { answerGraceMs }),
       });
+    }
+
+    beforeEach(async () => {
+      if (!canRun) return;
+      bouncer = await startPgBouncer(db, { servers: SERVERS, preparedStatements });
+      pool = openPool();
     });
     afterEach(async () => {
       if (!canRun) return;
@@ -87,6 +94,19 @@ describe.each(WAYS)(
       await Promise.all(callers);
     });
 
+    testHere("a statement that its client no longer waits for leaves no claims behind", async () => {
+      const impatient = openPool(200);
+      const role = roleName(db.rolePrefix, "user");
+      const abandoned = Array.from({ length: CLIENTS }, (_, n) =>
+        runStatement(impatient, { role, "jwt.claims.user_id": `user ${n}` }, { text: "select pg_sleep(5)" }),
+      );
+      for (const { status } of await Promise.allSettled(abandoned)) expect(status).toBe("rejected");
+      await impatient.end();
+      const claims = "select current_setting('jwt.claims.user_id', true) as user_id";
+      const seen = await Promise.all(Array.from({ length: 30 }, () => pool.query(claims)));
+      expect(seen.map(({ rows }) => rows[0].user_id).filter(Boolean)).toEqual([]);
+    });
+
     testHere(
       "the API works, with snapshots, mutations and subscriptions",
       async () => {
@@ -114,6 +134,8 @@ describe.each(WAYS)(
           const room = await makeRoom(api, [ada!, bob!]);
           const clients = [connect(api, ada), connect(api, bob)];
           const heard = clients.map((client) => listen(client, ROOM_EVENTS, { room }));
+          // A subscription's first answer has its position.
+          await until(() => heard.every(({ answers }) => answers.length > 0), { timeoutMs: 20_000 });
           await post(api, bob!, room, "hello");
           await until(() => heard.every((events) => contents(events).includes("hello")), {
             timeoutMs: 20_000,

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import type { Client } from "pg";
-import { type Answer, type Api, type SignedIn, signUp, startApi } from "../support/api.ts";
+import { type Answer, type Api, type SignedIn, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 import { untilWaiting } from "../support/waiting.ts";
 
@@ -29,10 +29,10 @@ beforeAll(async () => {
         end $$;
       create function llm.count_chats() returns bigint language sql stable as 'select count(*) from llm.chats';
       create function llm.divide(by integer) returns integer language sql stable as 'select 1 / by';
-      create function llm.wait_for_ever() returns integer language plpgsql stable as
-        'begin perform pg_sleep(600); return 1; end';
+      create function llm.sleep(seconds integer) returns integer language plpgsql stable as
+        'begin perform pg_sleep(seconds); return seconds; end';
       grant execute on function llm.behind(), llm.waits(llm.chats), llm.count_chats(), llm.divide(integer),
-        llm.wait_for_ever() to ${db.rolePrefix}_user`),
+        llm.sleep(integer) to ${db.rolePrefix}_user`),
   );
   single = await startApi(db, { PLINTH_POOL_MAX: "1" });
   ada = await signUp(single, "ada");
@@ -90,18 +90,67 @@ describe("a query sees one moment", () => {
   });
 });
 
-test("fields fail one by one, each with its own error", async () => {
-  const query = `{
-    a: divide(by: 1) b: divide(by: 0) countChats c: divide(by: -1)
-    d: chatByRowId(rowId: "not a uuid") { title } e: divide(by: 0) chats { totalCount }
-  }`.replace(/ d: .*? e:/s, " e:");
-  const { data, errors } = await ask(query);
-  expect(data).toEqual({ a: 1, b: null, countChats: "1", c: -1, e: null, chats: { totalCount: 1 } });
-  expect(errors!.map(({ path, extensions }) => [path, extensions.code])).toEqual([
-    [["b"], expect.any(String)],
-    [["e"], expect.any(String)],
-  ]);
-  expect(new Set(errors!.map(({ message }) => message)).size).toBe(1);
-  const alone = await ask("{ b: divide(by: 0) }");
-  expect(errors![0]!.extensions.code).toBe(alone.errors![0]!.extensions.code);
+describe("a field of a query", () => {
+  test("fails alone, with its own error", async () => {
+    const query = `{
+      a: divide(by: 1) b: divide(by: 0) countChats c: divide(by: -1) d: divide(by: 0) chats { totalCount }
+    }`;
+    const { data, errors } = await ask(query);
+    expect(data).toEqual({ a: 1, b: null, countChats: "1", c: -1, d: null, chats: { totalCount: 1 } });
+    const alone = await ask("{ b: divide(by: 0) }");
+    expect(errors!.map(({ path, extensions }) => [path, extensions.code])).toEqual(
+      ["b", "d"].map((name) => [[name], alone.errors![0]!.extensions.code]),
+    );
+  });
+
+  test("is cancelled alone", async () => {
+    const answer = ask("{ sleep(seconds: 60) countChats chats { totalCount } }");
+    await withClient(db.url("authenticator"), (client) =>
+      until(async () => {
+        const { rowCount } = await client.query(
+          `select pg_cancel_backend(pid) from pg_stat_activity
+           where datname = current_database() and query like '%"sleep"(%' and state = 'active' and pid <> pg_backend_pid()`,
+        );
+        return rowCount === 1;
+      }),
+    );
+    const { data, errors } = await answer;
+    expect(data).toEqual({ sleep: null, countChats: "1", chats: { totalCount: 1 } });
+    expect(errors).toMatchObject([{ path: ["sleep"], extensions: { code: "TIMEOUT" } }]);
+  });
+});
+
+test.each([1, 2])("many queries at once share %i connections and all are answered", async (max) => {
+  const api = max === 1 ? single : await startApi(db, { PLINTH_POOL_MAX: String(max) });
+  try {
+    const queries = ["{ countChats chats { nodes { title } totalCount } }", "{ countChats }"];
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, (_, n) => api.ask(queries[n % 2]!, { token: ada.token })),
+    );
+    expect(answers.map(({ data, errors }) => errors ?? data.countChats)).toEqual(Array(100).fill("1"));
+  } finally {
+    if (api !== single) await api.close();
+  }
+});
+
+test("a query that takes too long is answered, and its connection returns", async () => {
+  const impatient = await startApi(db, {
+    PLINTH_POOL_MAX: "1",
+    PLINTH_STATEMENT_TIMEOUT_MS: "400",
+    PLINTH_POOL_CONNECTION_TIMEOUT_MS: "400",
+  });
+  try {
+    // Each statement may take 400 ms, all together 800.
+    const { errors } = await impatient.ask(
+      `{ ${[1, 2, 3, 4].map((n) => `s${n}: sleep(seconds: ${60 + n})`).join(" ")} }`,
+      { token: ada.token },
+    );
+    expect(errors!.map(({ path }) => path)).toEqual([["s1"], ["s2"], ["s3"], ["s4"]]);
+    await until(
+      async () => !(await impatient.ask("{ countChats chats { totalCount } }", { token: ada.token })).errors,
+      { timeoutMs: 20_000 },
+    );
+  } finally {
+    await impatient.close();
+  }
 });

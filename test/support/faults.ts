@@ -1,7 +1,6 @@
 import { expect } from "@jest/globals";
 import type { Pool, PoolClient } from "pg";
 import { roleName } from "../../src/config/roles.ts";
-import { connectionOf } from "../../src/request/pg-internals.ts";
 import { Snapshot } from "../../src/request/snapshot.ts";
 import {
   runInTransaction,
@@ -10,7 +9,7 @@ import {
   type StatementResult,
   type TransactionSettings,
 } from "../../src/request/transaction.ts";
-import { type TestDatabase, withClient } from "./database.ts";
+import { cutOff, type TestDatabase, withClient } from "./database.ts";
 import type { makeRandom } from "./random.ts";
 
 // Everything that can go wrong while a connection works for a user. Afterwards, its next user must find its own claims only.
@@ -140,8 +139,7 @@ export async function tryFault(
 ): Promise<void> {
   const [fault, way] = trial;
   const { statement, settings, cutsOff, code } = FAULTS[fault]!;
-  if (cutsOff)
-    pool.once("acquire", (client: PoolClient) => setImmediate(() => connectionOf(client).stream.destroy()));
+  if (cutsOff) pool.once("acquire", (client: PoolClient) => setImmediate(() => cutOff(client)));
   const outcome = WAYS[way]!(pool, { ...asUser(rolePrefix, users.faulty), ...settings }, statement);
   if (code) expect([trial, await outcome.catch((error) => error.code)]).toEqual([trial, code]);
   else await outcome.catch(() => {});
