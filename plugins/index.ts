@@ -20,6 +20,7 @@ import { NodeIdsPlugin } from "./node-ids.ts";
 import { NotFoundPlugin } from "./not-found.ts";
 import { OncePerOperationPlugin } from "./once-per-operation.ts";
 import { OneRoundTripPlugin } from "./one-round-trip.ts";
+import { OneSnapshotPlugin } from "./one-snapshot.ts";
 import { OwnRowsPlugin } from "./own-rows.ts";
 import { PageSizePlugin } from "./page-size.ts";
 import { PagingPlugin } from "./paging/paging.ts";
@@ -63,6 +64,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   QueryLimitsPlugin, // one request cannot monopolize the server
   StorableVariablesPlugin, // rejects variables that would be stored as a different value
   OneRoundTripPlugin, // begin, settings, statement and commit would each be a message
+  OneSnapshotPlugin, // two fields of a query cannot contradict each other
   CompiledDocumentsPlugin, // the response of a plain read is one value of one statement
   PlanCachePlugin, // many different operations cannot exhaust the memory
 ];

@@ -1,12 +1,12 @@
 import "postgraphile";
 import { hash } from "node:crypto";
 import type { PgExecutor } from "postgraphile/@dataplan/pg";
-import type { SendAlone } from "../src/request/transaction.ts";
+import type { SendStatement } from "../src/request/transaction.ts";
 
 declare global {
   namespace GraphileBuild {
     interface SchemaOptions {
-      plinthSendAlone?: SendAlone | undefined;
+      plinthSendAlone?: SendStatement | undefined;
     }
   }
 }
@@ -27,7 +27,7 @@ export const OneRoundTripPlugin: GraphileConfig.Plugin = {
         const { plinthSendAlone } = build.options;
         if (plinthSendAlone)
           for (const executor of Object.values(build.input.pgRegistry.pgExecutors))
-            sendAlone(executor, plinthSendAlone);
+            sendBy(executor, plinthSendAlone);
         return build;
       },
     },
@@ -51,19 +51,19 @@ interface Sender {
   readonly $$cache: keyof Context;
 }
 
-function sendAlone(executor: PgExecutor, byDefault: SendAlone): void {
+function sendBy(executor: PgExecutor, byDefault: SendStatement): void {
   const sender = executor as unknown as Sender;
   sender._execute = (context, text, values, name) =>
-    (aloneOf(context) ?? byDefault)(context.pgSettings ?? {}, { text, values, name, arrayMode: true });
+    (senderOf(context) ?? byDefault)(context.pgSettings ?? {}, { text, values, name, arrayMode: true });
   sender.executeMutation = async ({ context, text, values }) => {
     const statement = { text, values, name: hash("sha1", text), arrayMode: true };
-    const result = await (aloneOf(context) ?? byDefault)(context.pgSettings ?? {}, statement);
+    const result = await (senderOf(context) ?? byDefault)(context.pgSettings ?? {}, statement);
     (context[sender.$$cache] as { reset(): void } | undefined)?.reset();
     return result as never;
   };
 }
 
-/** The way of a subscription, which shares reads with others. */
-function aloneOf({ withPgClient }: Context): SendAlone | undefined {
-  return (withPgClient as { alone?: SendAlone }).alone;
+/** The way of an operation whose statements belong together: a subscription, or a query with one snapshot. */
+function senderOf({ withPgClient }: Context): SendStatement | undefined {
+  return (withPgClient as { send?: SendStatement }).send;
 }

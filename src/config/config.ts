@@ -39,6 +39,8 @@ export interface Config {
     readonly idleTimeoutMs: number;
     readonly maxLifetimeSeconds: number;
     readonly statementTimeoutMs: number;
+    /** Whether statements are prepared on the server by name; some poolers lose them. */
+    readonly preparedStatements: boolean;
   };
   readonly http: {
     readonly host: string;
@@ -138,6 +140,7 @@ export function loadConfig(env: Environment = process.env): Config {
       idleTimeoutMs: integer(env, "PLINTH_POOL_IDLE_TIMEOUT_MS", 30_000, 1, 86_400_000),
       maxLifetimeSeconds: integer(env, "PLINTH_POOL_MAX_LIFETIME_SECONDS", 3_600, 1, 604_800),
       statementTimeoutMs: integer(env, "PLINTH_STATEMENT_TIMEOUT_MS", 5_000, 1, 600_000),
+      preparedStatements: flag(env, "PLINTH_PREPARED_STATEMENTS", true),
     },
     http: {
       host: text(env, "PLINTH_HOST", "127.0.0.1"),

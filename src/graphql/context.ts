@@ -6,6 +6,7 @@ import type { Config } from "../config/config.ts";
 import type { LiveSubscription } from "../live/live-subscription.ts";
 import type { Checkout } from "../payments/checkout.ts";
 import type { RequestContext } from "../request/context.ts";
+import type { Snapshot } from "../request/snapshot.ts";
 import type { Statement, StatementResult, TransactionSettings } from "../request/transaction.ts";
 
 /** The options that Plinth's plugins read from the preset. */
@@ -27,6 +28,8 @@ interface PlinthContext {
   readonly roomPasswords: RoomPasswords | undefined;
   /** Called with the number of fields of each newly planned operation. */
   readonly onPlan?: ((fields: number) => void) | undefined;
+  /** Returns the snapshot that all statements of a query share; it takes a connection when the first is sent. */
+  openSnapshot(settings: TransactionSettings): Snapshot;
   /** Returns the settings for statements of an account that has just signed in. */
   settingsOf(credentials: Credentials): TransactionSettings;
 }

@@ -17,6 +17,7 @@ import { ConstraintFields } from "../request/constraint-fields.ts";
 import { contextWithoutRequest, type RequestContext } from "../request/context.ts";
 import type { UnforeseenError } from "../request/error-log.ts";
 import { requestSettings } from "../request/settings.ts";
+import { Snapshot } from "../request/snapshot.ts";
 import { runStatement } from "../request/transaction.ts";
 import { makeMaskError } from "./mask-error.ts";
 import { makePlinthPgService } from "./pg-service.ts";
@@ -131,6 +132,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
             checkout,
             roomPasswords,
             onPlan: (fields) => onPlan?.(request, fields),
+            openSnapshot: (settings) => new Snapshot(pool, settings),
             settingsOf: ({ userId, sessionId }) =>
               settingsFor({ ...request, claims: { userId, sessionId } }, false),
           },

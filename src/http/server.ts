@@ -17,7 +17,7 @@ export interface PlinthServer {
 /**
  * Serves the API over HTTP and WebSocket. Each step registers on the stack how to close what it opened, and uses only what
  * earlier steps opened. Resources close in reverse order, when the server stops and when a later step fails.
- * @throws PlinthError INVALID_SETTING, DATABASE_UNREACHABLE, NOT_MIGRATED, ADDRESS_IN_USE, ADDRESS_NOT_ALLOWED
+ * @throws PlinthError INVALID_SETTING, DATABASE_UNREACHABLE, NOT_MIGRATED, PREPARED_STATEMENTS_LOST, ADDRESS_IN_USE, ADDRESS_NOT_ALLOWED
  */
 export async function startServer(
   settings: Omit<ServerOptions, "logger"> & Partial<Pick<ServerOptions, "logger">>,

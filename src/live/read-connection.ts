@@ -1,20 +1,15 @@
-import type { PoolClient, QueryConfig } from "pg";
+import type { PoolClient } from "pg";
 import {
   holdWrites,
-  isPrepared,
   type Preparation,
   queryRaw,
   queryRepeatedly,
   type RawRows,
   releaseWrites,
 } from "../request/pg-internals.ts";
-import { touchStatement } from "../request/prepared-statements.ts";
-import {
-  roleQualifiedName,
-  type Statement,
-  type StatementResult,
-  type TransactionSettings,
-} from "../request/transaction.ts";
+import { arePrepared, inFront, preparationQuery, statementQuery } from "../request/prepared-statements.ts";
+import { settingsStatement } from "../request/settings-statement.ts";
+import type { Statement, StatementResult, TransactionSettings } from "../request/transaction.ts";
 
 /** Maximum reads per transaction, so that no transaction is open for long. */
 const MAX_READS_PER_TRANSACTION = 50;
@@ -91,8 +86,8 @@ export class ReadConnection {
   send(read: Read): void {
     const transaction = this.#admit(1);
     const { statement } = read;
-    const settings = { ...read.settings, ...PLANNED_ONCE };
-    const query = this.#queryOf(settings, statement);
+    const settings: TransactionSettings = { ...read.settings, ...PLANNED_ONCE };
+    const query = statementQuery(this.client, settings.role, statement);
     const before = this.#before(transaction, changedNames([settings], transaction.settings), settings);
     queryRaw(this.client, query, before, (error, result, raw) => {
       if (error === null) {
@@ -107,14 +102,16 @@ export class ReadConnection {
   }
 
   try({ statement, resolve, ...trial }: Trial): void {
-    const settings = trial.settings.map((one) => ({ ...one, ...PLANNED_ONCE }));
+    const settings = trial.settings.map((one): TransactionSettings => ({ ...one, ...PLANNED_ONCE }));
     const transaction = this.#admit(settings.length);
     const [first, ...others] = settings;
     const names = changedNames(settings, transaction.settings);
-    const query = this.#queryOf(first!, statement);
+    const query = statementQuery(this.client, first!.role, statement);
     const before = [
       this.#before(transaction, names, first!),
-      ...others.map((one) => (names.length > 0 ? [setting(transaction, names, one)] : [])),
+      ...others.map((one) =>
+        inFront(this.client, names.length > 0 ? [setting(transaction, names, one)] : []),
+      ),
     ];
     queryRepeatedly(this.client, query, before, (error, answers) => {
       transaction.hasFailed ||= error !== null;
@@ -158,14 +155,14 @@ export class ReadConnection {
     transaction: OpenTransaction,
     names: readonly string[],
     settings: TransactionSettings,
-  ): Preparation[] {
+  ): readonly Preparation[] {
     const before: Preparation[] = [];
     if (!transaction.hasBegun) before.push(BEGIN);
     transaction.hasBegun = true;
     if (names.length > 0) before.push(setting(transaction, names, settings));
-    if (before.every(({ name }) => isPrepared(this.client, name))) return before;
-    for (const { name, text, values } of before)
-      this.client.query({ name, text, values: [...values] }).catch(() => {});
+    if (arePrepared(this.client, before)) return inFront(this.client, before);
+    for (const preparation of before)
+      this.client.query(preparationQuery(this.client, preparation)).catch(() => {});
     return [];
   }
 
@@ -195,17 +192,6 @@ export class ReadConnection {
     this.#unanswered -= count;
     if (this.#unanswered === 0) this.#onIdle();
   }
-
-  #queryOf({ role }: TransactionSettings, { text, values, name, arrayMode }: Statement): QueryConfig {
-    const statementName = name && roleQualifiedName(role ?? undefined, name);
-    if (statementName) touchStatement(this.client, statementName);
-    return {
-      text,
-      ...(values && { values: [...values] }),
-      ...(statementName && { name: statementName }),
-      ...(arrayMode && { rowMode: "array" as const }),
-    };
-  }
 }
 
 /**
@@ -224,7 +210,10 @@ function changedNames(all: readonly TransactionSettings[], current: ReadonlyMap<
   const names = new Set(current.keys());
   for (const settings of all) for (const name of Object.keys(settings)) names.add(name);
   names.delete("transaction_read_only");
-  return [...names].filter((name) => all.some((one) => (one[name] ?? "") !== (current.get(name) ?? "")));
+  // In one order, so that few statements are prepared.
+  return [...names]
+    .filter((name) => all.some((one) => (one[name] ?? "") !== (current.get(name) ?? "")))
+    .sort();
 }
 
 /** A single statement that sets all of them for the transaction. */
@@ -233,11 +222,7 @@ function setting(
   names: readonly string[],
   settings: TransactionSettings,
 ): Preparation {
-  for (const name of names) transaction.settings.set(name, settings[name] ?? "");
-  const calls = names.map((_, i) => `set_config($${2 * i + 1}, $${2 * i + 2}, true)`);
-  return {
-    name: `plinth_settings_${names.length}`,
-    text: `select ${calls.join(", ")}`,
-    values: names.flatMap((name) => [name, settings[name] ?? ""]),
-  };
+  const values = names.map((name) => [name, settings[name] ?? ""] as const);
+  for (const [name, value] of values) transaction.settings.set(name, value);
+  return settingsStatement(Object.fromEntries(values));
 }

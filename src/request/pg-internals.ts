@@ -13,6 +13,7 @@ export interface PgConnection {
   parse(statement: { name: string; text: string }): void;
   bind(portal: { statement: string; values: readonly unknown[] }): void;
   execute(portal: object): void;
+  close(statement: { type: "S"; name: string }): void;
   sync(): void;
   _send(message: Buffer): void;
 }
@@ -62,8 +63,9 @@ export function connectionOf(client: ClientBase): PgConnection {
 /** Rows as the server sent them: each value is text or null. */
 export type RawRows = readonly (readonly (string | null)[])[];
 
-/** A statement that runs before another one and whose result is discarded. The connection must have prepared it. */
+/** A statement that runs before another one and whose result is discarded. */
 export interface Preparation {
+  /** The connection must have prepared it under this name; an empty one is parsed each time. */
   readonly name: string;
   readonly text: string;
   readonly values: readonly string[];
@@ -88,6 +90,13 @@ export function isPrepared(client: ClientBase, name: string): boolean {
 export function forgetStatement(client: ClientBase, name: string): boolean {
   const { parsedStatements } = connectionOf(client);
   return name in parsedStatements && delete parsedStatements[name];
+}
+
+/** Frees a name, whether or not the server has prepared it. Unlike DEALLOCATE, never fails, and poolers understand it. */
+export function closeStatement(client: ClientBase, name: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    client.query(new CloseQuery(name, (error) => (error ? reject(error) : resolve())) as never);
+  });
 }
 
 /** Runs a statement that may take longer than the connection's own limit. */
@@ -145,6 +154,24 @@ export function queryPrepared<TRow>(
   });
 }
 
+/** Closes a prepared statement. */
+class CloseQuery extends Query {
+  readonly #name: string;
+
+  constructor(name: string, callback: Callback) {
+    super({ text: "" }, undefined, callback);
+    this.#name = name;
+  }
+
+  override submit(connection: PgConnection): null {
+    const { recorder, send } = record(connection);
+    recorder.close({ type: "S", name: this.#name });
+    recorder.sync();
+    send();
+    return null;
+  }
+}
+
 /** A query behind its preparations, whose results it drops. */
 class PreparedQuery extends Query {
   readonly #before: readonly Preparation[];
@@ -158,7 +185,7 @@ class PreparedQuery extends Query {
 
   override submit(connection: PgConnection): unknown {
     const { recorder, send } = record(connection);
-    for (const { name, values } of this.#before) run(recorder, name, values);
+    for (const preparation of this.#before) prepare(recorder, preparation);
     const error = super.submit(recorder);
     if (!error) send();
     return error;
@@ -209,9 +236,9 @@ class RepeatedQuery extends Query {
     const { recorder, send } = record(connection);
     const isKnown = this.hasBeenParsed(connection);
     for (const [i, preparations] of this.#before.entries()) {
-      for (const preparation of preparations) run(recorder, preparation.name, preparation.values);
-      // Not earlier: its role may only be set at this point.
-      if (i === 0 && !isKnown) {
+      for (const preparation of preparations) prepare(recorder, preparation);
+      // Not earlier: its role may only be set at this point. Without a name, a preparation may have taken its place.
+      if (name === "" || (i === 0 && !isKnown)) {
         recorder.parse({ name, text });
         if (name) connection.submittedNamedStatements[name] = text;
       }
@@ -248,6 +275,11 @@ function record(connection: PgConnection): { recorder: PgConnection; send: () =>
     _send: (message: Buffer) => messages.push(message),
   });
   return { recorder, send: () => connection._send(Buffer.concat(messages)) };
+}
+
+function prepare(connection: PgConnection, { name, text, values }: Preparation): void {
+  if (name === "") connection.parse({ name, text });
+  run(connection, name, values);
 }
 
 function run(connection: PgConnection, statement: string, values: readonly unknown[]): void {

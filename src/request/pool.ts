@@ -1,5 +1,6 @@
 import pg, { type Pool } from "pg";
 import type { Config } from "../config/config.ts";
+import { forgoNames } from "./prepared-statements.ts";
 
 /** Longer than any of our transactions is idle between two statements; ends the transaction of a hanging process. */
 const IDLE_IN_TRANSACTION_TIMEOUT = "30s";
@@ -41,5 +42,6 @@ export function createPool(options: {
   pool.on("error", onError);
   // The pool itself listens for errors only while a connection is idle.
   pool.on("connect", (client) => client.on("error", () => {}));
+  if (!settings.preparedStatements) pool.on("connect", forgoNames);
   return pool;
 }

@@ -1,16 +1,18 @@
-import { DatabaseError, type Pool, type PoolClient, type QueryConfig } from "pg";
-import { holdWrites, isPrepared, queryPrepared, releaseWrites } from "./pg-internals.ts";
-import { hasTooManyStatements, touchStatement, trimStatements } from "./prepared-statements.ts";
+import { DatabaseError, type Pool, type PoolClient } from "pg";
+import { holdWrites, queryPrepared, releaseWrites } from "./pg-internals.ts";
+import {
+  arePrepared,
+  hasTooManyStatements,
+  inFront,
+  preparationQuery,
+  type Statement,
+  statementQuery,
+  trimStatements,
+} from "./prepared-statements.ts";
 import { settingsStatement, type TransactionSettings } from "./settings-statement.ts";
 
+export type { Statement } from "./prepared-statements.ts";
 export type { TransactionSettings } from "./settings-statement.ts";
-
-export interface Statement {
-  text: string;
-  values?: readonly unknown[] | undefined;
-  name?: string | undefined;
-  arrayMode?: boolean | undefined;
-}
 
 export interface StatementResult<TRow> {
   readonly rows: readonly TRow[];
@@ -42,8 +44,8 @@ function settingsOfError(error: unknown): TransactionSettings | undefined {
   return typeof error === "object" && error ? errorSettings.get(error) : undefined;
 }
 
-/** Runs one statement in a transaction of its own, as `runStatement` does. */
-export type SendAlone = (
+/** Runs one statement of an operation under its settings. */
+export type SendStatement = (
   settings: TransactionSettings,
   statement: Statement,
 ) => Promise<StatementResult<unknown>>;
@@ -59,15 +61,14 @@ export async function runStatement<TRow>(
   settings: TransactionSettings,
   statement: Statement,
 ): Promise<StatementResult<TRow>> {
-  const before = settingsStatement(settings);
+  const before = [settingsStatement(settings)] as const;
   const client = await pool.connect();
   let error: unknown;
   try {
     // Alone, it has no effect except that the connection knows it from now on.
-    if (!isPrepared(client, before.name))
-      client.query({ ...before, values: [...before.values] }).catch(() => {});
-    const query = queryConfig(client, settings.role ?? undefined, statement);
-    const { rows, rowCount } = await queryPrepared<TRow>(client, query, [before]);
+    if (!arePrepared(client, before)) client.query(preparationQuery(client, before[0])).catch(() => {});
+    const query = statementQuery(client, settings.role, statement);
+    const { rows, rowCount } = await queryPrepared<TRow>(client, query, inFront(client, before));
     return { rows, rowCount, notices: [] };
   } catch (cause) {
     error = cause;
@@ -93,9 +94,9 @@ export async function runInTransaction<T>(
   callback: (client: TransactionClient) => T | Promise<T>,
 ): Promise<T> {
   const client = await pool.connect();
-  const { name, text, values } = settingsStatement(settings);
+  const before = preparationQuery(client, settingsStatement(settings));
   holdWrites(client);
-  const opened = Promise.all([client.query("begin"), client.query({ name, text, values: [...values] })]);
+  const opened = Promise.all([client.query("begin"), client.query(before)]);
   // Awaited below; until then a failure must not count as unhandled.
   opened.catch(() => {});
 
@@ -128,7 +129,8 @@ export async function runInTransaction<T>(
   return result;
 }
 
-function rememberSettings(error: unknown, settings: TransactionSettings): void {
+/** Lets `roleOfError` and `wasMadeReadOnly` answer for an error. */
+export function rememberSettings(error: unknown, settings: TransactionSettings): void {
   if (typeof error === "object" && error) errorSettings.set(error, settings);
 }
 
@@ -157,21 +159,6 @@ export async function release(client: PoolClient): Promise<void> {
   client.release(!isReusable);
 }
 
-function queryConfig(
-  client: PoolClient,
-  role: string | undefined,
-  { text, values, name, arrayMode }: Statement,
-): QueryConfig & { rowMode?: "array" } {
-  const query: QueryConfig & { rowMode?: "array" } = { text };
-  if (values) query.values = [...values];
-  if (name) {
-    query.name = roleQualifiedName(role, name);
-    touchStatement(client, query.name);
-  }
-  if (arrayMode) query.rowMode = "array";
-  return query;
-}
-
 function createScope(client: PoolClient, role: string | undefined) {
   let isOpen = true;
   let savepoints = 0;
@@ -183,7 +170,7 @@ function createScope(client: PoolClient, role: string | undefined) {
     function send<TRow>(statement: Statement): Promise<StatementResult<TRow>> {
       if (!isOpen) return Promise.reject(new Error("The transaction of this client has ended."));
       return client
-        .query(queryConfig(client, role, statement))
+        .query(statementQuery(client, role, statement))
         .then(({ rows, rowCount }) => ({ rows, rowCount, notices: [] }));
     }
 
@@ -216,13 +203,4 @@ function createScope(client: PoolClient, role: string | undefined) {
       isOpen = false;
     },
   };
-}
-
-/**
- * With row-level security a plan belongs to one role: a statement shared by two roles on a connection would be replanned at
- * each change of role. PostgreSQL cuts names at 63 bytes, so a long name keeps its end, where hashes differ.
- */
-export function roleQualifiedName(role: string | undefined, name: string): string {
-  const qualified = `${role ?? ""}/${name}`;
-  return qualified.length <= 63 ? qualified : `${(role ?? "").slice(-10)}/${name.slice(-52)}`;
 }

@@ -29,7 +29,7 @@ async function lastStatements(): Promise<string[]> {
 }
 
 test.each([
-  ["query", "{ chats { nodes { title } } currentUser { username } }"],
+  ["query of one field", "{ chats { nodes { title messages { nodes { content } } } } }"],
   ["mutation of a table", 'mutation { createChat(input: { chat: { title: "One" } }) { chat { title } } }'],
 ])("a %s needs no transaction around its statements", async (_kind, document) => {
   expect((await api.ask(document, { token: ada.token })).errors).toBeUndefined();
@@ -37,4 +37,10 @@ test.each([
   expect(statements.length).toBeGreaterThan(0);
   expect(statements.filter((text) => /^(begin|commit|rollback)/i.test(text))).toEqual([]);
   expect(statements.some((text) => /llm"?\."?chats/.test(text))).toBe(true);
+});
+
+test("a query of two fields has a transaction for their snapshot", async () => {
+  const document = "{ chats { nodes { title } } currentUser { username } }";
+  expect((await api.ask(document, { token: ada.token })).errors).toBeUndefined();
+  expect(await lastStatements()).toContain("commit");
 });

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import pg from "pg";
 import {
+  closeStatement,
   connectionOf,
   forgetStatement,
   isPrepared,
@@ -121,6 +122,7 @@ const CONNECTION: Record<keyof PgConnection, () => Promise<void> | void> = {
   parse: () => expect(messagesOf((recorder) => recorder.parse(ONE))).toBe("P"),
   bind: () => expect(messagesOf((recorder) => recorder.bind({ statement: "one", values: ["1"] }))).toBe("B"),
   execute: () => expect(messagesOf((recorder) => recorder.execute({}))).toBe("E"),
+  close: () => expect(messagesOf((recorder) => recorder.close({ type: "S", name: "one" }))).toBe("C"),
   sync: () => expect(messagesOf((recorder) => recorder.sync())).toBe("S"),
   async _send() {
     class Sending extends Watched {
@@ -264,11 +266,33 @@ describe("built on them", () => {
     await client.query("deallocate one");
     expect((await client.query(ONE)).rows).toEqual([{ n: 1 }]);
   });
+
+  test("a closed statement is gone, also in a failed transaction, and closing it again does no harm", async () => {
+    await client.query(ONE);
+    await client.query("begin");
+    await expect(client.query("select 1 / 0")).rejects.toMatchObject({ code: "22012" });
+    await closeStatement(client, "one");
+    await closeStatement(client, "one");
+    await client.query("rollback");
+    const { rows } = await client.query("select name from pg_prepared_statements");
+    expect(rows).toEqual([]);
+  });
+
+  test("an unnamed preparation is parsed where it runs, also in front of an unnamed statement that is repeated", async () => {
+    const runs = ["4", "2"].map((n) => [{ ...SETTING, name: "", values: [n] }]);
+    const divide = { text: "select 8 / current_setting('plinth.n')::integer" };
+    const outcome = await new Promise<{ error: unknown; answers: readonly RawRows[] }>((resolve) => {
+      queryRepeatedly(client, divide, runs, (error, answers) => resolve({ error, answers }));
+    });
+    expect(outcome).toEqual({ error: null, answers: [[["2"]], [["4"]]] });
+    const { rows } = await client.query("select name from pg_prepared_statements");
+    expect(rows).toEqual([]);
+  });
 });
 
 /** Members that are ordinary words. They are reached only through the ways in below. */
 const ORDINARY = new Set([
-  ...["stream", "parse", "bind", "execute", "sync", "name", "text", "callback", "submit"],
+  ...["stream", "parse", "bind", "execute", "close", "sync", "name", "text", "callback", "submit"],
   // Also a documented option of connections.
   "query_timeout",
 ]);

@@ -22,6 +22,6 @@ export function rowsAs(role: LoginRole, db: () => { url(role: LoginRole): string
 }
 
 /** Ends a connection as if its process had been killed. */
-export function cutOff(client: pg.Client): void {
+export function cutOff(client: pg.ClientBase): void {
   connectionOf(client).stream.destroy();
 }

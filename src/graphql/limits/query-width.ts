@@ -8,7 +8,7 @@ import {
 } from "postgraphile/graphql";
 
 export interface WidthLimits {
-  /** Maximum fields directly on Query or Mutation; each takes its own database connection. */
+  /** Maximum fields directly on Query or Mutation;. */
   readonly rootFields: number;
   /** Maximum fields and fragments of one operation, counted at each use of a fragment. */
   readonly fields: number;

@@ -2,6 +2,7 @@ import { assertDatabaseReady } from "../../request/database-state.ts";
 import { createErrorLog } from "../../request/error-log.ts";
 import { createNotifier } from "../../request/notifier.ts";
 import { createPool } from "../../request/pool.ts";
+import { assertStatementsStayPrepared } from "../../request/prepared-statement-check.ts";
 import { createPrivateFunctionCaller } from "../../request/service-caller.ts";
 import type { ServerOptions } from "./options.ts";
 
@@ -9,7 +10,7 @@ export type Connections = Awaited<ReturnType<typeof openConnections>>;
 
 /**
  * Opens the connections that everything else shares, and the error log, which must outlive all that reports to it.
- * @throws PlinthError DATABASE_UNREACHABLE, NOT_MIGRATED
+ * @throws PlinthError DATABASE_UNREACHABLE, NOT_MIGRATED, PREPARED_STATEMENTS_LOST
  */
 export async function openConnections(options: ServerOptions, stack: AsyncDisposableStack) {
   const { authenticatorUrl, serviceUrl, logger } = options;
@@ -34,6 +35,8 @@ export async function openConnections(options: ServerOptions, stack: AsyncDispos
   stack.defer(() => servicePool.end());
 
   await assertDatabaseReady(apiPool);
+  if (settings.preparedStatements)
+    await Promise.all([authenticatorUrl, serviceUrl].map(assertStatementsStayPrepared));
 
   const callPrivateFunction = createPrivateFunctionCaller(servicePool, settings);
   const errorLog = createErrorLog({ callPrivateFunction, logger });

@@ -67,7 +67,7 @@ export function makeLive(args: ExecutionArgs, { subscription, member }: OpenSubs
   };
   const withPgClient = Object.assign(
     async (_settings: unknown, callback: (reader: typeof client) => unknown) => callback(client),
-    { alone: (_settings: unknown, statement: Statement) => member.read(statement) },
+    { send: (_settings: unknown, statement: Statement) => member.read(statement) },
   );
   return {
     ...liveArgs,
