@@ -46,6 +46,32 @@ export function report(operation: string, samples: readonly Sample[]): string {
   );
 }
 
+/** The medians of all operations as one Markdown table, for docs/performance.md. */
+export function summary(samples: readonly Sample[]): string {
+  const slashed = (servers: readonly string[], value: (server: string) => string) =>
+    servers.map((server) => value(server) || "–").join(" / ");
+  const own = ["plinth", "plinth-general"];
+  const all = [...own, "stock", "mercurius"];
+  const operations = [...new Set(samples.map(({ operation }) => operation))];
+  const header = [
+    "Operation",
+    ...Object.keys(BASES).map((base) => `× ${base}`),
+    ...FIGURES.map(([title]) => title),
+  ];
+  const lines = operations.map((operation) =>
+    tableRow([
+      operation,
+      ...Object.values(BASES).map((base) =>
+        slashed(own, (server) => format(median(ratiosOf(samples, operation, server, base, "rate")), 2)),
+      ),
+      ...FIGURES.map(([, figure, digits]) =>
+        slashed(all, (server) => format(median(figuresOf(samples, operation, server, figure)), digits)),
+      ),
+    ]),
+  );
+  return ["", "## Summary", "", tableRow(header), tableRow(header.map(() => "---")), ...lines, ""].join("\n");
+}
+
 export function residentTable(resident: Readonly<Record<string, number>>): string {
   const names = Object.keys(resident);
   return [

@@ -9,7 +9,7 @@ import { openSeeded } from "./database.ts";
 import { createMeasure } from "./measure.ts";
 import { OPERATIONS } from "./operations.ts";
 import { hasPgbench } from "./pgbench.ts";
-import { report, residentTable } from "./report.ts";
+import { report, residentTable, summary } from "./report.ts";
 import type { Sample } from "./samples.ts";
 import { SERVERS } from "./servers/names.ts";
 import { type RunningServer, startServer } from "./servers/start.ts";
@@ -81,6 +81,7 @@ try {
   }
   const resident = Object.fromEntries(servers.map(({ name, pid }) => [name, residentOf(pid)]));
   const targets = judge(samples);
+  console.log(summary(samples));
   console.log(residentTable(resident));
   console.log(targetTable(targets));
   if (flags.json) writeFileSync(flags.json, JSON.stringify({ samples, resident, targets }, null, 2));
