@@ -1,7 +1,6 @@
 // The cost of exactness: reserve + settle (two calls, two transactions) against two plain row updates (two transactions)
 // with the same clients over the same users, alternately. Target: at least 0.6 times the rate at 1, 8 and 32 clients. For comparison,
-// two more: the same two updates of a row of token_grants, and the minimum work of any ledger with holds and keys in two functions
-// (a balance and a new hold; the hold and the balance), without events, totals, prices or limits.
+// two more: the same two updates of a row of token_grants, and the minimum work of any ledger with holds and keys (bare-ledger.ts).
 // Also a balance call with few and with many events. Target: at most 1.5 times the time.
 // Uses pgbench if it is installed, because its clients cost little; otherwise connections of this process.
 import { spawnSync } from "node:child_process";
@@ -9,6 +8,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
+import { bareLedger } from "./bare-ledger.ts";
 import { percentile, startPlinth } from "./support.ts";
 
 const USERS = 1_000;
@@ -29,7 +29,7 @@ const SCRIPTS = {
     `update billing.token_grants set held = held - 1000, consumed = consumed + 500
       where user_id = ${USER} and idempotency_key = 'g'`,
   ],
-  least: [`select bench.hold(:u, gen_random_uuid()::text) as got`, "select bench.settle(:got, 500)"],
+  least: [`select bench.hold(${USER}, gen_random_uuid()::text) as got`, "select bench.settle(:got, 500)"],
   ledger: [
     `select id as got from private.reserve_tokens(${USER}, '${MODEL}', 1000, gen_random_uuid()::text)`,
     "select id from private.settle_hold(:got, 300, 200)",
@@ -45,28 +45,7 @@ const TABLES = `
   create table bench.b (id integer primary key, n bigint) with (fillfactor = 50);
   insert into bench.a select g, 0 from generate_series(1, ${USERS}) g;
   insert into bench.b select * from bench.a;
-  create table bench.balances (id integer primary key, available bigint check (available >= 0), held bigint) with (fillfactor = 50);
-  insert into bench.balances select g, 1000000000000, 0 from generate_series(1, ${USERS}) g;
-  create table bench.holds (
-    id uuid primary key default plinth.uuid_v7(), balance_id integer, key text, tokens bigint, used bigint, state text default 'open',
-    unique (balance_id, key)
-  ) with (fillfactor = 70);
-  create function bench.hold(balance integer, key text) returns uuid language plpgsql set search_path = pg_catalog as $$
-  declare
-    v_id uuid;
-  begin
-    update bench.balances b set available = b.available - 1000, held = b.held + 1000 where b.id = balance;
-    insert into bench.holds (balance_id, key, tokens) values (balance, hold.key, 1000) returning id into v_id;
-    return v_id;
-  end $$;
-  create function bench.settle(hold uuid, used bigint) returns void language plpgsql set search_path = pg_catalog as $$
-  declare
-    v_balance integer;
-  begin
-    update bench.holds h set state = 'settled', used = settle.used where h.id = hold and h.state = 'open'
-    returning h.balance_id into v_balance;
-    update bench.balances b set available = b.available + 1000 - used, held = b.held - 1000 where b.id = v_balance;
-  end $$;
+  ${bareLedger("select id from identity.users where username like 'bench%'")}
   analyze bench.a; analyze bench.b; analyze bench.balances;`;
 
 /** Pairs of calls per second. */

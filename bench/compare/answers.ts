@@ -1,5 +1,5 @@
 import { deepEqual } from "node:assert/strict";
-import type { Client } from "./load.ts";
+import type { Client } from "./client.ts";
 import type { Operation } from "./operations.ts";
 import type { RunningServer } from "./servers/start.ts";
 
@@ -43,9 +43,9 @@ export async function assertSameAnswers(
     const variables = operation.variables(user);
     const answers = [];
     for (const server of servers)
-      if (operation.documents[server.name])
+      if (operation.documents[server.dialect])
         answers.push(
-          comparable(await ask(server, operation.documents[server.name]!, variables, client.token(user))),
+          comparable(await ask(server, operation.documents[server.dialect]!, variables, client.token(user))),
         );
     for (const answer of answers.slice(1)) deepEqual(answer, answers[0]);
   }

@@ -40,6 +40,11 @@ export function cpuOfChildren(pid: number): number {
   return sum;
 }
 
+/** Milliseconds of CPU that children of this process have used that have ended. */
+export function cpuOfEndedChildren(): number {
+  return stat(process.pid)?.ended ?? Number.NaN;
+}
+
 /** Resident size in MB. */
 export function residentOf(pid: number): number {
   const kb = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];

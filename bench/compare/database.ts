@@ -11,7 +11,9 @@ import { seed } from "./seed.ts";
 
 /** Names the data by everything that shapes it, so that a changed migration or seed fills a new database. */
 function seedKey(): string {
-  const hash = createHash("sha256").update(readFileSync(new URL("./seed.ts", import.meta.url)));
+  const hash = createHash("sha256");
+  for (const file of ["./seed.ts", "../bare-ledger.ts"])
+    hash.update(readFileSync(new URL(file, import.meta.url)));
   const committed = join(PACKAGE_ROOT, "migrations/committed");
   for (const file of readdirSync(committed).sort()) hash.update(readFileSync(join(committed, file)));
   return hash.digest("hex").slice(0, 12);
@@ -33,7 +35,8 @@ export async function openSeeded(folder = join(tmpdir(), "plinth-bench")): Promi
   for (const path of [folder, data]) chmodSync(path, 0o711);
   const env = { PLINTH_DATA: data };
   const config = loadConfig(env);
-  const database = await openDatabase(config);
+  // All servers keep their connections while the others are measured.
+  const database = await openDatabase(config, { settings: { max_connections: "300" } });
   try {
     await bringUpToDate(config, database);
     const owner = new pg.Client(database.url("owner"));

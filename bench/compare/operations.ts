@@ -1,15 +1,19 @@
-import { chatId, PASSWORD, randomChat, roomId, SQL_IDS } from "./seed.ts";
+import { randomUUID } from "node:crypto";
+import { asService, asUser, type PgbenchScript } from "./pgbench-script.ts";
+import { chatId, MODEL_ID, PASSWORD, randomChat, roomId, SQL_IDS } from "./seed.ts";
+import type { Dialect } from "./servers/names.ts";
 import * as SQL from "./servers/sql.ts";
-import type { ServerName } from "./servers/start.ts";
 
-/** A GraphQL operation: its document for each server that has it, its variables, and the SQL that pgbench runs for it. */
+/** An operation in the words of each server, and the scripts that pgbench runs for it. */
 export interface Operation {
   readonly name: string;
-  readonly documents: Partial<Record<ServerName, string>>;
+  readonly documents: Partial<Record<Dialect, string>>;
   readonly variables: (user: number) => Record<string, unknown>;
-  /** SQL whose $1 and $2 are these SQL expressions over pgbench's variable :u. */
-  readonly sql?: { readonly text: string; readonly values: readonly string[] };
-  /** A client's token, for operations that continue the one before. */
+  /** By their names in the report. */
+  readonly scripts?: Readonly<Record<string, PgbenchScript>>;
+  /** SQL by which the application's server settles the hold that the answer names; part of the operation. */
+  readonly settle?: Partial<Record<Dialect, string>>;
+  /** Whether each request continues the one before, with its refresh token. */
   readonly chained?: true;
   /** Whether the caller signs in with the operation and sends no token. */
   readonly isVisitor?: true;
@@ -22,6 +26,10 @@ const deepPage = (chats: string, messages: string, id: string) =>
   `{ ${chats}(first: 20, orderBy: [UPDATED_AT_DESC]) { nodes { ${id} title updatedAt ${messages}(first: 10, orderBy: [CREATED_AT_DESC]) {
     nodes { ${id} role content createdAt model { ${id} displayName } } } } } }`;
 
+const RESERVE =
+  'mutation ($model: UUID!, $key: String!) { reserveTokens(input: { modelId: $model, maxTokens: "1000", idempotencyKey: $key }) { result { id } } }';
+const SETTLE = "select id from private.settle_hold($1, 300, 200)";
+
 export const OPERATIONS: readonly Operation[] = [
   {
     name: "20 chats × 10 messages + model",
@@ -32,7 +40,7 @@ export const OPERATIONS: readonly Operation[] = [
         "{ chats { nodes { id title updatedAt messages { nodes { id role content createdAt model { id displayName } } } } } }",
     },
     variables: () => ({}),
-    sql: { text: SQL.DEEP_PAGE, values: [] },
+    scripts: { pgbench: asUser(SQL.DEEP_PAGE) },
   },
   {
     name: "one chat by id",
@@ -42,7 +50,7 @@ export const OPERATIONS: readonly Operation[] = [
       mercurius: "query ($id: ID!) { chat(id: $id) { id title updatedAt } }",
     },
     variables: (user) => ({ id: chatId(user, randomChat()) }),
-    sql: { text: SQL.ONE_ROW, values: [CHAT] },
+    scripts: { pgbench: asUser(SQL.ONE_ROW, [CHAT]) },
   },
   {
     name: "create a message",
@@ -55,7 +63,7 @@ export const OPERATIONS: readonly Operation[] = [
         "mutation ($chatId: ID!, $content: String!) { createMessage(chatId: $chatId, content: $content) { message { id chatId role content } } }",
     },
     variables: (user) => ({ chatId: chatId(user, randomChat()), content: "A question of the usual length." }),
-    sql: { text: SQL.CREATE_MESSAGE, values: [CHAT, "'A question of the usual length.'"] },
+    scripts: { pgbench: asUser(SQL.CREATE_MESSAGE, [CHAT, "'A question of the usual length.'"]) },
     varies: true,
   },
   {
@@ -68,7 +76,7 @@ export const OPERATIONS: readonly Operation[] = [
       mercurius: "{ contentItems { nodes { id title level access { hasAccess reason } } } }",
     },
     variables: () => ({}),
-    sql: { text: SQL.CONTENT_PAGE, values: [] },
+    scripts: { pgbench: asUser(SQL.CONTENT_PAGE) },
   },
   {
     name: "50 room messages, unread counts",
@@ -81,7 +89,32 @@ export const OPERATIONS: readonly Operation[] = [
         "query ($id: ID!) { chatRoom(id: $id) { id name unread { unreadCount mentionCount } messages { nodes { id sequence content createdAt senderProfile { username } } } } }",
     },
     variables: (user) => ({ id: roomId(user) }),
-    sql: { text: SQL.ROOM_PAGE, values: [SQL_IDS.room(":u % 50")] },
+    scripts: { pgbench: asUser(SQL.ROOM_PAGE, [SQL_IDS.room(":u % 50")]) },
+  },
+  {
+    // The user reserves; only the application's server may settle, with SQL. By hand, the ledger is the bare one.
+    name: "reserve + settle",
+    documents: {
+      plinth: RESERVE,
+      stock: RESERVE.replace("reserveTokens", "reserveTokens: billingReserveTokens").replace(
+        "id }",
+        "id: rowId }",
+      ),
+      mercurius: "mutation ($key: String!) { reserveTokens(key: $key) { result { id } } }",
+    },
+    variables: () => ({ model: MODEL_ID, key: randomUUID() }),
+    settle: { plinth: SETTLE, stock: SETTLE, mercurius: "select bench.settle($1, 500)" },
+    scripts: {
+      pgbench: asService(
+        `select id as got from private.reserve_tokens(${SQL_IDS.user(":u")}, '${MODEL_ID}', 1000, gen_random_uuid()::text)`,
+        "select id from private.settle_hold(:got, 300, 200)",
+      ),
+      "bare ledger": asService(
+        `select bench.hold(${SQL_IDS.user(":u")}, gen_random_uuid()::text) as got`,
+        "select bench.settle(:got, 500)",
+      ),
+    },
+    varies: true,
   },
   {
     name: "sign-in",

@@ -2,16 +2,18 @@
 import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import jwt from "jsonwebtoken";
 import { assertSameAnswers } from "./answers.ts";
-import { cpuOf, cpuOfChildren, residentOf } from "./cpu.ts";
+import { createClient } from "./client.ts";
+import { residentOf } from "./cpu.ts";
 import { openSeeded } from "./database.ts";
-import { type Client, type Load, load } from "./load.ts";
+import { createMeasure } from "./measure.ts";
 import { OPERATIONS } from "./operations.ts";
-import { hasPgbench, runPgbench } from "./pgbench.ts";
-import { report, type Sample } from "./report.ts";
-import { PASSWORD, randomUser, sessionId, userId } from "./seed.ts";
-import { type RunningServer, SERVERS, startServer } from "./servers/start.ts";
+import { hasPgbench } from "./pgbench.ts";
+import { report, residentTable, summary } from "./report.ts";
+import type { Sample } from "./samples.ts";
+import { SERVERS } from "./servers/names.ts";
+import { type RunningServer, startServer } from "./servers/start.ts";
+import { judge, targetTable } from "./targets.ts";
 
 const HELP = `Usage: npm run bench -- [options]
 
@@ -19,9 +21,9 @@ const HELP = `Usage: npm run bench -- [options]
   --seconds N       length of a measurement (default 5)
   --connections N   clients at the same time (default 32)
   --only TEXT       only operations whose name contains TEXT; several with commas
-  --servers LIST    of stock, mercurius, plinth, pgbench (default: all)
+  --servers LIST    of ${[...SERVERS, "pgbench"].join(", ")} (default: all)
   --data FOLDER     where the seeded database is kept (default: in the temporary folder)
-  --json FILE       write every measurement to FILE as well
+  --json FILE       write every measurement, the resident sizes and the targets to FILE as well
 `;
 
 const { values: flags } = parseArgs({
@@ -40,103 +42,51 @@ if (flags.help) {
   console.log(HELP);
   process.exit(0);
 }
-const [rounds, seconds, connections] = [
-  Number(flags.rounds),
-  Number(flags.seconds),
-  Number(flags.connections),
-];
 const wanted = flags.servers.split(",");
 const operations = OPERATIONS.filter(
   ({ name }) => !flags.only || flags.only.split(",").some((text) => name.includes(text)),
 );
+const withPgbench = wanted.includes("pgbench") && hasPgbench;
+if (wanted.includes("pgbench") && !hasPgbench)
+  console.log("pgbench is not installed, so PostgreSQL's own rate is left out.");
 
 const key = randomBytes(32).toString("base64url");
-const tokens = new Map<number, string>();
-const client: Client = {
-  connections,
-  token(user) {
-    let token = tokens.get(user);
-    if (!token) {
-      token = jwt.sign({ sid: sessionId(user), tv: 0 }, Buffer.from(key, "base64url"), {
-        algorithm: "HS256",
-        header: { alg: "HS256", typ: "at+jwt", kid: "bench" },
-        issuer: "plinth",
-        audience: "plinth",
-        subject: userId(user),
-        jwtid: crypto.randomUUID(),
-        notBefore: 0,
-        expiresIn: "1d",
-      });
-      tokens.set(user, token);
-    }
-    return token;
-  },
-  async signIn(server) {
-    const signIn = OPERATIONS.find(({ name }) => name === "sign-in")!;
-    const answer = await fetch(`${server.url}/graphql`, {
-      method: "POST",
-      headers: {
-        "content-type": "application/json",
-        "x-forwarded-for": `10.9.${randomUser() % 256}.${randomUser() % 256}`,
-      },
-      body: JSON.stringify({
-        query: signIn.documents[server.name],
-        variables: { name: `bench${randomUser()}`, password: PASSWORD },
-      }),
-    });
-    const { data, errors } = (await answer.json()) as {
-      data?: { login: { refreshToken: string } };
-      errors?: unknown;
-    };
-    if (!data) throw new Error(`${server.name}: ${JSON.stringify(errors)}`);
-    return data.login.refreshToken;
-  },
-};
-
 const seeded = await openSeeded(flags.data);
+const client = createClient(Number(flags.connections), key, seeded.database.url("service"));
+const measure = createMeasure(seeded, client, Number(flags.seconds));
 const servers: RunningServer[] = [];
 const samples: Sample[] = [];
 
-async function measure(name: string, pid: number | undefined, run: () => Load | Promise<Load>) {
-  const [node, backends] = [pid ? cpuOf(pid) : Number.NaN, cpuOfChildren(seeded.postmaster)];
-  const result = await run();
-  return {
-    server: name,
-    ...result,
-    nodeMs: pid ? (cpuOf(pid) - node) / result.requests : Number.NaN,
-    postgresMs: (cpuOfChildren(seeded.postmaster) - backends) / result.requests,
-  };
+/** Each round begins with another one, so that none is always measured after the same neighbour. */
+function inTurn<T>(items: readonly T[], round: number): T[] {
+  const first = round % items.length;
+  return [...items.slice(first), ...items.slice(0, first)];
 }
 
 try {
   for (const name of SERVERS) if (wanted.includes(name)) servers.push(await startServer(name, seeded, key));
-  if (wanted.includes("pgbench") && !hasPgbench)
-    console.log("pgbench is not installed, so PostgreSQL's own rate is left out.");
   for (const operation of operations) {
     await assertSameAnswers(servers, operation, client);
-    for (let round = -1; round < rounds; round++) {
-      for (const server of servers) {
-        if (!operation.documents[server.name]) continue;
-        const sample = await measure(server.name, server.pid, () =>
-          load(server, operation, client, round < 0 ? 2 : seconds),
-        );
-        if (round >= 0) samples.push({ operation: operation.name, ...sample });
-      }
-      if (round >= 0 && operation.sql && hasPgbench && wanted.includes("pgbench"))
-        samples.push({
-          operation: operation.name,
-          ...(await measure("pgbench", undefined, () =>
-            runPgbench(seeded.database.url("authenticator"), operation, connections, seconds),
-          )),
-        });
-    }
+    const able = servers.filter(({ dialect }) => operation.documents[dialect]);
+    const scripts = withPgbench ? Object.entries(operation.scripts ?? {}) : [];
+    const turns = [
+      ...able.map((server) => ({ name: server.name, run: () => measure.server(server, operation) })),
+      ...scripts.map(([name, script]) => ({ name, run: () => measure.pgbench(script) })),
+    ];
+    for (const server of able) await measure.warmUp(server, operation);
+    for (let round = 0; round < Number(flags.rounds); round++)
+      for (const { name, run } of inTurn(turns, round))
+        samples.push({ operation: operation.name, server: name, round, ...(await run()) });
     console.log(report(operation.name, samples));
   }
-  console.log(
-    `Resident size: ${servers.map(({ name, pid }) => `${name} ${residentOf(pid).toFixed(0)} MB`).join(", ")}`,
-  );
-  if (flags.json) writeFileSync(flags.json, JSON.stringify(samples, null, 2));
+  const resident = Object.fromEntries(servers.map(({ name, pid }) => [name, residentOf(pid)]));
+  const targets = judge(samples);
+  console.log(summary(samples));
+  console.log(residentTable(resident));
+  console.log(targetTable(targets));
+  if (flags.json) writeFileSync(flags.json, JSON.stringify({ samples, resident, targets }, null, 2));
 } finally {
+  await client.applicationPool.end();
   for (const server of servers) await server.stop();
   await seeded.database.close();
 }

@@ -1,5 +1,6 @@
 import type pg from "pg";
 import { createPasswordHasher } from "../../src/auth/password-hash.ts";
+import { bareLedger } from "../bare-ledger.ts";
 
 /** Sizes of the seeded data. Ids are computable, so that no client has to ask for them. */
 export const USERS = 1_000;
@@ -22,6 +23,8 @@ export const sessionId = (user: number) => idText(2, user);
 export const chatId = (user: number, chat: number) => idText(3, user * 100 + chat);
 /** A room of the user. */
 export const roomId = (user: number) => idText(4, user % ROOMS);
+/** A model that all users may use; its tokens are priced. */
+export const MODEL_ID = idText(9, 1);
 export const randomUser = () => 1 + Math.floor(Math.random() * USERS);
 export const randomChat = () => Math.floor(Math.random() * CHATS_PER_USER);
 /** The same ids as SQL expressions over an integer. */
@@ -45,7 +48,7 @@ const TABLES = [
 
 /**
  * Fills an empty database: 1,000 users with passwords and sessions, 30,000 chats, 600,000 messages, 5,000 content items, 50 rooms
- * with 100,000 messages. Triggers are off, except those of new accounts.
+ * with 100,000 messages, a token grant for each user and the bare ledger. Triggers are off, except those of new accounts.
  */
 export async function seed(owner: pg.Client): Promise<void> {
   const hasher = createPasswordHasher({ concurrency: 1 });
@@ -79,6 +82,8 @@ export async function seed(owner: pg.Client): Promise<void> {
         repeat('words of message ' || m || ' in chat ' || c || '. ', 8), case m % 2 when 0 then ${id(9, "1 + u % 5")} end,
         now() - (c * interval '1 day' + u * interval '1 second' + (${MESSAGES_PER_CHAT} - m) * interval '1 minute')
       from generate_series(1, ${USERS}) u, generate_series(0, ${CHATS_PER_USER - 1}) c, generate_series(1, ${MESSAGES_PER_CHAT}) m;
+    insert into billing.model_prices (model_id, input_price_per_million_tokens, output_price_per_million_tokens)
+      select id, 1, 2 from llm.models;
     update llm.chats c set head_id = m.id from llm.messages m
       where m.chat_id = c.id and m.user_id = c.user_id and m.depth = ${MESSAGES_PER_CHAT};
 
@@ -99,6 +104,12 @@ export async function seed(owner: pg.Client): Promise<void> {
     insert into billing.subscription_plans (code, plan_name, price_cents, access_level) values ('bench', 'Bench', 100, 2);
     select private.start_subscription(u.id, p.id, false, now())
       from identity.users u, billing.subscription_plans p where p.code = 'bench' and u.id < ${id(1, "500")};
+    select private.grant_tokens(id, 1000000000000, 'manual', null, 1, null, null, 'bench') from identity.users;
+    create schema bench;
+    ${bareLedger("select id from identity.users")}
+    grant usage on schema bench to plinth_service;
+    grant execute on all functions in schema bench to plinth_service;
+    grant select, insert, update on all tables in schema bench to plinth_service;
 
     insert into rooms.chat_rooms (id, creator_id, name, last_sequence, last_event_sequence)
       select ${id(4, "r")}, ${id(1, `case r when 0 then ${ROOMS} else r end`)}, 'Room ' || r, ${MESSAGES_PER_ROOM}, ${MESSAGES_PER_ROOM}

@@ -10,9 +10,14 @@ import * as SQL from "./sql.ts";
 
 const { port, databaseUrl, key, poolSize } = serverEnvironment();
 pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => text);
-const pool = new pg.Pool({ connectionString: databaseUrl, max: poolSize });
+const pool = new pg.Pool({ connectionString: databaseUrl, max: poolSize, idleTimeoutMillis: 0 });
 pool.on("error", () => {});
-const owner = new pg.Pool({ connectionString: process.env.BENCH_OWNER_URL!, max: poolSize });
+const owner = new pg.Pool({
+  connectionString: process.env.BENCH_OWNER_URL!,
+  max: poolSize,
+  idleTimeoutMillis: 0,
+});
+owner.on("error", () => {});
 
 const SETTINGS = {
   name: "settings",
@@ -108,9 +113,12 @@ await app.register(mercurius, {
     type Room { id: ID! name: String! unread: Unread messages: RoomMessages! }
     type Query { chats: Chats! chat(id: ID!): Chat contentItems: Items! chatRoom(id: ID!): Room }
     type CreateMessage { message: Message! }
+    type Hold { id: ID! }
+    type ReserveTokens { result: Hold! }
     type Tokens { accessToken: String! refreshToken: String! }
     type Mutation {
       createMessage(chatId: ID!, content: String!): CreateMessage!
+      reserveTokens(key: String!): ReserveTokens!
       login(identifier: String!, password: String!): Tokens!
       refresh(token: String!): Tokens!
     }`,
@@ -143,6 +151,15 @@ await app.register(mercurius, {
       ) => ({
         message: (await run(context, "create", SQL.CREATE_MESSAGE, [chatId, content]))[0],
       }),
+      // The bare ledger, in one statement that commits by itself.
+      reserveTokens: async (_: unknown, { key }: { key: string }, context: Context) => {
+        const { rows } = await owner.query({
+          name: "reserve",
+          text: "select bench.hold($1, $2) as id",
+          values: [context.userId, key],
+        });
+        return { result: rows[0] };
+      },
       login: async (_: unknown, { identifier, password }: { identifier: string; password: string }) => {
         const { rows } = await owner.query({
           name: "login",

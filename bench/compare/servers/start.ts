@@ -3,19 +3,15 @@ import { join } from "node:path";
 import { PACKAGE_ROOT } from "../../../src/support/paths.ts";
 import { end, freePort } from "../../support.ts";
 import type { SeededDatabase } from "../database.ts";
-
-export const SERVERS = ["stock", "mercurius", "plinth"] as const;
-export type ServerName = (typeof SERVERS)[number];
+import { type Dialect, dialectOf, POOL_SIZE, type ServerName } from "./names.ts";
 
 export interface RunningServer {
   readonly name: ServerName;
+  readonly dialect: Dialect;
   readonly url: string;
   readonly pid: number;
   stop(): Promise<void>;
 }
-
-/** Each has this many connections to the database, Plinth's default. */
-const POOL_SIZE = 20;
 
 /** Starts a server in a process of its own; resolves when it answers. */
 export async function startServer(
@@ -25,14 +21,19 @@ export async function startServer(
 ): Promise<RunningServer> {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
+  const dialect = dialectOf(name);
   const child =
-    name === "plinth"
+    dialect === "plinth"
       ? spawn(process.execPath, [join(PACKAGE_ROOT, "src/cli/plinth.js"), "serve"], {
           env: {
             ...process.env,
             ...env,
             PLINTH_PORT: String(port),
             PLINTH_JWT_KEYS: `bench:${key}`,
+            ...(name === "plinth-general" && { PLINTH_COMPILED_DOCUMENTS: "off" }),
+            PLINTH_POOL_MAX: String(POOL_SIZE),
+            // Connections stay open while other servers are measured.
+            PLINTH_POOL_IDLE_TIMEOUT_MS: "86400000",
             PLINTH_RATE_LIMIT_REQUESTS: "10000000",
             // Each client may sign in only so often, so each request comes from an address of its own.
             PLINTH_TRUSTED_PROXIES: "127.0.0.1",
@@ -52,7 +53,7 @@ export async function startServer(
           stdio: ["ignore", "ignore", "inherit", "ipc"],
         });
   await answers(child, url);
-  return { name, url, pid: child.pid!, stop: () => end(child) };
+  return { name, dialect, url, pid: child.pid!, stop: () => end(child) };
 }
 
 async function answers(child: ChildProcess, url: string): Promise<void> {

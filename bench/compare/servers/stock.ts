@@ -14,7 +14,7 @@ import { serverEnvironment } from "./environment.ts";
 
 const { port, databaseUrl, key, poolSize } = serverEnvironment();
 
-const pool = new pg.Pool({ connectionString: databaseUrl, max: poolSize });
+const pool = new pg.Pool({ connectionString: databaseUrl, max: poolSize, idleTimeoutMillis: 0 });
 pool.on("error", () => {});
 const preset: GraphileConfig.Preset = {
   extends: [PostGraphileAmberPreset, PgSimplifyInflectionPreset],
