@@ -11,6 +11,10 @@ export interface BenchPlinth {
   readonly url: string;
   /** Starts another server process on the same database; `stop()` ends it. */
   serve(): Promise<string>;
+  /** Process id of the server that `serve` started last. */
+  pid(): number;
+  /** Starts such a process, stops it and resolves with the milliseconds until its /readyz returned 200. */
+  serveTime(): Promise<number>;
   /** Runs another `plinth` command on the same data; resolves with its exit code. */
   command(...args: string[]): Promise<number>;
   /** Connection URL of a role of its database. */
@@ -82,6 +86,14 @@ export async function startPlinth(settings: Record<string, string> = {}): Promis
       others.push(other);
       await ready(other, otherUrl);
       return otherUrl;
+    },
+    pid: () => others.at(-1)!.pid!,
+    async serveTime() {
+      const otherPort = await freePort();
+      const other = launch(["serve"], { PLINTH_PORT: String(otherPort) });
+      const time = await ready(other, `http://127.0.0.1:${otherPort}`);
+      await end(other);
+      return time;
     },
     command: (...args) => new Promise((resolve) => launch(args).once("exit", (code) => resolve(code ?? 1))),
     async databaseUrl(role) {

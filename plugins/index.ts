@@ -1,6 +1,7 @@
 import { AccountRecoveryPlugin } from "./account-recovery.ts";
 import { ApiTokensPlugin } from "./api-tokens.ts";
 import { AuthPlugin } from "./auth.ts";
+import { BehaviorMemoryPlugin } from "./behavior-memory.ts";
 import { CheckoutPlugin } from "./checkout.ts";
 import { CompiledDocumentsPlugin } from "./compiled/compiled-documents.ts";
 import { ConstraintsPlugin } from "./constraints.ts";
@@ -34,6 +35,7 @@ import { UniqueKeysPlugin } from "./unique-keys.ts";
 
 /** Plinth's own plugins in the order in which they run, each with its reason. */
 export const PLUGINS: readonly GraphileConfig.Plugin[] = [
+  BehaviorMemoryPlugin, // the server starts sooner
   NamingPlugin, // names that a GraphQL user expects, set before anything refers to them
   UniqueKeysPlugin, // one mutation to change a row instead of one per unique key
   NodeIdsPlugin, // likewise, without a second one by node id

@@ -761,7 +761,7 @@ create trigger _700_forget_data_changes
   for each row
   execute function private.forget_data_changes();
 create trigger _700_record_data_change
-  after insert or delete or update on identity.users
+  after insert or delete or update of id, username, email, hashed_email, has_irregular_address, email_verified_at, phone_number, phone_verified_at, account_status, token_version, password_changed_at, profile_data, metadata, created_at on identity.users
   for each row
   execute function private.record_data_change('id', 'id', 'failed_login_attempts,locked_until,last_login_at,updated_at,is_active,is_verified', 'email,hashed_email,phone_number,profile_data,metadata');
 create trigger _900_touch_updated_at

@@ -1493,7 +1493,8 @@ create or replace function private.consume_rate_limit_rule(rule_name text, key t
   returns table(allowed boolean, remaining integer, retry_after interval, reset_at timestamp with time zone)
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'; -- fixtures/security/private/consume_rate_limit_rule.sql
+  set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_generic_plan'; -- fixtures/security/private/consume_rate_limit_rule.sql
 
 comment on function private.consume_rate_limit_rule(rule_name text, key text) is 'Counts a call against a rule of security.rate_limit_rules or rejects it. A disabled rule allows the call; an unknown one is PL422.';
 revoke execute on function private.consume_rate_limit_rule(rule_name text, key text) from public;
@@ -2112,7 +2113,8 @@ create or replace function private.find_login(identifier text, hashed_email byte
   returns table(user_id uuid, password_hash text, hash_algorithm text, token_version integer, bcrypt_is_in_use boolean)
   language sql
   stable security definer
-  set search_path to 'pg_catalog'; -- fixtures/identity/private/find_login.sql
+  set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_generic_plan'; -- fixtures/identity/private/find_login.sql
 
 comment on function private.find_login(identifier text, hashed_email bytea) is 'Returns the password hash of the account with this username, email address or email hash; one row of nulls without one.';
 revoke execute on function private.find_login(identifier text, hashed_email bytea) from public;
@@ -2265,7 +2267,8 @@ create or replace function private.finish_login(user_id uuid, identifier text, p
   returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone, challenge_expires_at timestamp with time zone, challenge_methods text[])
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'; -- fixtures/identity/private/finish_login.sql
+  set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_generic_plan'; -- fixtures/identity/private/finish_login.sql
 
 comment on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, challenge_hash bytea) is 'Opens a session, or a challenge, if the password matched and nothing forbids it; no row when refused. Counts and audits in both cases.';
 revoke execute on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, challenge_hash bytea) from public;
@@ -3749,7 +3752,8 @@ create or replace function private.reserve_tokens(user_id uuid, model_id uuid, m
   returns billing.token_holds
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'; -- fixtures/billing/private/reserve_tokens.sql
+  set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_generic_plan'; -- fixtures/billing/private/reserve_tokens.sql
 
 comment on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) is 'Reserves tokens for a call; the same key again returns the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used for another request, PL404 for an unknown user or model.';
 revoke execute on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) from public;
@@ -3855,7 +3859,8 @@ create or replace function private.rotate_refresh_token(presented_hash bytea, su
   returns table(outcome text, user_id uuid, session_id uuid, token_version integer, sealed bytea, refresh_expires_at timestamp with time zone)
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'; -- fixtures/identity/private/rotate_refresh_token.sql
+  set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_generic_plan'; -- fixtures/identity/private/rotate_refresh_token.sql
 
 comment on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) is 'Exchanges a refresh token for its successor; returns rotated, replayed (same successor again) or refused.';
 revoke execute on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) from public;
@@ -3973,7 +3978,8 @@ create or replace function private.settle_hold(hold_id uuid, input_tokens bigint
   returns billing.usage_events
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'; -- fixtures/billing/private/settle_hold.sql
+  set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_generic_plan'; -- fixtures/billing/private/settle_hold.sql
 
 comment on function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) is 'Records and charges the usage of a call; the same call again returns the same event. PL404 for an unknown hold or message, PL409 for a hold that was released or settled with other token counts.';
 revoke execute on function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) from public;

@@ -3,6 +3,7 @@
 // its TypeScript directly (in a checkout) or compiled (below node_modules, where Node does not strip types); both need Node 24.
 import { spawn } from "node:child_process";
 import { existsSync, realpathSync } from "node:fs";
+import * as nodeModule from "node:module";
 import { constants } from "node:os";
 import { dirname, join, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -12,6 +13,9 @@ const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, "..", "..");
 
 if (Number(process.versions.node.split(".")[0]) >= NEEDED_MAJOR) {
+  // Compiled modules are kept inside the package: not in a folder for temporary files, where another user could place code that
+  // this process would run. If the folder cannot be written, Node compiles them at each start.
+  nodeModule.enableCompileCache(join(root, "node_modules", ".cache", "plinth"));
   await import(pathToFileURL(entryPoint()).href);
 } else {
   const node = bundledNode();

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { chmod, copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
@@ -64,6 +64,24 @@ test("runs the compiled files below node_modules, where Node does not strip type
     "dist/src/cli/main.js": SAYS("compiled"),
   });
   expect(await launch(launcher)).toEqual({ code: 0, stdout: "compiled \n", stderr: "" });
+});
+
+test("keeps compiled code in the package, for a faster start the next time", async () => {
+  const root = join(folder, "cached");
+  const launcher = await makePackage(root, { "src/cli/main.ts": SAYS("source") });
+  await launch(launcher);
+  const kept = await readdir(join(root, "node_modules/.cache/plinth"), { recursive: true });
+  expect(kept.length).toBeGreaterThan(1);
+  expect((await launch(launcher)).stdout).toBe("source \n");
+});
+
+test("starts without keeping compiled code if the package cannot be written to", async () => {
+  // A file in place of the folder, because the superuser may write everywhere.
+  const launcher = await makePackage(join(folder, "read-only"), {
+    "src/cli/main.ts": SAYS("source"),
+    "node_modules/.cache": "",
+  });
+  expect(await launch(launcher)).toEqual({ code: 0, stdout: "source \n", stderr: "" });
 });
 
 test("starts the package's own Node if started with an older one, and returns its exit code", async () => {

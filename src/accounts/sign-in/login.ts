@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isUnsupportedHash } from "../../auth/password-hash-format.ts";
+import { ATTEMPT, type Attempt, assertAllowed } from "../../limits/attempt-limits.ts";
+import { clientKey } from "../../request/client-key.ts";
 import type { RequestContext } from "../../request/context.ts";
 import { checkPassword, type PasswordAccount } from "./check-password.ts";
 import { type CompletedSignIn, createSignInTokens, type SignInResult } from "./credentials.ts";
@@ -25,6 +27,18 @@ type FoundAccount = (PasswordAccount | { readonly [key in keyof PasswordAccount]
   readonly bcrypt_is_in_use: boolean;
 };
 
+const ACCOUNT = "f.user_id, f.password_hash, f.token_version, f.bcrypt_is_in_use";
+
+/**
+ * Counts the attempt and finds the account in one round trip. Per address only: a limit per account would duplicate the lockout
+ * and reveal accounts. A rejected attempt looks for no account.
+ */
+const COUNT_AND_FIND = `select ${ATTEMPT}, ${ACCOUNT}
+  from private.consume_rate_limit_rule('login_per_address', $1) l
+  left join lateral (select * from private.find_login($2, $3) where l.allowed) f on true`;
+
+const FIND = `select ${ACCOUNT} from private.find_login($1, $2) f`;
+
 /**
  * Time after which a failed sign-in is answered while some accounts still have bcrypt hashes: longer than checking one, so
  * that timing does not distinguish an imported account (about 0.3 s at cost 12) from an unknown one.
@@ -37,22 +51,21 @@ export async function login(
   { identifier: typed, password, deviceName = null }: LoginInput,
   request: RequestContext,
 ): Promise<SignInResult> {
-  const { callPrivateFunction, attemptLimits, hasher, make } = dependencies;
+  const { callPrivateFunction, hasher, make } = dependencies;
   checkText("identifier", typed, MAX_IDENTIFIER_LENGTH);
   checkTypedPassword("password", password);
   checkDeviceName(deviceName);
-  // Per address only: a limit per account would duplicate the lockout and reveal accounts.
-  await attemptLimits.perAddress("login_per_address", request);
   const startedAt = performance.now();
   const { identifier, hash, formerHash } = await lookUp(dependencies, typed);
-  const find = (emailHash: Buffer | null) =>
-    callPrivateFunction<FoundAccount>(
-      request,
-      "select user_id, password_hash, token_version, bcrypt_is_in_use from private.find_login($1, $2)",
-      [identifier, emailHash],
-    );
-  let [found] = await find(hash);
-  if (formerHash !== null && found?.user_id === null) [found] = await find(formerHash);
+  const [first] = await callPrivateFunction<Attempt & FoundAccount>(request, COUNT_AND_FIND, [
+    clientKey(request.clientIp),
+    identifier,
+    hash,
+  ]);
+  assertAllowed(first);
+  let found: FoundAccount | undefined = first;
+  if (formerHash !== null && found?.user_id === null)
+    [found] = await callPrivateFunction<FoundAccount>(request, FIND, [identifier, formerHash]);
   const account = found && found.user_id !== null ? found : undefined;
   const { matches, rehashed } = await checkPassword(hasher, password, account).catch((error: unknown) => {
     if (!account || !isUnsupportedHash(error)) throw error;

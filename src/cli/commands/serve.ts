@@ -19,12 +19,18 @@ Example:
     .action(async () => {
       const { loadConfig } = await import("../../config/config.ts");
       const { openOrAttach } = await import("../open-or-attach.ts");
-      const { serveApi } = await import("../../start/plinth.ts");
       const { createLogger } = await import("../../request/logger.ts");
       const config = loadConfig();
       const logger = createLogger(config.logLevel);
       await untilStopped({
-        start: () => openOrAttach(config, note, (database) => serveApi(config, database, logger)),
+        start: () => {
+          // The largest modules load while the database opens.
+          const loading = import("../../start/plinth.ts");
+          return openOrAttach(config, note, async (database) => {
+            const { serveApi } = await loading;
+            return serveApi(config, database, logger);
+          });
+        },
         started: ({ service }) => note(`The API listens on ${service.url}/graphql`),
       });
     });

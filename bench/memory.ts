@@ -1,0 +1,85 @@
+// Resident size of `serve` after ten thousand and after many requests of mixed operations: reads of one row and of pages, inserts, and
+// documents that are all different, so that every cache fills. Target: at most 1.2 times.
+//
+//   node bench/memory.ts [--requests 1000000] [--connections 32]
+import { parseArgs } from "node:util";
+import autocannon from "autocannon";
+import { residentOf } from "./compare/cpu.ts";
+import { graphql, startPlinth } from "./support.ts";
+
+const { values } = parseArgs({
+  options: {
+    requests: { type: "string", default: "1000000" },
+    connections: { type: "string", default: "32" },
+  },
+});
+const REQUESTS = Number(values.requests);
+const FIRST = Math.min(10_000, REQUESTS);
+const STEPS = 10;
+const PASSWORD = "a sentence that nobody guesses";
+
+const plinth = await startPlinth();
+try {
+  const url = await plinth.serve();
+  const register = await graphql(
+    url,
+    `mutation { register(input: { username: "bench", email: "bench@example.com", password: "${PASSWORD}" }) { accessToken } }`,
+  );
+  const { accessToken } = register.register as { accessToken: string };
+  const create = 'mutation { createChat(input: { chat: { title: "A chat" } }) { chat { id } } }';
+  const { createChat } = await graphql(url, create, {}, accessToken);
+  const { id } = (createChat as { chat: { id: string } }).chat;
+
+  let sent = 0;
+  /** Of a hundred documents, one is new; the others are the same ones again. */
+  const documents = [
+    () => ({ query: "query ($id: UUID!) { chat(id: $id) { id title } }", variables: { id } }),
+    () => ({
+      query: "{ chats(first: 20) { nodes { id title messages(first: 5) { nodes { id content } } } } }",
+    }),
+    () => ({ query: "{ models(first: 20) { nodes { id displayName } } }" }),
+    () => ({ query: `{ chats(first: 1) { nodes { n${sent % 100 === 0 ? sent : 0}: title } } }` }),
+    () => ({
+      query:
+        'mutation ($id: UUID!) { createMessage(input: { message: { chatId: $id, role: "user", content: "Text" } }) { message { id } } }',
+      variables: { id },
+    }),
+  ];
+  async function send(amount: number): Promise<void> {
+    let failed: string | undefined;
+    await autocannon({
+      url: `${url}/graphql`,
+      connections: Number(values.connections),
+      amount,
+      requests: [
+        {
+          setupRequest: (request) => ({
+            ...request,
+            method: "POST",
+            headers: { "content-type": "application/json", authorization: `Bearer ${accessToken}` },
+            body: JSON.stringify(documents[sent++ % documents.length]!()),
+          }),
+          onResponse(status, body) {
+            if (status !== 200 || body.includes('"errors"')) failed ??= `${status} ${body.slice(0, 500)}`;
+          },
+        },
+      ],
+    });
+    if (failed) throw new Error(failed);
+  }
+
+  const size = () => residentOf(plinth.pid());
+  console.log(`ready: ${size().toFixed(0)} MB`);
+  await send(FIRST);
+  const first = size();
+  console.log(`after ${FIRST} requests: ${first.toFixed(0)} MB`);
+  for (let step = 1; step <= STEPS && REQUESTS > FIRST; step++) {
+    await send(Math.round((REQUESTS - FIRST) / STEPS));
+    const now = size();
+    console.log(
+      `after ${sent} requests: ${now.toFixed(0)} MB, ${(now / first).toFixed(2)} times (target: 1.2)`,
+    );
+  }
+} finally {
+  await plinth.stop();
+}

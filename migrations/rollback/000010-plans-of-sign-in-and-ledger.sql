@@ -1,0 +1,7 @@
+--!restore billing/private/reserve_tokens.sql
+--!restore billing/private/settle_hold.sql
+--!restore identity/private/find_login.sql
+--!restore identity/private/finish_login.sql
+--!restore identity/private/rotate_refresh_token.sql
+--!restore security/private/consume_rate_limit_rule.sql
+--!restore identity/triggers/record_data_change.sql
