@@ -50,6 +50,8 @@ export interface Config {
     readonly rateLimit: { readonly windowSeconds: number; readonly requests: number };
     readonly graphiql: boolean;
     readonly introspection: boolean;
+    /** Documents that clients may execute: any, or only those that the operator added. */
+    readonly documents: "any" | "added";
   };
   /** The application that users sign in to, as shown by browsers and authenticator apps. */
   readonly app: {
@@ -158,6 +160,10 @@ export function loadConfig(env: Environment = process.env): Config {
       },
       graphiql: flag(env, "PLINTH_GRAPHIQL", true),
       introspection: flag(env, "PLINTH_INTROSPECTION", true),
+      documents:
+        matching(env, "PLINTH_DOCUMENTS", "any", /^(any|added)$/, "any or added") === "added"
+          ? "added"
+          : "any",
     },
     app: app(env),
     limits: {

@@ -6,6 +6,7 @@ import type { PlinthGrafserv } from "../graphql/grafserv.ts";
 import { GRAPHIQL_PATH, GRAPHQL_PATH } from "../graphql/preset.ts";
 import type { ErrorLog } from "../request/error-log.ts";
 import type { AllowedOrigins } from "./allowed-origins.ts";
+import type { FindDocument } from "./find-document.ts";
 import { errorResponses, HttpError } from "./http-error.ts";
 import { type Authenticator, authenticateStep } from "./steps/authenticate.ts";
 import { correlationStep } from "./steps/correlation.ts";
@@ -29,6 +30,7 @@ export interface AppParts {
   readonly readiness: ReadinessChecks;
   readonly signingKeys: readonly SigningKey[];
   readonly serv: PlinthGrafserv;
+  readonly findDocument: FindDocument;
   readonly errorLog: ErrorLog;
   /** Undefined when its secret is not set. */
   readonly stripeWebhook?: RequestHandler | undefined;
@@ -59,7 +61,7 @@ export function createApp(parts: AppParts): Express {
   if (stripeWebhook) app.post(STRIPE_WEBHOOK_PATH, stripeWebhook); // its signature is its authentication
   if (config.graphiql) app.get([GRAPHIQL_PATH, `${GRAPHIQL_PATH}/*file`], graphiqlStep(serv));
   app.use(GRAPHQL_PATH, authenticateStep(authenticator, rateLimit)); // may return 401 before the body is read
-  app.all(GRAPHQL_PATH, graphqlStep(serv, config, rateLimit));
+  app.all(GRAPHQL_PATH, graphqlStep(serv, config, rateLimit, parts.findDocument));
   app.get(DATA_EXPORT_PATH, authenticateStep(authenticator, rateLimit), parts.dataExport);
   app.use(() => {
     throw new HttpError(404, "NOT_FOUND", `Not found. The API is at ${GRAPHQL_PATH}.`);

@@ -18,9 +18,9 @@ const MAX_TOKENS = 400;
 /** `finishTurn { message { state } }`. Deeper selections read other tables, as `query { … }` in a payload does. */
 const MAX_DEPTH = 3;
 
-/** Whether a body may contain such calls. A cheap check that excludes most requests. */
-export function mayHoldTurnCalls(body: Buffer): boolean {
-  return body.includes("Turn") || body.includes("appendDelta");
+/** Whether a document may contain such calls. A cheap check that excludes most requests. */
+export function mayHoldTurnCalls(query: unknown): boolean {
+  return typeof query === "string" && (query.includes("Turn") || query.includes("appendDelta"));
 }
 
 /**

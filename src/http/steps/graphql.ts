@@ -4,6 +4,7 @@ import type { PlinthGrafserv } from "../../graphql/grafserv.ts";
 import { GRAPHQL_PATH } from "../../graphql/preset.ts";
 import { mayHoldTurnCalls, type TurnCalls, turnCallsOf } from "../../limits/turn-calls.ts";
 import { readableAccept } from "../accept-header.ts";
+import type { FindDocument } from "../find-document.ts";
 import { CODES_BY_STATUS, HttpError } from "../http-error.ts";
 import { readBody, readJson } from "../request-body.ts";
 import type { RateLimit } from "./rate-limit.ts";
@@ -13,13 +14,14 @@ export function graphqlStep(
   serv: PlinthGrafserv,
   options: { bodyLimitBytes: number },
   rateLimit: RateLimit,
+  findDocument: FindDocument,
 ): RequestHandler {
   return async (request, response) => {
     if (request.method !== "POST")
       throw new HttpError(405, "METHOD_NOT_ALLOWED", "Send operations with POST.", { Allow: "POST" });
     const buffer = await readBody(request, options.bodyLimitBytes);
     const { context, isOverLimit = false } = request;
-    const { body, calls } = readOperation(request, buffer, rateLimit);
+    const { body, calls } = readOperation(request, buffer, rateLimit, findDocument);
     await rateLimit.settle(context, isOverLimit, calls);
     // Set for a client over its limit; this request is charged to its account.
     if (isOverLimit) response.removeHeader("Retry-After");
@@ -32,26 +34,30 @@ export function graphqlStep(
 
 /**
  * Returns a body in grafserv's form and the calls in it that stream or end answers.
- * @throws HttpError BAD_REQUEST for invalid JSON; RATE_LIMITED if the client is over its limit
+ * @throws HttpError BAD_REQUEST for invalid JSON, and what FindDocument throws; RATE_LIMITED if the client is over its limit
  */
 function readOperation(
   request: Request,
   buffer: Buffer,
   rateLimit: RateLimit,
+  findDocument: FindDocument,
 ): { body: GrafservBody; calls: TurnCalls | undefined } {
   const { context, isOverLimit = false } = request;
   const isJson = /^\s*application\/json\s*(;|$)/.test(request.headers["content-type"] ?? "");
-  // grafserv rejects other media types.
-  if (!isJson) return { body: { type: "buffer", buffer }, calls: undefined };
   let json: JSONValue;
   try {
-    json = readJson(buffer) as JSONValue;
+    if (!isJson) {
+      // The body of application/graphql is the text; grafserv rejects other media types.
+      findDocument({ query: buffer.toString() });
+      return { body: { type: "buffer", buffer }, calls: undefined };
+    }
+    json = findDocument(readJson(buffer) as JSONValue);
   } catch (error) {
     throw isOverLimit ? rateLimit.refusal(context.clientIp) : error;
   }
   const { query, operationName } = (json ?? {}) as { query?: unknown; operationName?: unknown };
   const calls =
-    context.claims && mayHoldTurnCalls(buffer) ? turnCallsOf(query, operationName, buffer.length) : undefined;
+    context.claims && mayHoldTurnCalls(query) ? turnCallsOf(query, operationName, buffer.length) : undefined;
   return { body: { type: "json", json }, calls };
 }
 
