@@ -135,7 +135,7 @@ test("list shows the documents, and fails if the schema no longer accepts one", 
     documentHash(gone),
     gone,
   ]);
-  const reason = 'Cannot query field "nickname" on type "User".';
+  const reason = 'Cannot query field "nickname" on type "User". Did you mean "username"?';
   const { code, stdout, stderr } = await documents("list");
   expect(code).toBe(1);
   expect(stdout).toContain(`${documentHash(gone)}  Gone  ${reason}`);
