@@ -8,7 +8,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["cli", "index.ts"],
   ["start"],
   ["schema-dump", "schema-docs", "http"],
-  ["graphql"],
+  ["graphql", "documents"],
   ["demo", "accounts", "jobs"],
   ["import", "keys", "export", "payments", "limits", "live"],
   ["database", "request", "mail"],

@@ -456,6 +456,28 @@ comment on column private.payment_reversals.is_in_force is 'Whether the reversal
 comment on column private.payment_reversals.occurred_at is 'Time of the earliest event about the reversal.';
 comment on column private.payment_reversals.latest_order is 'Rank of the latest event about the reversal.';
 
+-- One row per GraphQL document that clients may name by its hash. Not readable by any API role.
+create table private.persisted_documents (
+  hash text not null,
+  document text not null,
+  added_at timestamp with time zone not null default now(),
+  constraint persisted_documents_pkey primary key (hash),
+  constraint persisted_documents_document_check check (length(document) >= 1 and length(document) <= 1000000),
+  constraint persisted_documents_hash_is_sha256 check (hash = encode(sha256(convert_to(document, 'UTF8'::name)), 'hex'::text))
+);
+
+alter table private.persisted_documents enable row level security;
+
+create trigger _900_announce
+  after insert or delete or update or truncate on private.persisted_documents
+  for each statement
+  execute function private.announce_persisted_documents();
+
+comment on table private.persisted_documents is 'One row per GraphQL document that clients may name by its hash. Not readable by any API role.';
+comment on column private.persisted_documents.hash is 'SHA-256 of the document in lowercase hexadecimal digits.';
+comment on column private.persisted_documents.document is 'Text of the document, exactly as hashed; at most 1,000,000 characters.';
+comment on column private.persisted_documents.added_at is 'Time when the document was first added.';
+
 -- One row per use of a prompt that was counted under a key in the last week.
 create table private.prompt_use_keys (
   user_id uuid not null,
@@ -1189,6 +1211,16 @@ create or replace function private.advance_training(user_id uuid, skill_id uuid)
 
 comment on function private.advance_training(user_id uuid, skill_id uuid) is 'Sets the progress of a user''s active training to the share of the skill''s items that the user completed, if that is higher.';
 revoke execute on function private.advance_training(user_id uuid, skill_id uuid) from public;
+
+-- Trigger: tells every server that documents were added or removed.
+create or replace function private.announce_persisted_documents()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/plinth/triggers/persisted_documents.sql
+
+comment on function private.announce_persisted_documents() is 'Trigger: tells every server that documents were added or removed.';
+revoke execute on function private.announce_persisted_documents() from public;
 
 -- Counts a change of a user's memberships, read marks or invites, and announces it.
 create or replace function private.announce_user(user_id uuid)
@@ -2827,6 +2859,17 @@ create or replace function private.list_passkeys(user_id uuid)
 
 comment on function private.list_passkeys(user_id uuid) is 'Returns credential ids (hex) and transports of an account''s passkeys, as JSON.';
 revoke execute on function private.list_passkeys(user_id uuid) from public;
+
+-- Returns every added document; the text is null for the hashes in known.
+create or replace function private.list_persisted_documents(known text[] default '{}'::text[])
+  returns table(hash text, document text)
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'; -- fixtures/plinth/private/list_persisted_documents.sql
+
+comment on function private.list_persisted_documents(known text[]) is 'Returns every added document; the text is null for the hashes in known.';
+revoke execute on function private.list_persisted_documents(known text[]) from public;
+grant execute on function private.list_persisted_documents(known text[]) to :PLINTH_SERVICE;
 
 -- Returns the revocations not older than max_age, which is the longest life of an access token.
 create or replace function private.list_revocations(max_age interval default '1 day 00:05:00'::interval)

@@ -29,10 +29,15 @@ export function ignoreClosedPipes(): void {
  * characters that could move the cursor or change colors.
  */
 export function printable(text: string): string {
-  const plain = stripVTControlCharacters(text)
+  const plain = oneLine(text);
+  return plain.length > 80 ? `${plain.slice(0, 79)}…` : plain;
+}
+
+/** Like {@link printable}, in full length. */
+export function oneLine(text: string): string {
+  return stripVTControlCharacters(text)
     .replace(/\p{C}+/gu, " ")
     .trim();
-  return plain.length > 80 ? `${plain.slice(0, 79)}…` : plain;
 }
 
 export interface Progress {

@@ -5,6 +5,7 @@ import { PACKAGE_ROOT } from "../support/paths.ts";
 import { addDb } from "./commands/db.ts";
 import { addDocs } from "./commands/docs.ts";
 import { addDoctor } from "./commands/doctor.ts";
+import { addDocuments } from "./commands/documents.ts";
 import { addExport } from "./commands/export.ts";
 import { addImport } from "./commands/import.ts";
 import { addKeys } from "./commands/keys.ts";
@@ -67,6 +68,7 @@ export function buildProgram(): Command {
     addUser,
     addImport,
     addExport,
+    addDocuments,
     addKeys,
     addSchema,
     addDocs,

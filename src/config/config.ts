@@ -55,6 +55,8 @@ export interface Config {
     readonly introspection: boolean;
     /** Which plain reads become one SQL statement: those that are used often, all, or none. */
     readonly compiledDocuments: "often" | "always" | "never";
+    /** Documents that clients may execute: any, or only those that the operator added. */
+    readonly documents: "any" | "added";
   };
   /** The application that users sign in to, as shown by browsers and authenticator apps. */
   readonly app: {
@@ -165,6 +167,7 @@ export function loadConfig(env: Environment = process.env): Config {
       graphiql: flag(env, "PLINTH_GRAPHIQL", true),
       introspection: flag(env, "PLINTH_INTROSPECTION", true),
       compiledDocuments: oneOf(env, "PLINTH_COMPILED_DOCUMENTS", ["often", "always", "never"]),
+      documents: oneOf(env, "PLINTH_DOCUMENTS", ["any", "added"]),
     },
     app: app(env),
     limits: {

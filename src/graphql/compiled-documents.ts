@@ -11,7 +11,7 @@ import {
 } from "postgraphile/graphql";
 import type { RequestContext } from "../request/context.ts";
 import { assertStorable } from "../request/storable.ts";
-import type { SendAlone, TransactionSettings } from "../request/transaction.ts";
+import type { SendStatement, TransactionSettings } from "../request/transaction.ts";
 import { BoundedCache } from "../support/bounded-cache.ts";
 import type { Compile, CompiledStatement } from "./compiled-statement.ts";
 import type { Operation } from "./execute.ts";
@@ -24,14 +24,14 @@ const CACHED_CHARACTERS = 5_000_000;
 export interface CompiledDocuments {
   /**
    * Answers a query with one statement if its document is known and can be compiled.
-   * @param isPersisted whether the document is known, however rarely it is used
+   * @param isNamed whether the client named the document by its hash, so that it is known however rarely it is used
    * @returns the JSON text of the response; undefined, at once or later, if the operation must be planned, which also reports all
    * errors
    */
   answer(
     operation: Operation,
     request: RequestContext,
-    isPersisted?: boolean,
+    isNamed?: boolean,
   ): Promise<string | undefined> | undefined;
 }
 
@@ -52,11 +52,11 @@ export function createCompiledDocuments(options: {
   parseAndValidate: (text: string) => ParsedDocument;
   limits: CostLimits;
   settingsFor: (request: RequestContext) => TransactionSettings;
-  send: SendAlone;
+  send: SendStatement;
   /** Called with the number of fields of each newly compiled statement. */
   onPlan: (request: RequestContext, fields: number) => void;
   logger: Logger;
-  /** Number of times that a document must have been used before it is compiled, unless it is persisted. */
+  /** Number of times that a document must have been used before it is compiled, unless a client names it. */
   usesBefore: number;
 }): CompiledDocuments {
   const { schema, parseAndValidate, limits, settingsFor, send, onPlan, logger, usesBefore } = options;
@@ -71,7 +71,7 @@ export function createCompiledDocuments(options: {
   function operationOf(
     document: DocumentNode,
     name: string | undefined,
-    isPersisted: boolean,
+    isNamed: boolean,
   ): CompiledOperation | undefined {
     const ofDocument = operations.get(document) ?? new Map<string | undefined, CompiledOperation>();
     operations.set(document, ofDocument);
@@ -86,7 +86,7 @@ export function createCompiledDocuments(options: {
       id: ++lastId,
       operation,
       fragments,
-      uses: isPersisted ? usesBefore : 0,
+      uses: isNamed ? usesBefore : 0,
       variablesRead: new Set(),
       refusal: undefined,
     };
@@ -117,11 +117,11 @@ export function createCompiledDocuments(options: {
   }
 
   return {
-    answer({ query, variables: given, operationName }, request, isPersisted = false) {
+    answer({ query, variables: given, operationName }, request, isNamed = false) {
       if (!compile) return undefined;
       const variables = given ?? {};
       const { document } = parseAndValidate(query);
-      const known = document && operationOf(document, operationName ?? undefined, isPersisted);
+      const known = document && operationOf(document, operationName ?? undefined, isNamed);
       if (!known || known.refusal !== undefined) return undefined;
       if (++known.uses <= usesBefore) return undefined;
       let statement: CompiledStatement | undefined;

@@ -32,13 +32,13 @@ export interface AppParts {
   readonly readiness: ReadinessChecks;
   readonly signingKeys: readonly SigningKey[];
   readonly serv: PlinthGrafserv;
+  readonly findDocument: PostGraphqlParts["findDocument"];
   readonly errorLog: ErrorLog;
   /** Undefined when its secret is not set. */
   readonly stripeWebhook?: RequestHandler | undefined;
   /** Serves downloads of data exports. */
   readonly dataExport: RequestHandler;
-  readonly resolveBody?: PostGraphqlParts["resolveBody"];
-  readonly compiled?: PostGraphqlParts["compiled"];
+  readonly compiled: PostGraphqlParts["compiled"];
 }
 
 /**

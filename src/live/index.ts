@@ -2,7 +2,7 @@ import type { Pool } from "pg";
 import type { Logger } from "pino";
 import type { Notifier } from "../request/notifier.ts";
 import { BatchGroups, type GroupMember, type Subscriber } from "./batch-groups.ts";
-import { Hub } from "./hub.ts";
+import { Hub, type Listener } from "./hub.ts";
 import { createLiveListener } from "./live-listener.ts";
 import { LiveSubscription } from "./live-subscription.ts";
 import { SharedReads } from "./shared-reads.ts";
@@ -32,6 +32,11 @@ export interface Live {
     subscriber: Subscriber,
     onEnd: (subscription: LiveSubscription) => void,
   ): OpenSubscription | undefined;
+  /**
+   * Listens for news of a topic that is no subscription's.
+   * @returns a function that stops
+   */
+  listen(topic: string, listener: Listener): () => void;
   /** Whether notifications arrive; otherwise the server polls every few seconds. */
   isListening(): boolean;
   close(): Promise<void>;
@@ -76,6 +81,7 @@ export async function startLive(options: {
       });
       return { subscription, member };
     },
+    listen: (topic, other) => hub.add(topic, other),
     isListening: () => listener.isListening,
     async close() {
       clearInterval(polling);

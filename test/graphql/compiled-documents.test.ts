@@ -75,18 +75,14 @@ function createCompiler(
   return { ...compiled, sent, planned };
 }
 
-const ask = (
-  compiler: Compiler,
-  query: string,
-  variables: Record<string, unknown> = {},
-  isPersisted = false,
-) => compiler.answer({ query, variables }, contextWithoutRequest(), isPersisted);
+const ask = (compiler: Compiler, query: string, variables: Record<string, unknown> = {}, isNamed = false) =>
+  compiler.answer({ query, variables }, contextWithoutRequest(), isNamed);
 
 test("the text of the statement's value is the response's data, without being parsed", async () => {
   expect(await ask(createCompiler(), CHAT, { id: ID })).toBe('{"data":{"a":1}}');
 });
 
-test("a document is compiled once it has been used often enough, and at once if it is persisted", async () => {
+test("a document is compiled once it has been used often enough, and at once if it is named by its hash", async () => {
   const compiler = createCompiler({ usesBefore: 2 });
   const answers = [1, 2, 3, 4].map(() => ask(compiler, CHAT, { id: ID }));
   expect((await Promise.all(answers)).map((answer) => answer !== undefined)).toEqual([
@@ -232,5 +228,7 @@ test("a list with an own-rows policy and a permission has a query for each, in o
   const compiler = createCompiler();
   await ask(compiler, "{ payments { nodes { id } } }");
   const [{ text }] = compiler.sent as [Statement];
-  expect(text).toMatch(/case when \(select access\.has_permission\(.*\)\) then .* else .*current_user_id.* end/s);
+  expect(text).toMatch(
+    /case when \(select access\.has_permission\(.*\)\) then .* else .*current_user_id.* end/s,
+  );
 });

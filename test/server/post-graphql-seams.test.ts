@@ -2,7 +2,9 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "@jest/globals";
+import type { CompiledDocuments } from "../../src/graphql/compiled-documents.ts";
 import { createAllowedOrigins } from "../../src/http/allowed-origins.ts";
+import type { FindDocument } from "../../src/http/find-document.ts";
 import { createErrorDescription, HttpError } from "../../src/http/http-error.ts";
 import { createPostGraphql, type PostGraphqlParts } from "../../src/http/post-graphql/handler.ts";
 import { createRequestLog } from "../../src/http/steps/log.ts";
@@ -20,13 +22,17 @@ afterEach(() => {
 });
 
 /** Starts a handler without a database, whose caller is a visitor within the limit. */
-async function start(parts: Pick<PostGraphqlParts, "compiled" | "resolveBody">): Promise<string> {
+async function start({
+  compiled,
+  findDocument = (body) => body,
+}: Partial<Pick<PostGraphqlParts, "compiled" | "findDocument">>): Promise<string> {
   const parseAndValidate = (query: string) => {
     parsed.push(query);
     return { errors: [{ message: "not found", extensions: { code: "GRAPHQL_PARSE_FAILED" } }] };
   };
   const handler = await createPostGraphql({
-    ...parts,
+    compiled,
+    findDocument,
     config: { bodyLimitBytes: 1_000 },
     logger,
     logRequest: createRequestLog(logger),
@@ -48,15 +54,21 @@ async function start(parts: Pick<PostGraphqlParts, "compiled" | "resolveBody">):
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-test("executes the body that resolveBody returns", async () => {
-  const url = await start({ resolveBody: async ({ documentId }) => ({ query: `{ ${documentId} }` }) });
+/** Finds any id's document: the id as a field. */
+const findDocument: FindDocument = (body) => {
+  const { documentId } = body as { documentId?: string };
+  return documentId === undefined ? body : { ...body, query: `{ ${documentId} }` };
+};
+
+test("executes the document that the body names", async () => {
+  const url = await start({ findDocument });
   const { status, code } = await send(url, { body: '{"documentId":"stored"}' });
   expect([status, code, parsed]).toEqual([200, "GRAPHQL_PARSE_FAILED", ["{ stored }"]]);
 });
 
-test("returns the error that resolveBody throws", async () => {
+test("returns the error for a document that is not found", async () => {
   const url = await start({
-    resolveBody() {
+    findDocument() {
       throw new HttpError(400, "DOCUMENT_NOT_FOUND", "Unknown document.");
     },
   });
@@ -64,11 +76,16 @@ test("returns the error that resolveBody throws", async () => {
   expect([status, code, parsed]).toEqual([400, "DOCUMENT_NOT_FOUND", []]);
 });
 
-test("passes only JSON objects to resolveBody", async () => {
-  const url = await start({ resolveBody: () => ({ query: "{ never }" }) });
-  await send(url, { body: "[]" });
-  await send(url, { body: "{}", headers: { "content-type": "text/plain" } });
-  expect(parsed).toEqual([]);
+test("a document that a client names is known, one that it sends is not", async () => {
+  const named: boolean[] = [];
+  const answer: CompiledDocuments["answer"] = (_operation, _context, isNamed = false) => {
+    named.push(isNamed);
+    return undefined;
+  };
+  const url = await start({ findDocument, compiled: { answer } });
+  await send(url, { body: '{"documentId":"stored"}' });
+  await send(url, { body: '{"query":"{ sent }"}' });
+  expect(named).toEqual([true, false]);
 });
 
 test("sends a compiled response unchanged and executes nothing else", async () => {

@@ -8,11 +8,12 @@ import { GRAPHQL_PATH } from "../../graphql/preset.ts";
 import type { RequestContext } from "../../request/context.ts";
 import { hasStatus, usualMediaType } from "../accept-header.ts";
 import type { AllowedOrigins } from "../allowed-origins.ts";
+import type { FindDocument } from "../find-document.ts";
 import { bodyOf, digest, withCodes } from "../grafserv-digest.ts";
 import { readBody } from "../request-body.ts";
 import { type Authenticator, withClaims } from "../steps/authenticate.ts";
 import { type RateLimit, tooMany } from "../steps/rate-limit.ts";
-import { type GraphqlBody, isObject, isOperation, parseBody, turnCallsIn } from "./body.ts";
+import { isOperation, parseBody, turnCallsIn } from "./body.ts";
 
 export interface AnswerParts {
   readonly config: Pick<Config["http"], "bodyLimitBytes">;
@@ -20,13 +21,9 @@ export interface AnswerParts {
   readonly authenticator: Authenticator;
   readonly rateLimit: RateLimit;
   readonly serv: PlinthGrafserv;
-  /**
-   * Replaces a JSON body before anything reads it, such as the id of a document by its text.
-   * @throws HttpError
-   */
-  readonly resolveBody?: ((body: GraphqlBody) => GraphqlBody | Promise<GraphqlBody>) | undefined;
-  /** Operations that are executed without Grafast. */
-  readonly compiled?: CompiledDocuments | undefined;
+  readonly findDocument: FindDocument;
+  /** Undefined when all operations are planned. */
+  readonly compiled: CompiledDocuments | undefined;
 }
 
 /** A request on its way to its response. */
@@ -46,7 +43,7 @@ interface Answer {
 export async function createAnswer(
   parts: AnswerParts,
 ): Promise<(request: IncomingMessage, exchange: Exchange) => Promise<Answer>> {
-  const { config, authenticator, rateLimit, serv, resolveBody, compiled } = parts;
+  const { config, authenticator, rateLimit, serv, findDocument, compiled } = parts;
   const execute = await createExecute(serv);
 
   return async (request, exchange) => {
@@ -61,10 +58,13 @@ export async function createAnswer(
     exchange.context = await withClaims(authenticator, exchange.context, authorization).catch(refused);
     const { context } = exchange;
     const buffer = await readBody(request, config.bodyLimitBytes);
+    let received: unknown;
     let body: unknown;
     try {
-      body = parseBody(request, buffer);
-      if (resolveBody && isObject(body)) body = await resolveBody(body);
+      received = parseBody(request, buffer);
+      // The body of application/graphql is the text; grafserv rejects other media types.
+      if (received === undefined) findDocument({ query: buffer.toString() });
+      body = findDocument(received);
     } catch (error) {
       refused(error);
     }
@@ -84,7 +84,7 @@ export async function createAnswer(
         digest(request, context, GRAPHQL_PATH, () => grafservBody),
       );
     }
-    const text = await compiled?.answer(body, context);
+    const text = await compiled?.answer(body, context, body !== received);
     if (text !== undefined) return { status: 200, type, body: text };
     const { payload, status } = await execute(body, context);
     const sent = hasStatus(type) ? status : 200;

@@ -1,8 +1,10 @@
 import type { RequestListener } from "node:http";
 import { createApiTokenFinder } from "../../accounts/api-tokens/find-api-token.ts";
+import { loadAddedDocuments } from "../../documents/added-documents.ts";
 import { startLive } from "../../live/index.ts";
 import { createAllowedOrigins } from "../allowed-origins.ts";
 import { createApp } from "../app.ts";
+import { createFindDocument } from "../find-document.ts";
 import { createAuthenticator } from "../steps/authenticate.ts";
 import { dataExportStep } from "../steps/data-export.ts";
 import { stripeWebhookStep } from "../steps/stripe-webhook.ts";
@@ -35,6 +37,9 @@ export async function createServerApp(
     isSharing: config.live.isSharing,
   });
   stack.defer(() => live.close());
+  const added = await loadAddedDocuments({ live, notifier, logger });
+  stack.defer(() => added.close());
+  const findDocument = createFindDocument({ added, allowed: config.http.documents });
   const authenticator = createAuthenticator({
     accessTokens: auth.accessTokens,
     findApiToken: createApiTokenFinder(callPrivateFunction),
@@ -46,7 +51,7 @@ export async function createServerApp(
     allowLoopback: options.allowLoopbackOrigins ?? false,
     logger,
   });
-  const shared = { config: config.http, logger, origins, authenticator, rateLimit, serv };
+  const shared = { config: config.http, logger, origins, authenticator, rateLimit, serv, findDocument };
   const { app, listener } = await createApp({
     ...shared,
     compiled,

@@ -17,6 +17,7 @@ import { asCurrentRequest, contextOf, currentRequest, type RequestContext } from
 import { PlinthError } from "../../support/errors.ts";
 import { parseExactJson } from "../../support/exact-json.ts";
 import type { AllowedOrigins } from "../allowed-origins.ts";
+import type { FindDocument } from "../find-document.ts";
 import { HttpError } from "../http-error.ts";
 import type { Authenticator } from "../steps/authenticate.ts";
 import type { RateLimit } from "../steps/rate-limit.ts";
@@ -30,6 +31,7 @@ export interface WebSocketParts {
   readonly config: Config["http"];
   readonly logger: Logger;
   readonly serv: PlinthGrafserv;
+  readonly findDocument: FindDocument;
   readonly authenticator: Authenticator;
   readonly rateLimit: RateLimit;
   readonly origins: AllowedOrigins;
@@ -149,7 +151,17 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
   };
 }
 
-function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger, live }: WebSocketParts) {
+function makeProtocol(parts: WebSocketParts) {
+  const { serv, findDocument, authenticator, rateLimit, openSockets, logger, live } = parts;
+
+  function documentOf({ clientIp }: RequestContext, payload: SubscribePayload, isOverLimit: boolean) {
+    try {
+      return findDocument(payload);
+    } catch (error) {
+      throw isOverLimit ? rateLimit.refusal(clientIp) : error;
+    }
+  }
+
   return makeServer<Record<string, unknown>, Connection>({
     // Uses grafserv's execution and error masking.
     ...(makeGraphQLWSConfig(serv) as object),
@@ -178,7 +190,7 @@ function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger, liv
       }
     },
 
-    async onSubscribe({ extra, subscriptions }: SocketContext, _id: string, payload: SubscribePayload) {
+    async onSubscribe({ extra, subscriptions }: SocketContext, _id: string, received: SubscribePayload) {
       const { socket, request } = extra;
       // Before any work is done; `subscriptions` contains operations of every kind.
       if (Object.keys(subscriptions).length > MAX_OPERATIONS + MAX_SUBSCRIPTIONS_PER_SOCKET)
@@ -190,7 +202,9 @@ function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger, liv
         socket.close(TOKEN_REVOKED.code, TOKEN_REVOKED.reason);
         return [coded("UNAUTHENTICATED", TOKEN_REVOKED.reason)];
       }
+      let payload: SubscribePayload;
       try {
+        payload = documentOf(request, received, isOverLimit);
         await rateLimit.settle(request, isOverLimit, turnCallsInPayload(request, payload));
       } catch (error) {
         if (error instanceof HttpError) return [coded(error.code, error.message)];
@@ -236,11 +250,20 @@ function turnCallsInPayload(
 function readMessage(data: Buffer): string {
   try {
     const message = isUtf8(data) ? parseExactJson(data.toString()) : "";
-    if (typeof message !== "string") return message as string;
+    if (typeof message !== "string") return withQuery(message) as string;
   } catch {
     // graphql-ws closes a socket that sends invalid JSON.
   }
   return "";
+}
+
+/** graphql-ws requires a text, which a client that names a document need not send. */
+function withQuery(message: unknown): unknown {
+  const { type, payload } = (message ?? {}) as { type?: unknown; payload?: Partial<SubscribePayload> | null };
+  if (type !== "subscribe" || !payload || payload.query != null) return message;
+  const { documentId, extensions } = payload as Record<string, unknown> & typeof payload;
+  const isNamed = documentId != null || extensions?.persistedQuery != null;
+  return isNamed ? { ...(message as object), payload: { ...payload, query: "" } } : message;
 }
 
 function isUnavailable(error: unknown): boolean {

@@ -1,0 +1,29 @@
+import "./graphile-env.ts";
+import { pino } from "pino";
+import { makeSchema } from "postgraphile";
+import type { GraphQLSchema } from "postgraphile/graphql";
+import type { Config } from "../config/config.ts";
+import { assertDatabaseReady } from "../request/database-state.ts";
+import { createPool } from "../request/pool.ts";
+import { makePreset } from "./preset.ts";
+
+/**
+ * Builds the API's GraphQL schema without a server, to print it or to validate documents.
+ * @throws PlinthError DATABASE_UNREACHABLE, NOT_MIGRATED
+ */
+export async function readSchema(config: Config, authenticatorUrl: string): Promise<GraphQLSchema> {
+  const pool = createPool({
+    url: authenticatorUrl,
+    applicationName: "plinth-schema",
+    max: 1,
+    settings: config.pool,
+    onError: () => {},
+  });
+  try {
+    await assertDatabaseReady(pool);
+    const { schema } = await makeSchema(makePreset({ pool, config, logger: pino({ level: "silent" }) }));
+    return schema;
+  } finally {
+    await pool.end();
+  }
+}
