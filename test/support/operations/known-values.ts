@@ -1,0 +1,92 @@
+import {
+  type DocumentNode,
+  type GraphQLSchema,
+  getArgumentValues,
+  getNamedType,
+  getOperationAST,
+  getVariableValues,
+  isLeafType,
+} from "postgraphile/graphql";
+import { isConnection } from "./connections.ts";
+import type { Dice } from "./dice.ts";
+import { walkAnswer } from "./walk-answer.ts";
+
+/** Values kept for each place. */
+const KEPT = 60;
+
+/** A position in a list, with the order it belongs to. */
+export interface KnownCursor {
+  readonly cursor: string;
+  readonly orderBy: unknown;
+}
+
+export interface KnownNode {
+  readonly nodeId: string;
+  readonly typeName: string;
+}
+
+/** Values that earlier answers contained, as material for arguments. */
+export interface KnownValues {
+  /** A value of this field of this type; else of a field with this name; else of this scalar. */
+  find(dice: Dice, typeName: string, fieldName: string, scalar: string): unknown;
+  /** @param list such as `User.chats` */
+  findCursor(dice: Dice, list: string): KnownCursor | undefined;
+  findNode(dice: Dice): KnownNode | undefined;
+  learn(document: DocumentNode, variables: Readonly<Record<string, unknown>>, data: unknown): void;
+}
+
+export function createKnownValues(schema: GraphQLSchema): KnownValues {
+  const values = new Map<string, Map<string, unknown>>();
+
+  function note(place: string, value: unknown): void {
+    const known = values.get(place) ?? new Map<string, unknown>();
+    values.set(place, known);
+    if (known.size < KEPT) known.set(JSON.stringify(value), value);
+  }
+
+  function choose(dice: Dice, place: string): unknown {
+    const known = values.get(place);
+    return known && dice.pick([...known.values()]);
+  }
+
+  function noteLeaf(typeName: string, name: string, scalar: string, value: unknown): void {
+    if (scalar === "Cursor" || value === null) return;
+    if (Array.isArray(value) && scalar !== "JSON")
+      for (const item of value) noteLeaf(typeName, name, scalar, item);
+    else for (const place of [`${typeName}.${name}`, `.${name}`, `:${scalar}`]) note(place, value);
+    if (name === "nodeId" && typeName !== "Query" && typeName !== "Node")
+      note("nodes", { nodeId: value, typeName });
+  }
+
+  return {
+    find: (dice, typeName, fieldName, scalar) =>
+      choose(dice, `${typeName}.${fieldName}`) ?? choose(dice, `.${fieldName}`) ?? choose(dice, `:${scalar}`),
+    findCursor: (dice, list) => choose(dice, `cursors of ${list}`) as KnownCursor | undefined,
+    findNode: (dice) => choose(dice, "nodes") as KnownNode | undefined,
+    learn(document, variables, data) {
+      const definitions = getOperationAST(document)?.variableDefinitions ?? [];
+      const { coerced } = getVariableValues(schema, definitions, variables);
+      if (!coerced) return;
+      walkAnswer(schema, document, data, ({ type, field, node, value }) => {
+        const fieldType = getNamedType(field.type);
+        if (isLeafType(fieldType)) noteLeaf(type.name, field.name, fieldType.name, value);
+        else if (isConnection(fieldType)) {
+          const { orderBy } = getArgumentValues(field, node, coerced);
+          for (const cursor of cursorsIn(value))
+            note(`cursors of ${type.name}.${field.name}`, { cursor, orderBy });
+        }
+      });
+    },
+  };
+}
+
+/** Cursors of a page: the strings under `cursor`, `startCursor` and `endCursor` in its parts. */
+function cursorsIn(page: unknown): string[] {
+  return Object.values(page as object)
+    .flat()
+    .flatMap((part) =>
+      ["cursor", "startCursor", "endCursor"]
+        .map((name) => (part as Record<string, unknown> | null)?.[name])
+        .filter((cursor) => typeof cursor === "string"),
+    );
+}

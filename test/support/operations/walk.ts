@@ -1,0 +1,109 @@
+import type { GraphQLSchema } from "postgraphile/graphql";
+import { parseExactJson } from "../../../src/support/exact-json.ts";
+import { compareAnswers, type RawAnswer, type Send } from "./compare-answers.ts";
+import { type Coverage, createCoverage } from "./coverage.ts";
+import { makeDice } from "./dice.ts";
+import { createKnownValues } from "./known-values.ts";
+import {
+  DEFAULT_OPTIONS,
+  type Operation,
+  type OperationOptions,
+  randomOperation,
+} from "./random-operation.ts";
+import { shrink } from "./shrink.ts";
+import { walkAnswer } from "./walk-answer.ts";
+
+export interface WalkOptions {
+  readonly schema: GraphQLSchema;
+  readonly send: Readonly<Record<"a" | "b", Send>>;
+  /** Users that send the operations, in turn. */
+  readonly users: readonly string[];
+  readonly seed: number;
+  readonly count: number;
+  readonly operations?: Partial<OperationOptions>;
+  readonly onOperation?: (done: number) => void;
+  readonly onFault?: (fault: Fault) => void;
+}
+
+/** An operation with an answer that must not be. */
+export interface Fault {
+  readonly user: string;
+  readonly operation: Operation;
+  readonly reason: string;
+}
+
+export interface Walk {
+  readonly faults: readonly Fault[];
+  /** Answers with at least one value of a row. */
+  readonly filled: number;
+  /** Answers with each code of an error. */
+  readonly codes: ReadonlyMap<string, number>;
+  readonly coverage: Coverage;
+}
+
+/** Codes that no operation of a walk may cause. */
+const NEVER = new Set(["INTERNAL", "TIMEOUT", "UNAVAILABLE", "RATE_LIMITED", "GRAPHQL_PARSE_FAILED"]);
+
+/** Sends random operations to both servers and compares the answers. */
+export async function walk(options: WalkOptions): Promise<Walk> {
+  const { schema, send, users, seed, count } = options;
+  const dice = makeDice(seed);
+  const coverage = createCoverage(schema);
+  const known = new Map(users.map((user) => [user, createKnownValues(schema)]));
+  const faults: Fault[] = [];
+  const codes = new Map<string, number>();
+  let filled = 0;
+
+  const reasonOf = async (operation: Operation, user: string) => {
+    const { difference, a, b } = await compareAnswers(send, operation, user);
+    const never = [a, b].flatMap(codesOf).find((code) => NEVER.has(code));
+    return { reason: difference ?? never, a };
+  };
+
+  for (let n = 0; n < count; n++) {
+    const user = users[n % users.length]!;
+    // Now and then with values that only another user has seen.
+    const source = { dice, coverage, known: known.get(dice.chance(90) ? user : dice.pick(users))! };
+    const operation = randomOperation(schema, source, { ...DEFAULT_OPTIONS, ...options.operations });
+    const { reason, a } = await reasonOf(operation, user);
+    if (reason) {
+      const isStillWrong = async (smaller: Operation) => (await reasonOf(smaller, user)).reason !== undefined;
+      const smallest = await shrink(schema, operation, isStillWrong);
+      const fault = { user, operation: smallest, reason: (await reasonOf(smallest, user)).reason ?? reason };
+      faults.push(fault);
+      options.onFault?.(fault);
+    }
+    for (const code of new Set(codesOf(a))) codes.set(code, (codes.get(code) ?? 0) + 1);
+    const { data } = parseExactJson(a.text) as { data?: unknown };
+    known.get(user)!.learn(operation.document, operation.variables, data);
+    if (noteAnswer(schema, coverage, operation, data)) filled++;
+    options.onOperation?.(n + 1);
+  }
+  return { faults, filled, codes, coverage };
+}
+
+function codesOf({ text }: RawAnswer): string[] {
+  const { errors = [] } = JSON.parse(text) as { errors?: { extensions?: { code?: string } }[] };
+  return errors.map(({ extensions }) => extensions?.code ?? "none");
+}
+
+/** @returns whether the answer contains a value of a row, not only counts, page information and type names */
+function noteAnswer(
+  schema: GraphQLSchema,
+  coverage: Coverage,
+  { document }: Operation,
+  data: unknown,
+): boolean {
+  let isFilled = false;
+  walkAnswer(schema, document, data, ({ type, field, node, value }) => {
+    coverage.answer(`${type.name}.${field.name}`);
+    const isOfRow = !node.selectionSet && !/^(Query|PageInfo|Node)$|Connection$/.test(type.name);
+    if (isOfRow || (type.name === "Query" && !node.selectionSet && field.name !== "nodeId" && value !== null))
+      isFilled = true;
+  });
+  return isFilled;
+}
+
+/** A fault as text that can be pasted. */
+export const describeFault = ({ user, operation, reason }: Fault): string =>
+  `${reason}\nas ${user}:\n${operation.text}\n${JSON.stringify(operation.variables)}`;
