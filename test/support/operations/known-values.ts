@@ -1,5 +1,4 @@
 import {
-  type DocumentNode,
   type GraphQLSchema,
   getArgumentValues,
   getNamedType,
@@ -7,9 +6,13 @@ import {
   getVariableValues,
   isLeafType,
 } from "postgraphile/graphql";
+import type { GraphqlError } from "../api.ts";
 import { isConnection } from "./connections.ts";
 import type { Dice } from "./dice.ts";
-import { walkAnswer } from "./walk-answer.ts";
+import type { Operation } from "./random-operation.ts";
+import { fieldAt, walkAnswer } from "./walk-answer.ts";
+
+const DENIALS = new Set(["UNAUTHENTICATED", "FORBIDDEN"]);
 
 /** Values kept for each place. */
 const KEPT = 60;
@@ -32,11 +35,17 @@ export interface KnownValues {
   /** @param list such as `User.chats` */
   findCursor(dice: Dice, list: string): KnownCursor | undefined;
   findNode(dice: Dice): KnownNode | undefined;
-  learn(document: DocumentNode, variables: Readonly<Record<string, unknown>>, data: unknown): void;
+  /** Whether this field was denied to the user. */
+  isDenied(place: string): boolean;
+  learn(
+    { document, variables }: Pick<Operation, "document" | "variables">,
+    answer: { readonly data?: unknown; readonly errors?: readonly GraphqlError[] },
+  ): void;
 }
 
 export function createKnownValues(schema: GraphQLSchema): KnownValues {
   const values = new Map<string, Map<string, unknown>>();
+  const denied = new Set<string>();
 
   function note(place: string, value: unknown): void {
     const known = values.get(place) ?? new Map<string, unknown>();
@@ -63,7 +72,11 @@ export function createKnownValues(schema: GraphQLSchema): KnownValues {
       choose(dice, `${typeName}.${fieldName}`) ?? choose(dice, `.${fieldName}`) ?? choose(dice, `:${scalar}`),
     findCursor: (dice, list) => choose(dice, `cursors of ${list}`) as KnownCursor | undefined,
     findNode: (dice) => choose(dice, "nodes") as KnownNode | undefined,
-    learn(document, variables, data) {
+    isDenied: (place) => denied.has(place),
+    learn({ document, variables }, { data, errors = [] }) {
+      for (const { extensions, path = [] } of errors)
+        if (DENIALS.has(extensions.code)) denied.add(fieldAt(schema, document, path) ?? "");
+
       const definitions = getOperationAST(document)?.variableDefinitions ?? [];
       const { coerced } = getVariableValues(schema, definitions, variables);
       if (!coerced) return;

@@ -198,7 +198,10 @@ function blamedColumns({ columns, checks, uniques, references }: Table, error: p
 
 function hostileValue(column: Column, value: string | null, dice: Dice): string | null {
   if (column.isNullable && dice.chance(25)) return null;
-  const values = column.labels ?? HOSTILE_VALUES[column.baseType];
+  // The API reads infinite times as null, so they are not for columns that always have a value.
+  const values =
+    column.labels ??
+    HOSTILE_VALUES[column.baseType]?.filter((text) => column.isNullable || !/^-?infinity$/.test(text));
   return values ? dice.pick(values) : value;
 }
 

@@ -1,8 +1,10 @@
 import type { GraphQLSchema } from "postgraphile/graphql";
 import { parseExactJson } from "../../../src/support/exact-json.ts";
+import type { Answer } from "../api.ts";
 import { compareAnswers, type RawAnswer, type Send } from "./compare-answers.ts";
 import { type Coverage, createCoverage } from "./coverage.ts";
 import { makeDice } from "./dice.ts";
+import { firstLook } from "./first-look.ts";
 import { createKnownValues } from "./known-values.ts";
 import {
   DEFAULT_OPTIONS,
@@ -49,7 +51,7 @@ export async function walk(options: WalkOptions): Promise<Walk> {
   const { schema, send, users, seed, count } = options;
   const dice = makeDice(seed);
   const coverage = createCoverage(schema);
-  const known = new Map(users.map((user) => [user, createKnownValues(schema)]));
+  const known = new Map(users.map((user) => [user, createKnownValues(schema)] as const));
   const faults: Fault[] = [];
   const codes = new Map<string, number>();
   let filled = 0;
@@ -59,6 +61,12 @@ export async function walk(options: WalkOptions): Promise<Walk> {
     const never = [a, b].flatMap(codesOf).find((code) => NEVER.has(code));
     return { reason: difference ?? never, a };
   };
+
+  for (const [user, values] of known)
+    for (const operation of firstLook(schema)) {
+      const { text } = await send.a(operation, user);
+      values.learn(operation, parseExactJson(text) as Answer);
+    }
 
   for (let n = 0; n < count; n++) {
     const user = users[n % users.length]!;
@@ -74,9 +82,9 @@ export async function walk(options: WalkOptions): Promise<Walk> {
       options.onFault?.(fault);
     }
     for (const code of new Set(codesOf(a))) codes.set(code, (codes.get(code) ?? 0) + 1);
-    const { data } = parseExactJson(a.text) as { data?: unknown };
-    known.get(user)!.learn(operation.document, operation.variables, data);
-    if (noteAnswer(schema, coverage, operation, data)) filled++;
+    const answer = parseExactJson(a.text) as Answer;
+    known.get(user)!.learn(operation, answer);
+    if (noteAnswer(schema, coverage, operation, answer.data)) filled++;
     options.onOperation?.(n + 1);
   }
   return { faults, filled, codes, coverage };
