@@ -162,17 +162,15 @@ test("searches for a text literally", async () => {
       }
 });
 
-test.each([
-  ['["Alpha", "Alpha", $title]', { title: "Beta" }],
-  ['[$title, "Alpha", $title, "Alpha"]', { title: "Beta" }],
-  ['["Alpha", $title, $other, "Beta"]', { title: "Beta", other: "Alpha" }],
-])("filters by the list %s, which holds a value twice", async (list, variables) => {
-  const { data } = await api.ask(
-    `query ($title: String!, $other: String! = "Beta") {
-       chats(filter: { title: { in: ${list} } }, orderBy: TITLE_ASC) { nodes { title } }
-       other: chats(filter: { title: { equalTo: $other } }) { totalCount }
-     }`,
-    { token: ada.token, variables },
-  );
-  expect(data.chats.nodes).toEqual([{ title: "Alpha" }, { title: "Beta" }]);
-});
+test.each(['["Alpha", "Alpha", $title]', '[$title, "Alpha", $title, "Alpha"]'])(
+  "filters by the list %s, which holds a value twice",
+  async (list) => {
+    const { data } = await api.ask(
+      `query ($title: String!) {
+         chats(filter: { title: { in: ${list} } }, orderBy: TITLE_ASC) { nodes { title } }
+       }`,
+      { token: ada.token, variables: { title: "Beta" } },
+    );
+    expect(data.chats.nodes).toEqual([{ title: "Alpha" }, { title: "Beta" }]);
+  },
+);

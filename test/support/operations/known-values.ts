@@ -59,7 +59,8 @@ export function createKnownValues(schema: GraphQLSchema): KnownValues {
   }
 
   function noteLeaf(typeName: string, name: string, scalar: string, value: unknown): void {
-    if (scalar === "Cursor" || value === null) return;
+    // Columns can hold NaN and infinity, but the API does not take them as input.
+    if (scalar === "Cursor" || value === null || /^(NaN|-?Infinity)$/.test(String(value))) return;
     if (Array.isArray(value) && scalar !== "JSON")
       for (const item of value) noteLeaf(typeName, name, scalar, item);
     else for (const place of [`${typeName}.${name}`, `.${name}`, `:${scalar}`]) note(place, value);

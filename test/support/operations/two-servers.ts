@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { buildSchema, type GraphQLSchema } from "postgraphile/graphql";
+import { buildSchema, type GraphQLSchema, parse } from "postgraphile/graphql";
 import { API_SCHEMAS } from "../../../src/graphql/preset.ts";
 import { PACKAGE_ROOT } from "../../../src/support/paths.ts";
 import { seedActors } from "../access-seed.ts";
@@ -8,6 +8,7 @@ import { startApi } from "../api.ts";
 import { withClient } from "../client.ts";
 import { createTestDatabase } from "../test-database.ts";
 import type { Send } from "./compare-answers.ts";
+import { inlined } from "./inlined.ts";
 import { multiplyRows } from "./rich-rows.ts";
 
 /** How the two servers differ: their settings. The walk holds that no answer shows it. */
@@ -18,6 +19,12 @@ export const USERS = ["ada", "bob", "admin", "ada", "bob", "admin", "visitor"] a
 
 /** Walks send more than a client may. */
 const NO_RATE_LIMIT = { PLINTH_RATE_LIMIT_REQUESTS: "10000000", PLINTH_STATEMENT_TIMEOUT_MS: "60000" };
+
+/** Sends the same operation without fragments and variables. */
+export const sendInlined =
+  (schema: GraphQLSchema, send: Send): Send =>
+  ({ text, variables }, user) =>
+    send(inlined(schema, { text, document: parse(text), variables }), user);
 
 export interface TwoServers {
   readonly schema: GraphQLSchema;
