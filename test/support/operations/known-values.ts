@@ -14,6 +14,9 @@ import { fieldAt, walkAnswer } from "./walk-answer.ts";
 
 const DENIALS = new Set(["UNAUTHENTICATED", "FORBIDDEN"]);
 
+/** Columns can hold these numbers, but the API does not take them as input. */
+const UNSENDABLE: ReadonlySet<unknown> = new Set(["NaN", "Infinity", "-Infinity"]);
+
 /** Values kept for each place. */
 const KEPT = 60;
 
@@ -59,8 +62,7 @@ export function createKnownValues(schema: GraphQLSchema): KnownValues {
   }
 
   function noteLeaf(typeName: string, name: string, scalar: string, value: unknown): void {
-    // Columns can hold NaN and infinity, but the API does not take them as input.
-    if (scalar === "Cursor" || value === null || /^(NaN|-?Infinity)$/.test(String(value))) return;
+    if (scalar === "Cursor" || value === null || UNSENDABLE.has(value)) return;
     if (Array.isArray(value) && scalar !== "JSON")
       for (const item of value) noteLeaf(typeName, name, scalar, item);
     else for (const place of [`${typeName}.${name}`, `.${name}`, `:${scalar}`]) note(place, value);

@@ -118,9 +118,11 @@ async function copyRow(
     }
     for (const name of plan.cut) row[name] = null;
     for (const reference of plan.references) {
-      // Keys made of references vary with them; other references mostly keep the owner.
+      // Keys made of references vary with them; references that are there mostly keep the owner.
       const isKey = reference.columns.some((name) => plan.keys.has(name));
-      if (dice.chance(isKey && attempt > 0 ? 70 : 15)) refer(row, reference, rows, dice);
+      const isEmpty = reference.columns.some((name) => base[name] === null);
+      if (dice.chance((isKey && attempt > 0) || (isEmpty && attempt < 4) ? 70 : 15))
+        refer(row, reference, rows, dice);
     }
     const error = await tryToInsert(client, table, row);
     if (!error) return row;

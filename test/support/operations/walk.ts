@@ -6,6 +6,7 @@ import { type Coverage, createCoverage } from "./coverage.ts";
 import { makeDice } from "./dice.ts";
 import { firstLook } from "./first-look.ts";
 import { createKnownValues } from "./known-values.ts";
+import { withOtherVariables } from "./other-variables.ts";
 import {
   DEFAULT_OPTIONS,
   type Operation,
@@ -62,6 +63,17 @@ export async function walk(options: WalkOptions): Promise<Walk> {
     return { reason: difference ?? never, a };
   };
 
+  async function compare(operation: Operation, user: string): Promise<RawAnswer> {
+    const { reason, a } = await reasonOf(operation, user);
+    if (!reason) return a;
+    const isStillWrong = async (smaller: Operation) => (await reasonOf(smaller, user)).reason !== undefined;
+    const smallest = await shrink(schema, operation, isStillWrong);
+    const fault = { user, operation: smallest, reason: (await reasonOf(smallest, user)).reason ?? reason };
+    faults.push(fault);
+    options.onFault?.(fault);
+    return a;
+  }
+
   for (const [user, values] of known)
     for (const operation of firstLook(schema)) {
       const { text } = await send.a(operation, user);
@@ -73,14 +85,9 @@ export async function walk(options: WalkOptions): Promise<Walk> {
     // Now and then with values that only another user has seen.
     const source = { dice, coverage, known: known.get(dice.chance(90) ? user : dice.pick(users))! };
     const operation = randomOperation(schema, source, { ...DEFAULT_OPTIONS, ...options.operations });
-    const { reason, a } = await reasonOf(operation, user);
-    if (reason) {
-      const isStillWrong = async (smaller: Operation) => (await reasonOf(smaller, user)).reason !== undefined;
-      const smallest = await shrink(schema, operation, isStillWrong);
-      const fault = { user, operation: smallest, reason: (await reasonOf(smallest, user)).reason ?? reason };
-      faults.push(fault);
-      options.onFault?.(fault);
-    }
+    const a = await compare(operation, user);
+    // Again, since a server may treat a document that it knows in another way.
+    await compare(withOtherVariables(schema, source, operation), dice.pick([user, dice.pick(users)]));
     for (const code of new Set(codesOf(a))) codes.set(code, (codes.get(code) ?? 0) + 1);
     const answer = parseExactJson(a.text) as Answer;
     known.get(user)!.learn(operation, answer);
