@@ -21,12 +21,12 @@ const UNSENDABLE: ReadonlySet<unknown> = new Set(["NaN", "Infinity", "-Infinity"
 const KEPT = 60;
 
 /** A position in a list, with the order it belongs to. */
-export interface KnownCursor {
+interface KnownCursor {
   readonly cursor: string;
   readonly orderBy: unknown;
 }
 
-export interface KnownNode {
+interface KnownNode {
   readonly nodeId: string;
   readonly typeName: string;
 }

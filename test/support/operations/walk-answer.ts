@@ -13,7 +13,7 @@ import {
 } from "postgraphile/graphql";
 
 /** A field of an answer that is not null. */
-export interface AnsweredField {
+interface AnsweredField {
   readonly type: GraphQLObjectType;
   readonly field: GraphQLField<unknown, unknown>;
   readonly node: FieldNode;

@@ -29,7 +29,7 @@ export interface WalkOptions {
 }
 
 /** An operation with an answer that must not be. */
-export interface Fault {
+interface Fault {
   readonly user: string;
   readonly operation: Operation;
   readonly reason: string;
