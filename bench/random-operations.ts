@@ -2,7 +2,7 @@
 import "../src/graphql/graphile-env.ts";
 import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
-import { openTwoServers, SETTINGS, USERS } from "../test/support/operations/two-servers.ts";
+import { openTwoServers, SETTINGS, sendInlined, USERS } from "../test/support/operations/two-servers.ts";
 import { describeFault, walk } from "../test/support/operations/walk.ts";
 import { startTestServer } from "../test/support/server.ts";
 import { makeTemplate, removeAll, SETUP_VARIABLE } from "../test/support/template.ts";
@@ -13,6 +13,7 @@ const HELP = `Usage: node bench/random-operations.ts [options]
   --seed N              repeats the choices of a run (default: random, printed)
   --a NAME=VALUE        a setting of the first server; can be repeated
   --b NAME=VALUE        a setting of the second server; can be repeated
+  --inline              sends the second server each operation without fragments and variables
   --missing             list the parts of the schema that no operation used
 `;
 
@@ -22,6 +23,7 @@ const { values: flags } = parseArgs({
     seed: { type: "string", default: String(randomInt(1e9)) },
     a: { type: "string", multiple: true, default: [] },
     b: { type: "string", multiple: true, default: [] },
+    inline: { type: "boolean", default: false },
     missing: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
@@ -44,10 +46,12 @@ try {
   process.env[SETUP_VARIABLE] = JSON.stringify(setup);
   const servers = await openTwoServers(seed, { a: settingsOf("a"), b: settingsOf("b") });
   console.log(`Seed ${seed}, ${count} operations.`);
+  const { schema, send } = servers;
   const started = performance.now();
   try {
     const { faults, filled, codes, coverage } = await walk({
-      ...servers,
+      schema,
+      send: flags.inline ? { a: send.a, b: sendInlined(schema, send.b) } : send,
       users: USERS,
       seed,
       count,

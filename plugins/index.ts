@@ -28,6 +28,7 @@ import { PagingPlugin } from "./paging/paging.ts";
 import { PlanCachePlugin } from "./plan-cache.ts";
 import { ProvidersPlugin } from "./providers.ts";
 import { QueryLimitsPlugin } from "./query-limits.ts";
+import { RepeatedValuesPlugin } from "./repeated-values.ts";
 import { RoomPasswordsPlugin } from "./room-passwords.ts";
 import { StorableVariablesPlugin } from "./storable-variables.ts";
 import { StrictScalarsPlugin } from "./strict-scalars.ts";
@@ -43,6 +44,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   MultirangesPlugin, // PostGraphile does not know this type
   ExactJsonPlugin, // numbers beyond double precision keep their value
   StrictScalarsPlugin, // rejects values that could not be read back
+  RepeatedValuesPlugin, // Grafast merges equal values in a list
   FilterInputsPlugin, // a backslash in a search text is literal
   ConstraintsPlugin, // constraint violations name the field
   AuthPlugin, // passwords are hashed and tokens signed outside SQL

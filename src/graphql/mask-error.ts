@@ -10,6 +10,9 @@ import { type PublicError, publicError } from "../request/public-error.ts";
 /** The message of graphql-js for a wrong value inside a variable: `… at "input.chat.title"; …`. The field is the last name. */
 const VARIABLE_AT = /^Variable "\$\w+" got invalid value .*? at "(?:[^"]*\.)?(\w+)(?:\[\d+\])*"; /s;
 
+/** The message of Grafast for a variable that has a default, so that it may be null, but is null where a value is required. */
+const NULL_VARIABLE = /^Query planning error: Expected non-null value of type (\w+)$/;
+
 /** Messages of graphql-js. These errors have no location in the document, and neither have errors that grafserv caught. */
 const NO_SUCH_OPERATION = /^(Unknown operation named|Must provide (an operation|operation name))/;
 
@@ -46,6 +49,11 @@ export function makeMaskError(options: {
         : "BAD_USER_INPUT";
       return withExtensions(error, original.message, { code, ...original.extensions });
     }
+    const type = NULL_VARIABLE.exec(original?.message ?? "")?.[1];
+    if (type)
+      return withExtensions(error, `A variable is null where a value of type ${type} is required.`, {
+        code: "BAD_USER_INPUT",
+      });
     const known = publicError(original, constraints, anonymousRole);
     if (known) {
       if (known.code === "UNAVAILABLE")

@@ -223,6 +223,20 @@ test.each([
   expect(codeOf(await api.ask(query, { token: ada.token, variables }))).toBe(code);
 });
 
+test.each([
+  [
+    "an argument",
+    'query ($value: UUID = "00000000-0000-7000-8000-00000000000a") { chat(id: $value) { id } }',
+  ],
+  ["an item of a list", "query ($value: ChatOrderBy = NATURAL) { chats(orderBy: [$value]) { totalCount } }"],
+])("returns BAD_USER_INPUT for %s that is a null variable with a default", async (_place, query) => {
+  const { data, errors } = await api.ask(query, { token: ada.token, variables: { value: null } });
+  expect(data ?? null).toBeNull();
+  expect(errors?.map(({ extensions }) => extensions)).toEqual([{ code: "BAD_USER_INPUT" }]);
+  const { errors: withDefault } = await api.ask(query, { token: ada.token });
+  expect(withDefault).toBeUndefined();
+});
+
 test("returns UNAVAILABLE while the database is gone, and recovers", async () => {
   const admins = (text: string) => withClient(db.adminUrl, (client) => client.query(text));
   await admins(

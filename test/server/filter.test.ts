@@ -161,3 +161,16 @@ test("searches for a text literally", async () => {
         ]);
       }
 });
+
+test.each(['["Alpha", "Alpha", $title]', '[$title, "Alpha", $title, "Alpha"]'])(
+  "filters by the list %s, which holds a value twice",
+  async (list) => {
+    const { data } = await api.ask(
+      `query ($title: String!) {
+         chats(filter: { title: { in: ${list} } }, orderBy: TITLE_ASC) { nodes { title } }
+       }`,
+      { token: ada.token, variables: { title: "Beta" } },
+    );
+    expect(data.chats.nodes).toEqual([{ title: "Alpha" }, { title: "Beta" }]);
+  },
+);

@@ -9,8 +9,8 @@ export interface RawAnswer {
 
 export type Send = (operation: Pick<Operation, "text" | "variables">, user: string) => Promise<RawAnswer>;
 
-/** Parts of an error that differ from request to request. */
-const INDIVIDUAL = new Set(["errorId", "requestId", "correlationId"]);
+/** Parts of errors that differ from request to request, or with the text of the same operation. */
+const INDIVIDUAL = new Set(["errorId", "requestId", "correlationId", "locations"]);
 
 /**
  * Sends an operation to both servers.
@@ -42,15 +42,12 @@ function comparable(answer: Tree): Tree {
   );
 }
 
-function withoutIndividual(error: Tree): Tree {
-  if (!(error instanceof Members)) return error;
+function withoutIndividual(tree: Tree): Tree {
+  if (!(tree instanceof Members)) return tree;
   return new Members(
-    error.entries.map(([key, value]) => [
-      key,
-      key === "extensions" && value instanceof Members
-        ? new Members(value.entries.filter(([name]) => !INDIVIDUAL.has(name)))
-        : value,
-    ]),
+    tree.entries
+      .filter(([key]) => !INDIVIDUAL.has(key))
+      .map(([key, value]) => [key, key === "extensions" ? withoutIndividual(value) : value]),
   );
 }
 

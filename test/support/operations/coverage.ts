@@ -18,15 +18,13 @@ export interface Coverage {
   report(): CoverageReport;
 }
 
-export interface Share {
+interface Share {
   readonly reached: number;
   readonly total: number;
   readonly missing: readonly string[];
 }
 /** `answered` are the fields that were not null in an answer. */
-export type CoverageReport = Readonly<
-  Record<"fields" | "answered" | "arguments" | "inputs" | "values", Share>
->;
+type CoverageReport = Readonly<Record<"fields" | "answered" | "arguments" | "inputs" | "values", Share>>;
 
 export function createCoverage(schema: GraphQLSchema): Coverage {
   const uses = new Map<string, number>();

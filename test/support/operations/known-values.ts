@@ -1,5 +1,4 @@
 import {
-  type DocumentNode,
   type GraphQLSchema,
   getArgumentValues,
   getNamedType,
@@ -7,20 +6,27 @@ import {
   getVariableValues,
   isLeafType,
 } from "postgraphile/graphql";
+import type { GraphqlError } from "../api.ts";
 import { isConnection } from "./connections.ts";
 import type { Dice } from "./dice.ts";
-import { walkAnswer } from "./walk-answer.ts";
+import type { Operation } from "./random-operation.ts";
+import { fieldAt, walkAnswer } from "./walk-answer.ts";
+
+const DENIALS = new Set(["UNAUTHENTICATED", "FORBIDDEN"]);
+
+/** Columns can hold these numbers, but the API does not take them as input. */
+const UNSENDABLE: ReadonlySet<unknown> = new Set(["NaN", "Infinity", "-Infinity"]);
 
 /** Values kept for each place. */
 const KEPT = 60;
 
 /** A position in a list, with the order it belongs to. */
-export interface KnownCursor {
+interface KnownCursor {
   readonly cursor: string;
   readonly orderBy: unknown;
 }
 
-export interface KnownNode {
+interface KnownNode {
   readonly nodeId: string;
   readonly typeName: string;
 }
@@ -32,11 +38,17 @@ export interface KnownValues {
   /** @param list such as `User.chats` */
   findCursor(dice: Dice, list: string): KnownCursor | undefined;
   findNode(dice: Dice): KnownNode | undefined;
-  learn(document: DocumentNode, variables: Readonly<Record<string, unknown>>, data: unknown): void;
+  /** Whether this field was denied to the user. */
+  isDenied(place: string): boolean;
+  learn(
+    { document, variables }: Pick<Operation, "document" | "variables">,
+    answer: { readonly data?: unknown; readonly errors?: readonly GraphqlError[] },
+  ): void;
 }
 
 export function createKnownValues(schema: GraphQLSchema): KnownValues {
   const values = new Map<string, Map<string, unknown>>();
+  const denied = new Set<string>();
 
   function note(place: string, value: unknown): void {
     const known = values.get(place) ?? new Map<string, unknown>();
@@ -50,7 +62,7 @@ export function createKnownValues(schema: GraphQLSchema): KnownValues {
   }
 
   function noteLeaf(typeName: string, name: string, scalar: string, value: unknown): void {
-    if (scalar === "Cursor" || value === null) return;
+    if (scalar === "Cursor" || value === null || UNSENDABLE.has(value)) return;
     if (Array.isArray(value) && scalar !== "JSON")
       for (const item of value) noteLeaf(typeName, name, scalar, item);
     else for (const place of [`${typeName}.${name}`, `.${name}`, `:${scalar}`]) note(place, value);
@@ -63,7 +75,11 @@ export function createKnownValues(schema: GraphQLSchema): KnownValues {
       choose(dice, `${typeName}.${fieldName}`) ?? choose(dice, `.${fieldName}`) ?? choose(dice, `:${scalar}`),
     findCursor: (dice, list) => choose(dice, `cursors of ${list}`) as KnownCursor | undefined,
     findNode: (dice) => choose(dice, "nodes") as KnownNode | undefined,
-    learn(document, variables, data) {
+    isDenied: (place) => denied.has(place),
+    learn({ document, variables }, { data, errors = [] }) {
+      for (const { extensions, path = [] } of errors)
+        if (DENIALS.has(extensions.code)) denied.add(fieldAt(schema, document, path) ?? "");
+
       const definitions = getOperationAST(document)?.variableDefinitions ?? [];
       const { coerced } = getVariableValues(schema, definitions, variables);
       if (!coerced) return;

@@ -43,10 +43,10 @@ export interface OperationOptions {
 }
 
 export const DEFAULT_OPTIONS: OperationOptions = {
-  depth: 7,
-  fields: 35,
+  depth: 6,
+  fields: 15,
   rootFields: 3,
-  wrong: 2,
+  wrong: 1,
   variables: 20,
 };
 
@@ -101,8 +101,11 @@ function draw(schema: GraphQLSchema, source: ValueSource, options: OperationOpti
   }
 
   function fieldsOf(type: GraphQLObjectType, depth: number): SelectionNode[] {
+    const isCurious = dice.chance(5);
     const candidates = Object.values(type.getFields()).filter(
-      (field) => isLeafType(getNamedType(field.type)) || (depth > 0 && left > 0),
+      (field) =>
+        (isLeafType(getNamedType(field.type)) || (depth > 0 && left > 0)) &&
+        (isCurious || !known.isDenied(`${type.name}.${field.name}`)),
     );
     const isRoot = type === schema.getQueryType();
     const count = isRoot ? 1 + dice.below(options.rootFields) : 1 + dice.below(isConnection(type) ? 3 : 5);

@@ -3,6 +3,7 @@ import { withClient } from "../client.ts";
 import type { TestDatabase } from "../test-database.ts";
 import { type Dice, makeDice } from "./dice.ts";
 import { HOSTILE_VALUES } from "./hostile-values.ts";
+import { type Column, type Reference, readTables, type Table } from "./tables.ts";
 
 // Multiplies the rows of a seeded database. Copies keep to every constraint, so a copy is a row that the product can
 // hold, with values that are hard to write as JSON wherever the constraints let them in.
@@ -12,29 +13,6 @@ const COPIES = 10;
 /** Attempts for each copy; each drops what the last error names. */
 const ATTEMPTS = 8;
 
-interface Column {
-  readonly name: string;
-  readonly type: string;
-  readonly baseType: string;
-  readonly isNullable: boolean;
-  readonly isDomain: boolean;
-  readonly labels: readonly string[] | null;
-}
-interface Key {
-  readonly name: string;
-  readonly columns: readonly string[];
-}
-interface Reference extends Key {
-  readonly target: string;
-  readonly targetColumns: readonly string[];
-}
-interface Table {
-  readonly name: string;
-  readonly columns: readonly Column[];
-  readonly uniques: readonly Key[];
-  readonly checks: readonly Key[];
-  readonly references: readonly Reference[];
-}
 type Row = Readonly<Record<string, string | null>>;
 
 /** @returns the number of copies by table */
@@ -45,7 +23,7 @@ export async function multiplyRows(
 ): Promise<ReadonlyMap<string, number>> {
   const dice = makeDice(seed);
   return withClient(db.url("owner"), async (client) => {
-    const { rows: tables } = await client.query<Table>(TABLES, [schemas]);
+    const tables = await readTables(client, schemas);
     const rows = new Map<string, Row[]>();
     for (const { name, columns } of tables) rows.set(name, await readRows(client, name, columns));
     const made = new Map<string, number>();
@@ -118,9 +96,11 @@ async function copyRow(
     }
     for (const name of plan.cut) row[name] = null;
     for (const reference of plan.references) {
-      // Keys made of references vary with them; other references mostly keep the owner.
+      // Keys made of references vary with them; references that are there mostly keep the owner.
       const isKey = reference.columns.some((name) => plan.keys.has(name));
-      if (dice.chance(isKey && attempt > 0 ? 70 : 15)) refer(row, reference, rows, dice);
+      const isEmpty = reference.columns.some((name) => base[name] === null);
+      if (dice.chance((isKey && attempt > 0) || (isEmpty && attempt < 4) ? 70 : 15))
+        refer(row, reference, rows, dice);
     }
     const error = await tryToInsert(client, table, row);
     if (!error) return row;
@@ -198,7 +178,10 @@ function blamedColumns({ columns, checks, uniques, references }: Table, error: p
 
 function hostileValue(column: Column, value: string | null, dice: Dice): string | null {
   if (column.isNullable && dice.chance(25)) return null;
-  const values = column.labels ?? HOSTILE_VALUES[column.baseType];
+  // The API reads infinite times as null, so they are not for columns that always have a value.
+  const values =
+    column.labels ??
+    HOSTILE_VALUES[column.baseType]?.filter((text) => column.isNullable || !/^-?infinity$/.test(text));
   return values ? dice.pick(values) : value;
 }
 
@@ -213,52 +196,3 @@ function anotherKey({ baseType, labels }: Column, value: string | null, dice: Di
   if (baseType === "date") return `2026-0${1 + (number % 9)}-1${number % 10}`;
   return value;
 }
-
-const TABLES = `
-  with keys as (
-    select k.oid, k.conrelid, k.conname::text as name, k.contype, k.confrelid,
-      array(select quote_ident(a.attname) from unnest(k.conkey) with ordinality u (n, i)
-        join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.n order by u.i) as columns,
-      array(select quote_ident(a.attname) from unnest(k.confkey) with ordinality u (n, i)
-        join pg_attribute a on a.attrelid = k.confrelid and a.attnum = u.n order by u.i) as targets,
-      pg_get_constraintdef(k.oid) as definition
-    from pg_constraint k
-    where k.conrelid <> 0
-  ),
-  columns as (
-    select a.attrelid, a.attnum, json_build_object(
-      'name', quote_ident(a.attname),
-      'type', format_type(a.atttypid, a.atttypmod),
-      'baseType', format_type(coalesce(nullif(t.typbasetype, 0), t.oid), null),
-      'isNullable', not (a.attnotnull or t.typnotnull),
-      'isDomain', t.typbasetype <> 0,
-      'labels', coalesce(
-        (select json_agg(e.enumlabel order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid),
-        (select json_agg(label[1]) from keys k, regexp_matches(k.definition, '''([^'']+)''::text', 'g') label
-          where k.conrelid = a.attrelid and k.contype = 'c' and k.columns = array[quote_ident(a.attname)]
-            and t.typcategory = 'S' and k.definition like '%= ANY (ARRAY[%')
-      )
-    ) as described
-    from pg_attribute a
-    join pg_type t on t.oid = a.atttypid
-    where a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and a.attidentity <> 'a'
-  )
-  select
-    c.oid::regclass::text as name,
-    (select json_agg(described order by attnum) from columns where attrelid = c.oid) as columns,
-    coalesce((
-      select json_agg(json_build_object('name', i.indexrelid::regclass::name, 'columns', array(
-        select quote_ident(a.attname) from pg_attribute a
-        where a.attrelid = c.oid and a.attnum = any (i.indkey::int2[])
-      )))
-      from pg_index i where i.indrelid = c.oid and i.indisunique
-    ), '[]') as uniques,
-    coalesce((select json_agg(k) from keys k where k.conrelid = c.oid and contype = 'c'), '[]') as checks,
-    coalesce((
-      select json_agg(json_build_object('name', name, 'columns', columns,
-        'target', confrelid::regclass::text, 'targetColumns', targets))
-      from keys where conrelid = c.oid and contype = 'f'
-    ), '[]') as references
-  from pg_class c
-  where c.relnamespace = any ($1::text[]::regnamespace[]) and c.relkind in ('r', 'p') and not c.relispartition
-  order by 1`;

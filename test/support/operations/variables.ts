@@ -99,7 +99,7 @@ export function createValueWriter(dice: Dice, share: number): ValueWriter {
 }
 
 /** Numbers that no double holds, and keys that are not names, can only be sent in variables. */
-function canBeLiteral(value: unknown): boolean {
+export function canBeLiteral(value: unknown): boolean {
   if (isRawNumber(value)) return false;
   if (typeof value === "number") return isExact(String(value));
   if (typeof value !== "object" || value === null) return true;
@@ -110,7 +110,7 @@ function canBeLiteral(value: unknown): boolean {
 }
 
 /** A value that contains no variables. */
-function literal(value: unknown, type: GraphQLInputType): ValueNode {
+export function literal(value: unknown, type: GraphQLInputType): ValueNode {
   if (value === null || value === NOTHING) return { kind: Kind.NULL };
   const nullable = getNullableType(type);
   const itemType = isListType(nullable) ? nullable.ofType : type;

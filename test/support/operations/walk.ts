@@ -1,9 +1,12 @@
 import type { GraphQLSchema } from "postgraphile/graphql";
 import { parseExactJson } from "../../../src/support/exact-json.ts";
+import type { Answer } from "../api.ts";
 import { compareAnswers, type RawAnswer, type Send } from "./compare-answers.ts";
 import { type Coverage, createCoverage } from "./coverage.ts";
 import { makeDice } from "./dice.ts";
+import { firstLook } from "./first-look.ts";
 import { createKnownValues } from "./known-values.ts";
+import { withOtherVariables } from "./other-variables.ts";
 import {
   DEFAULT_OPTIONS,
   type Operation,
@@ -26,7 +29,7 @@ export interface WalkOptions {
 }
 
 /** An operation with an answer that must not be. */
-export interface Fault {
+interface Fault {
   readonly user: string;
   readonly operation: Operation;
   readonly reason: string;
@@ -49,7 +52,7 @@ export async function walk(options: WalkOptions): Promise<Walk> {
   const { schema, send, users, seed, count } = options;
   const dice = makeDice(seed);
   const coverage = createCoverage(schema);
-  const known = new Map(users.map((user) => [user, createKnownValues(schema)]));
+  const known = new Map(users.map((user) => [user, createKnownValues(schema)] as const));
   const faults: Fault[] = [];
   const codes = new Map<string, number>();
   let filled = 0;
@@ -60,23 +63,35 @@ export async function walk(options: WalkOptions): Promise<Walk> {
     return { reason: difference ?? never, a };
   };
 
+  async function compare(operation: Operation, user: string): Promise<RawAnswer> {
+    const { reason, a } = await reasonOf(operation, user);
+    if (!reason) return a;
+    const isStillWrong = async (smaller: Operation) => (await reasonOf(smaller, user)).reason !== undefined;
+    const smallest = await shrink(schema, operation, isStillWrong);
+    const fault = { user, operation: smallest, reason: (await reasonOf(smallest, user)).reason ?? reason };
+    faults.push(fault);
+    options.onFault?.(fault);
+    return a;
+  }
+
+  for (const [user, values] of known)
+    for (const operation of firstLook(schema)) {
+      const { text } = await send.a(operation, user);
+      values.learn(operation, parseExactJson(text) as Answer);
+    }
+
   for (let n = 0; n < count; n++) {
     const user = users[n % users.length]!;
     // Now and then with values that only another user has seen.
     const source = { dice, coverage, known: known.get(dice.chance(90) ? user : dice.pick(users))! };
     const operation = randomOperation(schema, source, { ...DEFAULT_OPTIONS, ...options.operations });
-    const { reason, a } = await reasonOf(operation, user);
-    if (reason) {
-      const isStillWrong = async (smaller: Operation) => (await reasonOf(smaller, user)).reason !== undefined;
-      const smallest = await shrink(schema, operation, isStillWrong);
-      const fault = { user, operation: smallest, reason: (await reasonOf(smallest, user)).reason ?? reason };
-      faults.push(fault);
-      options.onFault?.(fault);
-    }
+    const a = await compare(operation, user);
+    // Again, since a server may treat a document that it knows in another way.
+    await compare(withOtherVariables(schema, source, operation), dice.pick([user, dice.pick(users)]));
     for (const code of new Set(codesOf(a))) codes.set(code, (codes.get(code) ?? 0) + 1);
-    const { data } = parseExactJson(a.text) as { data?: unknown };
-    known.get(user)!.learn(operation.document, operation.variables, data);
-    if (noteAnswer(schema, coverage, operation, data)) filled++;
+    const answer = parseExactJson(a.text) as Answer;
+    known.get(user)!.learn(operation, answer);
+    if (noteAnswer(schema, coverage, operation, answer.data)) filled++;
     options.onOperation?.(n + 1);
   }
   return { faults, filled, codes, coverage };
