@@ -8,7 +8,7 @@ import {
   lambda,
   type Step,
 } from "postgraphile/grafast";
-import { sql } from "postgraphile/pg-sql2";
+import { type SQL, sql } from "postgraphile/pg-sql2";
 
 interface OwnRows {
   /** The column with the owner's id. */
@@ -42,6 +42,14 @@ export const OWN_ROWS: Readonly<Record<string, OwnRows>> = {
 };
 
 /**
+ * Conditions that the policies imply, for lists that are not already those of one parent. In the policy itself, this one would be
+ * evaluated for each statement of each subscriber of a room.
+ */
+const IMPLIED: Readonly<Record<string, (alias: SQL) => SQL>> = {
+  "rooms.room_messages": (alias) => sql`${alias}."room_id" = any (array(select rooms.my_room_ids()))`,
+};
+
+/**
  * Lists of these tables ask for the permissions first. Without any of them, the list names the owner in its condition, so that
  * PostgreSQL reads the owner's rows by an index. The policies alone are an OR of the owner and the permission: no plan is good
  * for both, and PostgreSQL chooses one that reads the rows of all users.
@@ -60,21 +68,26 @@ export const OwnRowsPlugin: GraphileConfig.Plugin = {
     hooks: {
       GraphQLObjectType_fields_field(field: GrafastFieldConfig<Step>, build, { scope }) {
         const { isPgFieldConnection, pgFieldResource: resource, pgRelationDetails: relation } = scope;
-        const own = ownRowsOf(resource);
-        if (!isPgFieldConnection || !field.plan || !own || resource?.parameters) return field;
+        if (!isPgFieldConnection || !field.plan || !resource || resource.parameters) return field;
+        const table = tableOf(resource);
+        const implied = IMPLIED[table];
+        if (implied && scope.isRootQuery)
+          return { ...field, plan: withCondition(field.plan, () => constant(implied)) };
+        const own = OWN_ROWS[table];
+        if (!own) return field;
         // The rows of one user are found by that user's id already.
         if (relation && referringColumns(relation).includes(own.column)) return field;
         const hasPermission = Object.values(build.pgResources).find(isHasPermission);
         if (!hasPermission) throw new Error("The API has no access.has_permission.");
-        return { ...field, plan: withOwner(field.plan, own, hasPermission) };
+        return { ...field, plan: withCondition(field.plan, ownerUnlessPermitted(own, hasPermission)) };
       },
     },
   },
 };
 
-function ownRowsOf(resource: PgResource | undefined): OwnRows | undefined {
-  const { schemaName, name } = resource?.codec.extensions?.pg ?? {};
-  return OWN_ROWS[`${schemaName}.${name}`];
+function tableOf({ codec }: PgResource): string {
+  const { schemaName, name } = codec.extensions?.pg ?? {};
+  return `${schemaName}.${name}`;
 }
 
 const referringColumns = ({
@@ -87,26 +100,39 @@ const referringColumns = ({
 const isHasPermission = ({ extensions }: PgResource) =>
   extensions?.pg?.schemaName === "access" && extensions.pg.name === "has_permission";
 
-function withOwner(plan: FieldPlanResolver, own: OwnRows, hasPermission: PgResource): FieldPlanResolver {
-  const conditionOf = lambdaOf(own.column);
+type Condition = ((alias: SQL) => SQL) | null;
+
+/** @param makeCondition called while the operation is planned */
+function withCondition(plan: FieldPlanResolver, makeCondition: () => Step<Condition>): FieldPlanResolver {
   return ($parent, args, info) => {
     const $connection = plan($parent, args, info) as ConnectionStep<unknown>;
     const $select = $connection.getSubplan();
     if (!($select instanceof PgSelectStep))
       throw new Error(`${info.field.name} reads an unknown kind of step.`);
-    const $permissions = own.permissions.map(
-      (permission) =>
-        hasPermission.execute([{ step: constant(permission), pgCodec: TYPES.text }]) as Step<boolean | null>,
-    );
-    $select.apply(lambda($permissions, conditionOf));
+    $select.apply(lambda(makeCondition(), applyCondition));
     return $connection;
   };
 }
 
-const lambdaOf =
-  (column: string) => (held: readonly (boolean | null)[]) => (queryBuilder: PgSelectQueryBuilder) => {
-    if (held.includes(true)) return;
-    queryBuilder.where(
-      sql`${queryBuilder.alias}.${sql.identifier(column)} = (select plinth.current_user_id())`,
+const applyCondition = (condition: Condition) => (queryBuilder: PgSelectQueryBuilder) => {
+  if (condition) queryBuilder.where(condition(queryBuilder.alias));
+};
+
+/** Makes a step that is the owner's condition, or null if the caller holds one of the permissions. */
+function ownerUnlessPermitted(
+  { column, permissions }: OwnRows,
+  hasPermission: PgResource,
+): () => Step<Condition> {
+  const isOwner = (alias: SQL) => sql`${alias}.${sql.identifier(column)} = (select plinth.current_user_id())`;
+  const conditionOf = (held: readonly (boolean | null)[]) => (held.includes(true) ? null : isOwner);
+  return () =>
+    lambda(
+      permissions.map(
+        (permission) =>
+          hasPermission.execute([{ step: constant(permission), pgCodec: TYPES.text }]) as Step<
+            boolean | null
+          >,
+      ),
+      conditionOf,
     );
-  };
+}

@@ -3,8 +3,8 @@ import { createAccessTokens } from "../../src/auth/access-token.ts";
 import { parseSigningKeys } from "../../src/auth/signing-keys.ts";
 import { SEED, withIds } from "./access-probes.ts";
 import { SIGNING_KEYS } from "./api.ts";
+import { withClient } from "./client.ts";
 import type { TestDatabase } from "./database.ts";
-import { withClient } from "./database.ts";
 
 /** visitor; ada or bob, who own one of everything; admin; or a user with one permission, called by its name. */
 export interface Actor {
