@@ -10,7 +10,7 @@ import {
 } from "postgraphile/grafast";
 import { type SQL, sql } from "postgraphile/pg-sql2";
 
-export interface OwnRows {
+interface OwnRows {
   /** The column with the owner's id. */
   readonly column: string;
   /** Each of these permissions shows rows of other users. */
@@ -42,6 +42,14 @@ export const OWN_ROWS: Readonly<Record<string, OwnRows>> = {
 };
 
 /**
+ * Conditions that the policies imply, for lists that are not already those of one parent. In the policy itself, this one would be
+ * evaluated for each statement of each subscriber of a room.
+ */
+const IMPLIED: Readonly<Record<string, (alias: SQL) => SQL>> = {
+  "rooms.room_messages": (alias) => sql`${alias}."room_id" = any (array(select rooms.my_room_ids()))`,
+};
+
+/**
  * Lists of these tables ask for the permissions first. Without any of them, the list names the owner in its condition, so that
  * PostgreSQL reads the owner's rows by an index. The policies alone are an OR of the owner and the permission: no plan is good
  * for both, and PostgreSQL chooses one that reads the rows of all users.
@@ -59,25 +67,42 @@ export const OwnRowsPlugin: GraphileConfig.Plugin = {
   schema: {
     hooks: {
       GraphQLObjectType_fields_field(field: GrafastFieldConfig<Step>, build, { scope }) {
-        const own = scope.isPgFieldConnection ? ownRowsOf(scope) : undefined;
-        if (!own || !field.plan) return field;
+        const found = scope.isPgFieldConnection ? listConditionOf(scope) : undefined;
+        if (!found || !field.plan) return field;
+        const { condition, unless } = found;
+        if (unless.length === 0)
+          return { ...field, plan: withCondition(field.plan, () => constant(condition)) };
         const hasPermission = Object.values(build.pgResources).find(isHasPermission);
         if (!hasPermission) throw new Error("The API has no access.has_permission.");
-        return { ...field, plan: withOwner(field.plan, own, hasPermission) };
+        return { ...field, plan: withCondition(field.plan, unlessPermitted(found, hasPermission)) };
       },
     },
   },
 };
 
-/** Returns the owner and the permissions of a list, or undefined if the rows of a single user are found by their id already. */
-export function ownRowsOf({
+/** A condition that leaves out only rows that the policies hide. */
+export interface ListCondition {
+  readonly condition: (alias: SQL) => SQL;
+  /** Each of these permissions shows more rows than the condition. */
+  readonly unless: readonly string[];
+}
+
+/** Returns the condition of a list, or undefined if its rows are found by a parent's id already. */
+export function listConditionOf({
   pgFieldResource: resource,
   pgRelationDetails: relation,
-}: GraphileBuild.ScopeObjectFieldsField): OwnRows | undefined {
-  if (resource?.parameters) return undefined;
-  const { schemaName, name } = resource?.codec.extensions?.pg ?? {};
-  const own = OWN_ROWS[`${schemaName}.${name}`];
-  return own && relation && referringColumns(relation).includes(own.column) ? undefined : own;
+  isRootQuery,
+}: GraphileBuild.ScopeObjectFieldsField & { readonly isRootQuery?: boolean }): ListCondition | undefined {
+  if (!resource || resource.parameters) return undefined;
+  const { schemaName, name } = resource.codec.extensions?.pg ?? {};
+  const table = `${schemaName}.${name}`;
+  const implied = IMPLIED[table];
+  if (implied && isRootQuery) return { condition: implied, unless: [] };
+  const own = OWN_ROWS[table];
+  if (!own || (relation && referringColumns(relation).includes(own.column))) return undefined;
+  const condition = (alias: SQL) =>
+    sql`${alias}.${sql.identifier(own.column)} = (select plinth.current_user_id())`;
+  return { condition, unless: own.permissions };
 }
 
 const referringColumns = ({
@@ -90,29 +115,38 @@ const referringColumns = ({
 const isHasPermission = ({ extensions }: PgResource) =>
   extensions?.pg?.schemaName === "access" && extensions.pg.name === "has_permission";
 
-function withOwner(plan: FieldPlanResolver, own: OwnRows, hasPermission: PgResource): FieldPlanResolver {
-  const conditionOf = lambdaOf(own.column);
+type Condition = ((alias: SQL) => SQL) | null;
+
+/** @param makeCondition called while the operation is planned */
+function withCondition(plan: FieldPlanResolver, makeCondition: () => Step<Condition>): FieldPlanResolver {
   return ($parent, args, info) => {
     const $connection = plan($parent, args, info) as ConnectionStep<unknown>;
     const $select = $connection.getSubplan();
     if (!($select instanceof PgSelectStep))
       throw new Error(`${info.field.name} reads an unknown kind of step.`);
-    const $permissions = own.permissions.map(
-      (permission) =>
-        hasPermission.execute([{ step: constant(permission), pgCodec: TYPES.text }]) as Step<boolean | null>,
-    );
-    $select.apply(lambda($permissions, conditionOf));
+    $select.apply(lambda(makeCondition(), applyCondition));
     return $connection;
   };
 }
 
-const lambdaOf =
-  (column: string) => (held: readonly (boolean | null)[]) => (queryBuilder: PgSelectQueryBuilder) => {
-    if (held.includes(true)) return;
-    queryBuilder.where(
-      sql`${queryBuilder.alias}.${sql.identifier(column)} = (select plinth.current_user_id())`,
-    );
-  };
+const applyCondition = (condition: Condition) => (queryBuilder: PgSelectQueryBuilder) => {
+  if (condition) queryBuilder.where(condition(queryBuilder.alias));
+};
 
-export const ownerCondition = (column: string, alias: SQL): SQL =>
-  sql`${alias}.${sql.identifier(column)} = (select plinth.current_user_id())`;
+/** Makes a step that is the condition, or null if the caller holds one of the permissions. */
+function unlessPermitted(
+  { condition, unless }: ListCondition,
+  hasPermission: PgResource,
+): () => Step<Condition> {
+  const conditionFor = (held: readonly (boolean | null)[]) => (held.includes(true) ? null : condition);
+  return () =>
+    lambda(
+      unless.map(
+        (permission) =>
+          hasPermission.execute([{ step: constant(permission), pgCodec: TYPES.text }]) as Step<
+            boolean | null
+          >,
+      ),
+      conditionFor,
+    );
+}

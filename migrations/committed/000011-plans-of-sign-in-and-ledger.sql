@@ -1,5 +1,5 @@
---! Previous: sha1:e8df4a1accf72595c0d21d161b610a874f7ef123
---! Hash: sha1:c03cdffa823f7194b32ecfeb51bd25bca7216ac1
+--! Previous: sha1:daf51de1d6c0226ff59813ef55a6ea2688a58c62
+--! Hash: sha1:3908bb4fdcf298d91e3c63c1ffc7ee68c1f14c03
 --! Message: plans of sign-in and ledger
 
 -- Sign-in, refresh and the ledger call the same statements for every user, so one plan serves all: planning them again for each

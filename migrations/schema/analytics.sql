@@ -203,13 +203,21 @@ grant select on analytics.daily_registrations to :PLINTH_ANALYST;
 
 -- Grain: one row per day (UTC) and status of sign-in attempts.
 create view analytics.daily_sign_ins with (security_barrier=true) as
- select (created_at at time zone 'UTC'::text)::date as day,
-    status,
-    count(*) as attempts,
-    count(distinct user_id) as users,
-    count(distinct ip_address) as ip_addresses
-   from security.login_attempts a
-  group by ((created_at at time zone 'UTC'::text)::date), status;
+ select d.day::date as day,
+    a.status,
+    a.attempts,
+    a.users,
+    a.ip_addresses
+   from generate_series(( select date_trunc('day'::text, (min(f.created_at) at time zone 'UTC'::text)) as date_trunc
+           from security.login_attempts f), ( select (max(l.created_at) at time zone 'UTC'::text) as timezone
+           from security.login_attempts l), '1 day'::interval) d(day)
+     cross join lateral ( select l.status,
+            count(*) as attempts,
+            count(distinct l.user_id) as users,
+            count(distinct l.ip_address) as ip_addresses
+           from security.login_attempts l
+          where l.created_at >= (d.day at time zone 'UTC'::text) and l.created_at < ((d.day + '1 day'::interval) at time zone 'UTC'::text)
+          group by l.status) a;
 
 comment on view analytics.daily_sign_ins is 'Grain: one row per day (UTC) and status of sign-in attempts.';
 comment on column analytics.daily_sign_ins.day is 'Day in UTC.';
@@ -286,23 +294,31 @@ grant select on analytics.daily_usage_cost to :PLINTH_ANALYST;
 
 -- Grain: one row per day (UTC) and network with rejected sign-ins.
 create view analytics.failed_logins_by_network with (security_barrier=true) as
- select (created_at at time zone 'UTC'::text)::date as day,
-    network(set_masklen(ip_address,
-        case family(ip_address)
-            when 4 then 24
-            else 48
-        end)) as network,
-    count(*) as failed_attempts,
-    count(distinct user_id) as users,
-    count(*) filter (where user_id is null) as unknown_account_attempts,
-    max(created_at) as last_attempt_at
-   from security.login_attempts a
-  where (status = any (array['failed'::text, 'locked'::text])) and ip_address is not null
-  group by ((created_at at time zone 'UTC'::text)::date), (network(set_masklen(ip_address,
-        case family(ip_address)
-            when 4 then 24
-            else 48
-        end)));
+ select d.day::date as day,
+    a.network,
+    a.failed_attempts,
+    a.users,
+    a.unknown_account_attempts,
+    a.last_attempt_at
+   from generate_series(( select date_trunc('day'::text, (min(f.created_at) at time zone 'UTC'::text)) as date_trunc
+           from security.login_attempts f), ( select (max(l.created_at) at time zone 'UTC'::text) as timezone
+           from security.login_attempts l), '1 day'::interval) d(day)
+     cross join lateral ( select network(set_masklen(l.ip_address,
+                case family(l.ip_address)
+                    when 4 then 24
+                    else 48
+                end)) as network,
+            count(*) as failed_attempts,
+            count(distinct l.user_id) as users,
+            count(*) filter (where l.user_id is null) as unknown_account_attempts,
+            max(l.created_at) as last_attempt_at
+           from security.login_attempts l
+          where l.created_at >= (d.day at time zone 'UTC'::text) and l.created_at < ((d.day + '1 day'::interval) at time zone 'UTC'::text) and (l.status = any (array['failed'::text, 'locked'::text])) and l.ip_address is not null
+          group by (network(set_masklen(l.ip_address,
+                case family(l.ip_address)
+                    when 4 then 24
+                    else 48
+                end)))) a;
 
 comment on view analytics.failed_logins_by_network is 'Grain: one row per day (UTC) and network with rejected sign-ins.';
 comment on column analytics.failed_logins_by_network.day is 'Day in UTC.';
@@ -350,13 +366,21 @@ grant select on analytics.model_catalogue to :PLINTH_ANALYST;
 
 -- Grain: one row per hour, type and severity of security events.
 create view analytics.security_events_hourly with (security_barrier=true) as
- select date_trunc('hour'::text, created_at, 'UTC'::text) as hour,
-    event_type,
-    severity,
-    count(*) as events,
-    count(distinct user_id) as users
-   from security.security_audit_log e
-  group by (date_trunc('hour'::text, created_at, 'UTC'::text)), event_type, severity;
+ select h.hour,
+    a.event_type,
+    a.severity,
+    a.events,
+    a.users
+   from generate_series(( select date_trunc('hour'::text, min(f.created_at), 'UTC'::text) as date_trunc
+           from security.security_audit_log f), ( select max(l.created_at) as max
+           from security.security_audit_log l), '01:00:00'::interval) h(hour)
+     cross join lateral ( select l.event_type,
+            l.severity,
+            count(*) as events,
+            count(distinct l.user_id) as users
+           from security.security_audit_log l
+          where l.created_at >= h.hour and l.created_at < (h.hour + '01:00:00'::interval)
+          group by l.event_type, l.severity) a;
 
 comment on view analytics.security_events_hourly is 'Grain: one row per hour, type and severity of security events.';
 comment on column analytics.security_events_hourly.hour is 'Start of the hour.';

@@ -88,7 +88,7 @@ create policy delete_creator on rooms.chat_rooms
 comment on policy delete_creator on rooms.chat_rooms is 'Creators delete their rooms with all contents.';
 create policy select_visible on rooms.chat_rooms
   for select to :PLINTH_USER
-  using ((id in (select rooms.my_room_ids())) or is_public or (id in (select rooms.invited_room_ids())));
+  using ((id = any ((array(select rooms.my_room_ids())))) or is_public or (id = any ((array(select rooms.invited_room_ids())))));
 comment on policy select_visible on rooms.chat_rooms is 'Users see their rooms, public ones, and those they are invited to.';
 create policy update_moderator on rooms.chat_rooms
   for update to :PLINTH_USER
@@ -480,7 +480,7 @@ comment on constraint room_members_user_id_fkey on rooms.room_members is '@behav
 
 create policy select_own on rooms.room_members
   for select to :PLINTH_USER
-  using (user_id = (select plinth.current_user_id()) or (room_id in (select rooms.my_room_ids())));
+  using (user_id = (select plinth.current_user_id()) or (room_id = any ((array(select rooms.my_room_ids())))));
 comment on policy select_own on rooms.room_members is 'Users see their memberships and those of the others in their rooms.';
 create policy update_own on rooms.room_members
   for update to :PLINTH_USER

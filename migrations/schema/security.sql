@@ -129,6 +129,7 @@ create table security.login_attempts (
 
 alter table security.login_attempts enable row level security;
 
+create index login_attempts_created_at_idx on security.login_attempts using btree (created_at);
 create index login_attempts_email_idx on security.login_attempts using btree (email) where ((user_id is null) and (email is not null));
 create index login_attempts_ip_address_created_at_idx on security.login_attempts using btree (ip_address, created_at);
 create index login_attempts_status_created_at_idx on security.login_attempts using btree (status, created_at);
@@ -283,6 +284,7 @@ alter table security.security_audit_log enable row level security;
 
 create index security_audit_log_actor_id_created_at_idx on security.security_audit_log using btree (actor_id, created_at);
 create index security_audit_log_correlation_id_idx on security.security_audit_log using btree (correlation_id);
+create index security_audit_log_created_at_idx on security.security_audit_log using btree (created_at);
 create index security_audit_log_event_type_created_at_idx on security.security_audit_log using btree (event_type, created_at);
 create index security_audit_log_severity_created_at_idx on security.security_audit_log using btree (severity, created_at);
 create index security_audit_log_user_id_created_at_idx on security.security_audit_log using btree (user_id, created_at);

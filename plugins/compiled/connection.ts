@@ -1,7 +1,6 @@
 import type { PgResource, PgSelectQueryBuilder } from "postgraphile/@dataplan/pg";
 import { type GraphQLObjectType, getNamedType, type SelectionSetNode } from "postgraphile/graphql";
 import { type SQL, sql } from "postgraphile/pg-sql2";
-import { ownerCondition } from "../own-rows.ts";
 import { addPaging } from "../paging/add-paging.ts";
 import { type FieldSource, NotCompilable, type PagePart, sourceOf } from "./field-source.ts";
 import { concatenated, type JsonText } from "./json-text.ts";
@@ -35,13 +34,14 @@ export function connectionJson(
   rowJson: RowJson,
 ): JsonText {
   if (!own) return pageJson(compilation, selected, resource, join, rowJson);
+  const joinOwn: Join = (alias) => [...join(alias), own.condition(alias)];
+  if (own.unless.length === 0) return pageJson(compilation, selected, resource, joinOwn, rowJson);
   // Each level would double the text.
   if (compilation.isBranch) throw new NotCompilable(`${selected.field.name} is in another list with owners.`);
   const branch = { ...compilation, isBranch: true };
   const all = pageJson(branch, selected, resource, join, rowJson);
-  const joinOwn: Join = (alias) => [...join(alias), ownerCondition(own.column, alias)];
   const owned = pageJson(branch, selected, resource, joinOwn, rowJson);
-  const held = own.permissions.map((name) => sql`(select access.has_permission(${sql.literal(name)}))`);
+  const held = own.unless.map((name) => sql`(select access.has_permission(${sql.literal(name)}))`);
   return [sql`case when ${sql.join(held, " or ")} then ${concatenated(all)} else ${concatenated(owned)} end`];
 }
 

@@ -1,6 +1,6 @@
 import type { PgCodec, PgResource } from "postgraphile/@dataplan/pg";
 import type { GraphQLField } from "postgraphile/graphql";
-import type { OwnRows } from "../own-rows.ts";
+import type { ListCondition } from "../own-rows.ts";
 
 /** Columns that must be equal: of the parent row, and of the row to find. */
 export type JoinColumns = readonly (readonly [local: string, remote: string])[];
@@ -36,7 +36,7 @@ export type FieldSource =
       readonly kind: "connection";
       readonly resource: PgResource;
       readonly on: JoinColumns;
-      readonly own: OwnRows | undefined;
+      readonly own: ListCondition | undefined;
     }
   /** A field of a connection, an edge or a page info. */
   | { readonly kind: "page"; readonly part: PagePart };

@@ -1,6 +1,6 @@
 import "postgraphile";
 import type { PgResource } from "postgraphile/@dataplan/pg";
-import { ownRowsOf } from "../own-rows.ts";
+import { listConditionOf } from "../own-rows.ts";
 import type { FieldSource, JoinColumns, PagePart } from "./field-source.ts";
 
 type Build = GraphileBuild.Build;
@@ -25,7 +25,7 @@ export function findSource(build: Build, { scope, Self }: Context): FieldSource 
       return rowByKey(build, scope);
     case "query:resource:connection":
       return isPlain(scope.pgFieldResource)
-        ? { kind: "connection", resource: scope.pgFieldResource, on: [], own: ownRowsOf(scope) }
+        ? { kind: "connection", resource: scope.pgFieldResource, on: [], own: listConditionOf(scope) }
         : undefined;
     case "singularRelation:resource:single":
     case "manyRelation:resource:connection":
@@ -85,7 +85,7 @@ function related(scope: Scope): FieldSource | undefined {
   const on: JoinColumns = localAttributes.map((local, i) => [String(local), String(remoteAttributes[i])]);
   return fieldBehaviorScope === "singularRelation:resource:single"
     ? { kind: "row", resource, on, keys: [] }
-    : { kind: "connection", resource, on, own: ownRowsOf(scope) };
+    : { kind: "connection", resource, on, own: listConditionOf(scope) };
 }
 
 function computed(build: Build, { fieldName, pgCodec }: Scope): FieldSource | undefined {

@@ -1,11 +1,13 @@
 import type pg from "pg";
 
 export interface ManyRows {
-  /** Number of rows to add. */
+  /** Number of the last copy. */
   readonly rows: number;
-  /** Number of rows that share a parent or an owner. */
+  /** Number of the copies that are there already. */
+  readonly after?: number;
+  /** Number of copies that share a parent or an owner; the first ones have those of the copied row. */
   readonly together: number;
-  /** Condition for the row to copy, in SQL over `t`; its parents and its owner get rows too. */
+  /** Condition for the row to copy, in SQL over `t`. */
   readonly like: string;
 }
 
@@ -19,12 +21,11 @@ export async function addManyRows(owner: pg.ClientBase, table: string, options: 
   const { rows: rules } = await owner.query<{ statement: string }>(RULES, [table]);
   for (const { statement } of rules) await owner.query(statement);
   const names = columns.map(({ name }) => name).join(", ");
-  const groups = Math.max(1, Math.floor(options.rows / options.together));
-  const values = columns.map((column) => copyOf(column, groups)).join(", ");
+  const values = columns.map((column) => copyOf(column, options.together)).join(", ");
   const { rowCount } = await owner.query(
     `insert into ${table} (${names})
      select ${values} from (select * from ${table} t where ${options.like} order by tableoid, ctid limit 1) t,
-       generate_series(1, ${options.rows}) i
+       generate_series(${(options.after ?? 0) + 1}, ${options.rows}) i
      on conflict do nothing`,
   );
   await owner.query(`vacuum analyze ${table}`);
@@ -39,12 +40,12 @@ interface Column {
   readonly isKey: boolean;
 }
 
-/** The value of the copy number `i`; every `groups`-th copy has the parents of the copied row. */
-function copyOf({ name, type, isReference, isKey }: Column, groups: number): string {
+/** The value of the copy number `i`. */
+function copyOf({ name, type, isReference, isKey }: Column, together: number): string {
   const value = `t.${name}`;
   if (isKey) return KEYS[type]?.(value) ?? `(${value}::text || i)::${type}`;
   if (isReference && type === "uuid")
-    return `case when ${value} is null or i % ${groups} = 0 then ${value} else ${uuid(`i % ${groups}`)} end`;
+    return `case when ${value} is null or i <= ${together} then ${value} else ${uuid(`i / ${together}`)} end`;
   if (name === "created_at" || name === "updated_at") return `${value} - i * interval '1 second'`;
   return value;
 }
