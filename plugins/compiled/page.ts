@@ -27,6 +27,8 @@ export class Page {
   readonly #values: SQL[] = [];
   readonly #page = sql.identifier(Symbol("page"));
   #cursor: JsonText | undefined;
+  /** Whether an expression needs the rows; one without them would have a value for each row instead of one for all. */
+  #isAsked = false;
 
   constructor(options: PageOptions) {
     this.#options = options;
@@ -52,12 +54,11 @@ export class Page {
   /** A field of the page info. */
   info(part: PagePart): JsonText {
     const { limit, offset, isFromEnd } = this.#options;
-    const hasMore = limit === 0 ? "false" : sql`(count(*) > ${sql.literal(limit)})::text`;
     switch (part) {
       case "hasNextPage":
-        return [isFromEnd ? "false" : hasMore];
+        return isFromEnd ? ["false"] : this.#hasMore();
       case "hasPreviousPage":
-        return [isFromEnd ? hasMore : String(limit > 0 && offset > 0)];
+        return isFromEnd ? this.#hasMore() : [String(limit > 0 && offset > 0)];
       case "startCursor":
         return this.#end(sql`asc`);
       case "endCursor":
@@ -69,7 +70,7 @@ export class Page {
 
   /** Returns the query for an expression over this page. @param from the rest of the inner query up to its order */
   query(json: JsonText, from: SQL): JsonText {
-    if (this.#values.length === 0 && !this.#isNumbered) return json;
+    if (!this.#isAsked) return json;
     const { limit, offset } = this.#options;
     const columns = this.#values.map((value, i) => sql`${value} as ${sql.identifier(`value${i}`)}`);
     const rows = sql`select ${sql.join(columns, ", ")} from ${from} order by ${this.#order} limit ${sql.literal(
@@ -83,7 +84,15 @@ export class Page {
     return [sql`(select ${concatenated(json)} from (${page}) as ${this.#page})`];
   }
 
+  #hasMore(): JsonText {
+    const { limit } = this.#options;
+    if (limit === 0) return ["false"];
+    this.#isAsked = true;
+    return [sql`(count(*) > ${sql.literal(limit)})::text`];
+  }
+
   #add(value: SQL): SQL {
+    this.#isAsked = true;
     const column = sql.identifier(`value${this.#values.push(value) - 1}`);
     return sql`${this.#page}.${column}`;
   }

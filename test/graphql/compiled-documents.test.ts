@@ -150,6 +150,17 @@ test("all root fields are in one statement, which sees one snapshot", async () =
   expect(compiler.sent).toHaveLength(1);
 });
 
+test.each([
+  "{ chats(last: 1) { totalCount } }",
+  "{ chats { pageInfo { hasPreviousPage } } }",
+  "{ chats { __typename } }",
+  "{ chats(first: 0) { pageInfo { hasNextPage } } }",
+])("a page without rows in the response is one value for any number of rows: %s", async (query) => {
+  const compiler = createCompiler();
+  await ask(compiler, query);
+  expect(compiler.sent[0]!.text).not.toMatch(/ limit /);
+});
+
 test("values of a filter are bound, never part of the text", async () => {
   const compiler = createCompiler();
   await ask(compiler, "query ($t: String!) { chats(filter: { title: { equalTo: $t } }) { nodes { id } } }", {
