@@ -24,6 +24,7 @@ describe("an invalid setting is rejected by name at the start", () => {
     ["PLINTH_APP_URL", "https://app.example.com/#start"],
     ["PLINTH_MAIL_FROM", "two@example.com, addresses@example.com"],
     ["PLINTH_PASSWORD_HASH", "md5"],
+    ["PLINTH_DOCUMENTS", "all"],
     ["PLINTH_LOG_LEVEL", "loud"],
     ["PLINTH_OWNER_URL", "localhost:5432"],
   ])("rejects %s=%j", (name, value) => {

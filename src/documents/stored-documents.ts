@@ -2,7 +2,7 @@ import type pg from "pg";
 import { PlinthError } from "../support/errors.ts";
 import { documentHash, hashOfId } from "./document-hash.ts";
 
-export interface StoredDocument {
+interface StoredDocument {
   readonly hash: string;
   readonly text: string;
   readonly addedAt: Date;

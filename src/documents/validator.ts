@@ -6,7 +6,7 @@ import { readSchema } from "../graphql/read-schema.ts";
 /** The largest document that the database stores. */
 const MAX_LENGTH = 1_000_000;
 
-export interface Verdict {
+interface Verdict {
   /** Names of the operations; an operation without a name has its kind instead. */
   readonly operations: readonly string[];
   /** Empty for a document that the API accepts. */
