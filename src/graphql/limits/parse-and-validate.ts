@@ -10,6 +10,7 @@ import {
   type ValidationRule,
   validate,
 } from "postgraphile/graphql";
+import { BoundedCache } from "../../support/bounded-cache.ts";
 import { assertUnconditionalSubscriptions, ExactFloatsRule } from "./document-rules.ts";
 import { assertWidth, oncePerOperationFields, type WidthLimits } from "./query-width.ts";
 
@@ -66,8 +67,7 @@ export function makeParseAndValidate(
     maxIntrospectionDepth: 16,
   }) as unknown as ValidationRule;
   const onceFields = oncePerOperationFields(schema);
-  const cache = new Map<string, ParsedDocument>();
-  let cachedCharacters = 0;
+  const cache = new BoundedCache<ParsedDocument>(CACHED_CHARACTERS, (text) => text.length);
 
   function examine(text: string): ParsedDocument {
     let document: DocumentNode;
@@ -97,17 +97,9 @@ export function makeParseAndValidate(
 
   return function parseAndValidate(text) {
     const known = cache.get(text);
-    const result = known ?? examine(text);
-    if (text.length > MAX_CACHED_LENGTH) return result;
-    // A Map keeps insertion order: the first entry is the least recently used.
-    if (cache.delete(text)) cachedCharacters -= text.length;
-    cache.set(text, result);
-    cachedCharacters += text.length;
-    for (const oldest of cache.keys()) {
-      if (cachedCharacters <= CACHED_CHARACTERS) break;
-      cache.delete(oldest);
-      cachedCharacters -= oldest.length;
-    }
+    if (known) return known;
+    const result = examine(text);
+    if (text.length <= MAX_CACHED_LENGTH) cache.set(text, result);
     return result;
   };
 }
