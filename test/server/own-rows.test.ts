@@ -129,14 +129,15 @@ const OTHER_VIEWS: Readonly<Record<string, string>> = {
     "A condition on the user does not pass its full joins, so it would gain nothing.",
 };
 
+const ofAda = (column: string) => `t.${column} = '${IDS.ada}'`;
+
 /** Lists of what the caller takes part in: the row of theirs to copy. */
 const OF_MEMBERS: Readonly<Record<string, string>> = {
   "rooms.chat_rooms": `t.id = '${IDS.own}'`,
+  "rooms.room_invites": ofAda("invitee_id"),
   "rooms.room_members": `t.user_id = '${IDS.ada}'`,
   "rooms.room_messages": `t.id = '${IDS.said}'`,
 };
-
-const ofAda = (column: string) => `t.${column} = '${IDS.ada}'`;
 
 test.each([
   ...Object.entries(OF_MEMBERS).map(([list, like]) => [list, list, like] as const),
