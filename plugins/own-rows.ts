@@ -19,10 +19,11 @@ interface OwnRows {
 
 const owned = (column: string, ...permissions: string[]): OwnRows => ({ column, permissions });
 
-/** Listed tables whose policies show users their own rows, and all rows to users with a permission. */
+/** Listed tables and views whose policies show users their own rows, and all rows to users with a permission. */
 export const OWN_ROWS: Readonly<Record<string, OwnRows>> = {
   "access.user_model_access": owned("user_id", "grant_model_access"),
   "access.user_roles": owned("user_id", "manage_roles", "manage_users"),
+  "billing.active_user_subscriptions": owned("user_id", "manage_subscriptions"),
   "billing.payments": owned("user_id", "manage_subscriptions"),
   "billing.provider_customers": owned("user_id", "manage_subscriptions"),
   "billing.subscription_changes": owned("user_id", "manage_subscriptions"),
@@ -42,10 +43,11 @@ export const OWN_ROWS: Readonly<Record<string, OwnRows>> = {
 };
 
 /**
- * Conditions that the policies imply, for lists that are not already those of one parent. In the policy itself, this one would be
- * evaluated for each statement of each subscriber of a room.
+ * Conditions that the policies or the view imply for every user, for lists that are not already those of one parent. In the policy
+ * of messages itself, it would be evaluated for each statement of each subscriber of a room.
  */
-const IMPLIED: Readonly<Record<string, (alias: SQL) => SQL>> = {
+export const IMPLIED: Readonly<Record<string, (alias: SQL) => SQL>> = {
+  "identity.user_security_status": (alias) => sql`${alias}."user_id" = (select plinth.current_user_id())`,
   "rooms.room_messages": (alias) => sql`${alias}."room_id" = any (array(select rooms.my_room_ids()))`,
 };
 

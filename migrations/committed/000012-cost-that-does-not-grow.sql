@@ -1,5 +1,5 @@
 --! Previous: sha1:3908bb4fdcf298d91e3c63c1ffc7ee68c1f14c03
---! Hash: sha1:c12b03525a6d40617b9db202b723a581a849aa4b
+--! Hash: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
 --! Message: cost that does not grow
 
 -- Views of days and hours find the ends of their series, and each day its rows.
@@ -158,3 +158,20 @@ create policy update_own on rooms.room_members
   with check (user_id = (select plinth.current_user_id()));
 comment on policy update_own on rooms.room_members is 'Users mute and archive their own rooms.';
 --! EndIncluded rooms/policies/room_members.sql
+--! Included rooms/policies/room_invites.sql
+-- An invite is visible to its inviter, its invitee and the room's moderators; functions change it.
+revoke all on rooms.room_invites from :PLINTH_ANONYMOUS, :PLINTH_USER;
+grant select on rooms.room_invites to :PLINTH_USER;
+
+drop policy if exists select_own on rooms.room_invites;
+create policy select_own on rooms.room_invites
+  for select to :PLINTH_USER
+  using (invitee_id = (select plinth.current_user_id()) or inviter_id = (select plinth.current_user_id()));
+comment on policy select_own on rooms.room_invites is 'Users see the invites they received and sent.';
+
+drop policy if exists select_moderator on rooms.room_invites;
+create policy select_moderator on rooms.room_invites
+  for select to :PLINTH_USER
+  using (room_id = any (array(select rooms.moderated_room_ids())));
+comment on policy select_moderator on rooms.room_invites is 'Moderators see the invites to their rooms.';
+--! EndIncluded rooms/policies/room_invites.sql

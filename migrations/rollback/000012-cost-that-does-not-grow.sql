@@ -3,6 +3,7 @@
 --!restore analytics/views/security_events_hourly.sql
 --!restore rooms/policies/chat_rooms.sql
 --!restore rooms/policies/room_members.sql
+--!restore rooms/policies/room_invites.sql
 
 drop index
   security.login_attempts_created_at_idx,

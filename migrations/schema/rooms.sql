@@ -421,7 +421,7 @@ comment on constraint room_invites_room_id_fkey on rooms.room_invites is '@forei
 
 create policy select_moderator on rooms.room_invites
   for select to :PLINTH_USER
-  using ((room_id in (select rooms.moderated_room_ids())));
+  using (room_id = any ((array(select rooms.moderated_room_ids()))));
 comment on policy select_moderator on rooms.room_invites is 'Moderators see the invites to their rooms.';
 create policy select_own on rooms.room_invites
   for select to :PLINTH_USER

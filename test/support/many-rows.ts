@@ -56,6 +56,8 @@ const KEYS: Readonly<Record<string, (value: string) => string>> = {
   uuid: () => uuid("i"),
   integer: (value) => `${value} + i`,
   smallint: (value) => `((${value} + i) % 32768)::smallint`,
+  // A table with one row stays such a table.
+  boolean: (value) => value,
   bigint: (value) => `${value} + i`,
   date: (value) => `${value} - i`,
   "timestamp with time zone": (value) => `${value} - i * interval '1 second'`,
