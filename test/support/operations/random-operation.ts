@@ -1,10 +1,7 @@
 import {
   type ArgumentNode,
-  type DirectiveNode,
   type DocumentNode,
   type FieldNode,
-  type FragmentDefinitionNode,
-  GraphQLBoolean,
   type GraphQLField,
   type GraphQLObjectType,
   type GraphQLSchema,
@@ -12,8 +9,6 @@ import {
   isLeafType,
   isObjectType,
   Kind,
-  type NamedTypeNode,
-  type NameNode,
   OperationTypeNode,
   print,
   type SelectionNode,
@@ -22,6 +17,7 @@ import {
 } from "postgraphile/graphql";
 import { isConnection } from "./connections.ts";
 import { randomArguments } from "./random-arguments.ts";
+import { createFragments, namedType, nameNode } from "./random-fragments.ts";
 import type { ValueSource } from "./random-values.ts";
 import { createValueWriter } from "./variables.ts";
 
@@ -78,25 +74,20 @@ export function randomOperation(
   }
 }
 
-const nameNode = (value: string): NameNode => ({ kind: Kind.NAME, value });
-const namedType = (name: string): NamedTypeNode => ({ kind: Kind.NAMED_TYPE, name: nameNode(name) });
-
 function draw(schema: GraphQLSchema, source: ValueSource, options: OperationOptions): Operation {
   const { dice, coverage, known } = source;
   const writer = createValueWriter(dice, options.variables);
-  const fragments: (FragmentDefinitionNode & { readonly height: number })[] = [];
+  const fragments = createFragments(dice, writer);
   let left = options.fields;
   const isWrong = () => dice.chance(options.wrong);
 
   function selectionSet(type: GraphQLObjectType, depth: number): SelectionSetNode {
-    const reused = fragments.find(
-      ({ typeCondition, height }) => typeCondition.name.value === type.name && height <= depth,
-    );
-    if (reused && dice.chance(50)) return { kind: Kind.SELECTION_SET, selections: [spread(reused)] };
+    const reused = dice.chance(50) && fragments.reuse(type, depth);
+    if (reused) return { kind: Kind.SELECTION_SET, selections: [reused] };
     const selections = fieldsOf(type, depth);
     return {
       kind: Kind.SELECTION_SET,
-      selections: dice.chance(15) ? wrap(selections, type, depth) : selections,
+      selections: dice.chance(15) ? fragments.wrap(selections, type, depth) : selections,
     };
   }
 
@@ -208,60 +199,10 @@ function draw(schema: GraphQLSchema, source: ValueSource, options: OperationOpti
       name: nameNode(name),
       ...(alias && { alias: nameNode(alias) }),
       arguments: [...args],
-      directives: directives(),
+      directives: fragments.directives(),
       ...(selectionSet && { selectionSet }),
     };
   }
-
-  /** Mostly such that the field stays. */
-  function directives(): DirectiveNode[] {
-    if (!dice.chance(5)) return [];
-    return dice.some(["include", "skip"], dice.chance(20) ? 2 : 1).map((name) => ({
-      kind: Kind.DIRECTIVE,
-      name: nameNode(name),
-      arguments: [
-        {
-          kind: Kind.ARGUMENT,
-          name: nameNode("if"),
-          value: writer.write((name === "include") === dice.chance(75), GraphQLBoolean),
-        },
-      ],
-    }));
-  }
-
-  /** Moves some of the selections into a fragment. */
-  function wrap(
-    selections: readonly SelectionNode[],
-    type: GraphQLObjectType,
-    depth: number,
-  ): SelectionNode[] {
-    const from = dice.below(selections.length);
-    const to = from + 1 + dice.below(selections.length - from);
-    const inside: SelectionSetNode = { kind: Kind.SELECTION_SET, selections: selections.slice(from, to) };
-    const around = (node: SelectionNode) => [...selections.slice(0, from), node, ...selections.slice(to)];
-    if (dice.chance(50))
-      return around({
-        kind: Kind.INLINE_FRAGMENT,
-        ...(dice.chance(60) && { typeCondition: namedType(type.name) }),
-        directives: directives(),
-        selectionSet: inside,
-      });
-    const fragment = {
-      kind: Kind.FRAGMENT_DEFINITION as const,
-      name: nameNode(`F${fragments.length + 1}`),
-      typeCondition: namedType(type.name),
-      selectionSet: inside,
-      height: depth,
-    };
-    fragments.push(fragment);
-    return around(spread(fragment));
-  }
-
-  const spread = ({ name }: FragmentDefinitionNode): SelectionNode => ({
-    kind: Kind.FRAGMENT_SPREAD,
-    name,
-    directives: directives(),
-  });
 
   const root = selectionSet(schema.getQueryType()!, options.depth);
   const document: DocumentNode = {
@@ -274,7 +215,7 @@ function draw(schema: GraphQLSchema, source: ValueSource, options: OperationOpti
         variableDefinitions: writer.definitions,
         selectionSet: root,
       },
-      ...fragments.map(({ height: _, ...fragment }) => fragment),
+      ...fragments.definitions,
     ],
   };
   return { text: print(document), document, variables: writer.values };
