@@ -16,7 +16,7 @@ export interface Load {
 }
 
 /** The end of a load: after this many seconds or requests. */
-export type Until = { readonly seconds: number } | { readonly requests: number };
+type Until = { readonly seconds: number } | { readonly requests: number };
 
 const GREETING = JSON.stringify({ query: "{ __typename }" });
 

@@ -109,6 +109,7 @@ export async function seed(owner: pg.Client): Promise<void> {
     ${bareLedger("select id from identity.users")}
     grant usage on schema bench to plinth_service;
     grant execute on all functions in schema bench to plinth_service;
+    grant execute on function plinth.uuid_v7() to plinth_service;
     grant select, insert, update on all tables in schema bench to plinth_service;
 
     insert into rooms.chat_rooms (id, creator_id, name, last_sequence, last_event_sequence)

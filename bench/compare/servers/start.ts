@@ -30,7 +30,7 @@ export async function startServer(
             ...env,
             PLINTH_PORT: String(port),
             PLINTH_JWT_KEYS: `bench:${key}`,
-            ...(name === "plinth-general" && { PLINTH_COMPILED_DOCUMENTS: "off" }),
+            ...(name === "plinth-general" && { PLINTH_COMPILED_DOCUMENTS: "never" }),
             PLINTH_POOL_MAX: String(POOL_SIZE),
             // Connections stay open while other servers are measured.
             PLINTH_POOL_IDLE_TIMEOUT_MS: "86400000",
