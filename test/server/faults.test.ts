@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { afterAll, beforeAll, test } from "@jest/globals";
 import { loadConfig } from "../../src/config/config.ts";
 import { createPool } from "../../src/request/pool.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
