@@ -3,6 +3,7 @@ import {
   type FragmentDefinitionNode,
   type GraphQLSchema,
   getOperationAST,
+  isNonNullType,
   Kind,
   print,
   TypeInfo,
@@ -28,7 +29,9 @@ export function inlined(schema: GraphQLSchema, { document, variables }: Operatio
       return operation.variableDefinitions?.find(({ variable }) => variable.name.value === name)
         ?.defaultValue;
     const value = variables[name];
-    return canBeLiteral(value) ? literal(value, types.getInputType()!) : node;
+    // Null where a value is required is an error of validation in a document, and of execution in a variable.
+    const isMissing = value === null && isNonNullType(types.getInputType());
+    return canBeLiteral(value) && !isMissing ? literal(value, types.getInputType()!) : node;
   }
 
   const kept = new Set<string>();
