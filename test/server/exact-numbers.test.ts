@@ -71,7 +71,9 @@ describe("JSON keeps numbers that no double holds", () => {
     );
     expect(text).toContain(`"profileData":${VALUE}`);
     expect(await inDatabase()).toBe(`9007199254740993 ${KEPT}`);
-    expect((await post("{ currentUser { profileData } }")).text).toContain(`"profileData":${VALUE}`);
+    // PostgreSQL writes spaces.
+    const read = (await post("{ currentUser { profileData } }")).text.replaceAll(/(?<=[:,]) /g, "");
+    expect(read).toContain(`"profileData":${VALUE}`);
   });
 
   test("over WebSocket, in both directions", async () => {
