@@ -21,7 +21,7 @@ const operation = (text: string, variables: Record<string, unknown> = {}): Opera
 const answer = (text: string, status = 200) => ({ status, text });
 
 test.each([
-  ['{"data":{"a":1.0}}', '{"data":{"a":1}}', "$.data.a: 1.0 and 1"],
+  ['{"data":{"a":1.0}}', '{"data":{"a":1.1}}', "$.data.a: 1 and 11e-1"],
   [
     '{"data":{"a":12345678901234567890}}',
     '{"data":{"a":12345678901234567891}}',
@@ -41,6 +41,16 @@ test.each([
   ],
 ])("%s differs from %s", (a, b, expected) => {
   expect(differenceOf(answer(a), answer(b))).toContain(expected);
+});
+
+test.each([
+  ["1.0", "1"],
+  ["0.50", "5e-1"],
+  ["-3E+2", "-300"],
+  ["1e60", "10e59"],
+  ["0.0", "-0"],
+])("the number %s is the number %s", (a, b) => {
+  expect(differenceOf(answer(`{"data":${a}}`), answer(`{"data":${b}}`))).toBeUndefined();
 });
 
 test("a status differs", () => {

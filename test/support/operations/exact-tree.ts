@@ -1,7 +1,7 @@
-// JSON as it was written: numbers with their text, objects with their keys in order and with repeated keys. JSON.parse loses
+// JSON as it was written: numbers with all digits, objects with their keys in order and with repeated keys. JSON.parse loses
 // all three.
 
-/** A leaf is its JSON text, with strings in one spelling. */
+/** A leaf is its JSON text, with strings and numbers in one spelling. */
 export type Tree = string | readonly Tree[] | Members;
 /** Keys that look like indexes come first, as in JavaScript: no response has them, only JSON values, whose keys have no order. */
 export class Members {
@@ -49,10 +49,25 @@ export function parseTree(text: string): Tree {
         next();
       }
     }
-    return token.startsWith('"') ? JSON.stringify(JSON.parse(token)) : token;
+    if (token.startsWith('"')) return JSON.stringify(JSON.parse(token));
+    return NUMBER.test(token) ? oneSpelling(token) : token;
   }
   next();
   return value();
+}
+
+const NUMBER = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([-+]?\d+))?$/;
+
+/** A number as its exact value: JSON does not tell 1.0 from 1, but a double cannot hold all digits. */
+function oneSpelling(text: string): string {
+  const [, sign, whole, fraction = "", exponent = "0"] = NUMBER.exec(text)!;
+  const digits = `${whole}${fraction}`.replace(/^0+/, "");
+  const significant = digits.replace(/0+$/, "");
+  if (!significant) return "0";
+  const power = Number(exponent) - fraction.length + digits.length - significant.length;
+  return power >= 0 && power < 40
+    ? `${sign}${significant}${"0".repeat(power)}`
+    : `${sign}${significant}e${power}`;
 }
 
 /** The first place where two trees differ, with what is there. */
