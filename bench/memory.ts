@@ -3,8 +3,8 @@
 //
 //   node bench/memory.ts [--requests 1000000] [--connections 32]
 import { parseArgs } from "node:util";
-import autocannon from "autocannon";
 import { residentOf } from "./compare/cpu.ts";
+import { openHttpConnection } from "./compare/http-connection.ts";
 import { graphql, startPlinth } from "./support.ts";
 
 const { values } = parseArgs({
@@ -45,27 +45,22 @@ try {
       variables: { id },
     }),
   ];
+  const headers = `Authorization: Bearer ${accessToken}\r\n`;
+  const connections = await Promise.all(
+    Array.from({ length: Number(values.connections) }, () => openHttpConnection(url)),
+  );
   async function send(amount: number): Promise<void> {
-    let failed: string | undefined;
-    await autocannon({
-      url: `${url}/graphql`,
-      connections: Number(values.connections),
-      amount,
-      requests: [
-        {
-          setupRequest: (request) => ({
-            ...request,
-            method: "POST",
-            headers: { "content-type": "application/json", authorization: `Bearer ${accessToken}` },
-            body: JSON.stringify(documents[sent++ % documents.length]!()),
-          }),
-          onResponse(status, body) {
-            if (status !== 200 || body.includes('"errors"')) failed ??= `${status} ${body.slice(0, 500)}`;
-          },
-        },
-      ],
-    });
-    if (failed) throw new Error(failed);
+    const end = sent + amount;
+    await Promise.all(
+      connections.map(async (connection) => {
+        while (sent < end) {
+          const document = documents[sent++ % documents.length]!();
+          const { status, body } = await connection.ask(headers, JSON.stringify(document));
+          if (status !== 200 || body.includes('"errors"'))
+            throw new Error(`${status} ${body.toString().slice(0, 500)}`);
+        }
+      }),
+    );
   }
 
   const size = () => residentOf(plinth.pid());
@@ -80,6 +75,7 @@ try {
       `after ${sent} requests: ${now.toFixed(0)} MB, ${(now / first).toFixed(2)} times (target: 1.2)`,
     );
   }
+  for (const connection of connections) connection.close();
 } finally {
   await plinth.stop();
 }

@@ -11,8 +11,8 @@ export interface Client {
   token(user: number): string;
   /** The header line of a signed-in user. */
   authorization(user: number): string;
-  /** The header line of a visitor at an address of its own. */
-  address(): string;
+  /** The header line of a visitor at an address of its own, always the same. */
+  address(visitor: number): string;
   /** A refresh token of a session of its own. */
   signIn(server: RunningServer): Promise<string>;
   /** Connections of the application's own server. */
@@ -49,8 +49,7 @@ export function createClient(connections: number, key: string, serviceUrl: strin
     connections,
     token,
     authorization: (user) => `Authorization: Bearer ${token(user)}\r\n`,
-    address: () =>
-      `X-Forwarded-For: 10.${randomUser() % 256}.${randomUser() % 256}.${randomUser() % 256}\r\n`,
+    address: (visitor) => `X-Forwarded-For: 10.0.${visitor >> 8}.${visitor % 256}\r\n`,
     applicationPool,
     async signIn(server) {
       const { documents, variables } = OPERATIONS.find(({ name }) => name === "sign-in")!;

@@ -18,6 +18,12 @@ export interface Load {
 /** The end of a load: after this many seconds or requests. */
 type Until = { readonly seconds: number } | { readonly requests: number };
 
+interface Caller {
+  readonly number: number;
+  readonly connection: HttpConnection;
+  refreshToken?: string;
+}
+
 const GREETING = JSON.stringify({ query: "{ __typename }" });
 
 export interface OpenLoad {
@@ -39,19 +45,21 @@ export async function openLoad(
   const query = operation.documents[server.dialect];
   if (!query) throw new Error(`${server.name} has no ${operation.name}.`);
   const callers = await Promise.all(
-    Array.from({ length: client.connections }, async () => {
+    Array.from({ length: client.connections }, async (_, number) => {
       const connection = await openHttpConnection(server.url);
-      await connection.ask(client.address(), GREETING);
-      return { connection, refreshToken: operation.chained && (await client.signIn(server)) };
+      await connection.ask(client.address(number), GREETING);
+      return { number, connection, refreshToken: operation.chained && (await client.signIn(server)) };
     }),
   );
   const settle = operation.settle?.[server.dialect];
 
-  async function send(caller: { connection: HttpConnection; refreshToken?: string }): Promise<void> {
+  async function send(caller: Caller): Promise<void> {
     const user = randomUser();
+    // A refresh token stays with its client.
+    const visitor = operation.chained ? caller.number : user;
     const variables = operation.chained ? { token: caller.refreshToken } : operation.variables(user);
     const { status, body } = await caller.connection.ask(
-      operation.isVisitor ? client.address() : client.authorization(user),
+      operation.isVisitor ? client.address(visitor) : client.authorization(user),
       JSON.stringify({ query, variables }),
     );
     if (status !== 200 || body.includes('"errors"'))

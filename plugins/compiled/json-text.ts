@@ -8,8 +8,6 @@ import { NotCompilable } from "./field-source.ts";
  */
 export type JsonText = readonly (string | SQL)[];
 
-export const NULL = "null";
-
 export function quoted(text: SQL): JsonText {
   return ['"', text, '"'];
 }

@@ -9,7 +9,7 @@ export interface CompiledStatement {
   valuesFor(variables: Readonly<Record<string, unknown>>): unknown[];
 }
 
-export interface CompileRequest {
+interface CompileRequest {
   readonly schema: GraphQLSchema;
   /** A valid operation. */
   readonly operation: OperationDefinitionNode;

@@ -18,7 +18,7 @@ export function parseBody({ headers }: IncomingMessage, buffer: Buffer): unknown
   return JSON_TYPE.test(headers["content-type"] ?? "") ? readJson(buffer) : undefined;
 }
 
-export function isObject(body: unknown): body is GraphqlBody {
+function isObject(body: unknown): body is GraphqlBody {
   return typeof body === "object" && body !== null && !Array.isArray(body);
 }
 

@@ -12,7 +12,7 @@ import { HttpError } from "../http-error.ts";
 import { createRateLimitHeaders } from "../rate-limit-headers.ts";
 
 /** A counted request. */
-export interface CountedRequest {
+interface CountedRequest {
   readonly isOverLimit: boolean;
   /** With Retry-After over the limit. */
   readonly headers: Headers;
