@@ -1,6 +1,5 @@
 import { hash } from "node:crypto";
-import { SafeError } from "postgraphile/grafast";
-import { GraphQLError, OperationTypeNode } from "postgraphile/graphql";
+import { OperationTypeNode } from "postgraphile/graphql";
 import { sql } from "postgraphile/pg-sql2";
 import type { Compile, CompiledStatement } from "../../src/graphql/compiled-statement.ts";
 import { NotCompilable } from "./field-source.ts";
@@ -12,6 +11,7 @@ import { BoundVariable, Variables } from "./variables.ts";
 /**
  * Compiles a query for given variables to one statement, which returns the JSON text of the response's `data`. One statement
  * sees one snapshot.
+ * @throws GraphQLError, SafeError for wrong arguments
  */
 export const compileOperation = ({
   schema,
@@ -31,9 +31,7 @@ export const compileOperation = ({
     const variablesRead = variables.readIn([operation, ...fragments.values()]);
     return statementOf(sql.compile(sql`select ${concatenated(json)}`), variablesRead);
   } catch (error) {
-    // The planner reports a wrong argument at its place in the response.
-    if (error instanceof NotCompilable || error instanceof SafeError || error instanceof GraphQLError)
-      return error.message;
+    if (error instanceof NotCompilable) return error.message;
     throw error;
   }
 };

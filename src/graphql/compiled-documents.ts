@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { isSafeError } from "postgraphile/grafast";
 import {
   type DocumentNode,
   type FragmentDefinitionNode,
@@ -18,6 +19,8 @@ import type { Operation } from "./execute.ts";
 import type { ParsedDocument } from "./limits/parse-and-validate.ts";
 import { assertCost, type CostLimits } from "./limits/query-cost.ts";
 
+/** What failed once, perhaps for its variables only, is tried again after so many uses, four times as many each time. */
+const PATIENCE = { first: 4, most: 1_024 };
 /** Maximum characters of all cached statements together. */
 const CACHED_CHARACTERS = 5_000_000;
 
@@ -40,9 +43,11 @@ interface CompiledOperation {
   readonly operation: OperationDefinitionNode;
   readonly fragments: ReadonlyMap<string, FragmentDefinitionNode>;
   uses: number;
+  /** It is planned up to this use. */
+  plannedUntil: number;
+  /** For how many uses it is planned after it could not be compiled, or its statement failed. */
+  patience: number;
   variablesRead: ReadonlySet<string>;
-  /** Why it is planned. */
-  refusal: string | undefined;
 }
 
 type Variables = Readonly<Record<string, unknown>>;
@@ -86,15 +91,21 @@ export function createCompiledDocuments(options: {
       id: ++lastId,
       operation,
       fragments,
-      uses: isNamed ? usesBefore : 0,
+      uses: 0,
+      plannedUntil: isNamed ? 0 : usesBefore,
+      patience: PATIENCE.first,
       variablesRead: new Set(),
-      refusal: undefined,
     };
     ofDocument.set(name, created);
     return created;
   }
 
-  /** @throws GraphQLError for a variable that cannot be stored, and for an operation that costs too much */
+  function planForAWhile(known: CompiledOperation): void {
+    known.plannedUntil = known.uses + known.patience;
+    known.patience = Math.min(known.patience * 4, PATIENCE.most);
+  }
+
+  /** @throws GraphQLError, SafeError for wrong arguments, and for an operation that costs too much */
   function statementFor(
     known: CompiledOperation,
     variables: Variables,
@@ -104,13 +115,14 @@ export function createCompiledDocuments(options: {
     if (cached) return cached;
     const { operation, fragments } = known;
     const { fields } = assertCost({ schema, operation, fragments, variables }, limits);
-    onPlan(request, fields);
     const statement = compile!({ schema, operation, fragments, variables });
     if (typeof statement === "string") {
-      known.refusal = statement;
       logger.debug({ reason: statement }, "an operation is planned");
+      planForAWhile(known);
       return undefined;
     }
+    onPlan(request, fields);
+    known.patience = PATIENCE.first;
     known.variablesRead = new Set([...known.variablesRead, ...statement.variablesRead]);
     statements.set(keyOf(known, variables), statement);
     return statement;
@@ -122,8 +134,7 @@ export function createCompiledDocuments(options: {
       const variables = given ?? {};
       const { document } = parseAndValidate(query);
       const known = document && operationOf(document, operationName ?? undefined, isNamed);
-      if (!known || known.refusal !== undefined) return undefined;
-      if (++known.uses <= usesBefore) return undefined;
+      if (!known || ++known.uses <= known.plannedUntil) return undefined;
       let statement: CompiledStatement | undefined;
       let values: unknown[];
       try {
@@ -133,9 +144,9 @@ export function createCompiledDocuments(options: {
         if (!statement) return undefined;
         values = statement.valuesFor(coerced!);
       } catch (error) {
-        if (error instanceof GraphQLError) return undefined;
-        known.refusal = String(error);
+        if (error instanceof GraphQLError || isSafeError(error as Error)) return undefined;
         logger.error({ err: error }, "an operation cannot be compiled");
+        planForAWhile(known);
         return undefined;
       }
       const { text, name } = statement;
@@ -144,7 +155,7 @@ export function createCompiledDocuments(options: {
         (error: unknown) => {
           logger.debug({ err: error }, "a compiled operation is planned");
           // Answering an operation twice each time would double its cost.
-          known.uses = 0;
+          planForAWhile(known);
           return undefined;
         },
       );

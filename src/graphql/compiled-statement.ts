@@ -18,7 +18,10 @@ interface CompileRequest {
   readonly variables: Readonly<Record<string, unknown>>;
 }
 
-/** Returns the statement, or the reason why the operation must be planned. */
+/**
+ * Returns the statement, or the reason why the operation must be planned.
+ * @throws GraphQLError, SafeError for wrong arguments, which the planner reports at their place in the response
+ */
 export type Compile = (request: CompileRequest) => CompiledStatement | string;
 
 declare module "postgraphile/graphql" {

@@ -200,10 +200,27 @@ describe("is planned instead", () => {
     expect(await ask(createCompiler({ cost: 10 }), "{ chats { nodes { id } } }")).toBeUndefined();
   });
 
-  test("an operation whose statement fails, until it has been used often enough again", async () => {
+  test("an operation whose statement fails, for ever longer", async () => {
     const compiler = createCompiler({ usesBefore: 1, fails: true });
-    for (let i = 0; i < 6; i++) expect(await ask(compiler, CHAT, { id: ID })).toBeUndefined();
-    expect(compiler.sent).toHaveLength(3);
+    const tried: number[] = [];
+    for (let use = 1; use <= 100; use++) {
+      const before = compiler.sent.length;
+      expect(await ask(compiler, CHAT, { id: ID })).toBeUndefined();
+      if (compiler.sent.length > before) tried.push(use);
+    }
+    expect(tried).toEqual([2, 7, 24, 89]);
+  });
+
+  test("an operation that other variables make impossible, but only with them or for a while", async () => {
+    const query =
+      "query ($skipped: Int, $after: Cursor) { chats(offset: $skipped, last: 1, after: $after) { nodes { id } } }";
+    const compiler = createCompiler();
+    expect(await ask(compiler, query, {})).toBeDefined();
+    for (let i = 0; i < 10; i++) expect(await ask(compiler, query, { after: "x" })).toBeUndefined();
+    expect(await ask(compiler, query, {})).toBeDefined();
+    expect(await ask(compiler, query, { skipped: 2 })).toBeUndefined();
+    const answers = await Promise.all(Array.from({ length: 6 }, () => ask(compiler, query, {})));
+    expect(answers.filter((answer) => answer !== undefined)).toHaveLength(2);
   });
 
   test("a field whose plan another plugin replaces", async () => {
