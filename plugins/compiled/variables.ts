@@ -2,6 +2,7 @@ import type { PgCodec } from "postgraphile/@dataplan/pg";
 import {
   type ASTNode,
   type FieldNode,
+  GraphQLError,
   type GraphQLField,
   GraphQLIncludeDirective,
   GraphQLSkipDirective,
@@ -25,9 +26,11 @@ export class BoundVariable {
     this.#codec = codec;
   }
 
+  /** @throws GraphQLError for null, which a variable with a default can be although the argument is required */
   valueOf(variables: Readonly<Record<string, unknown>>): unknown {
     const value = variables[this.name];
-    return value == null ? null : this.#codec.toPg(value);
+    if (value == null) throw new GraphQLError(`$${this.name} must not be null.`);
+    return this.#codec.toPg(value);
   }
 }
 
@@ -56,7 +59,7 @@ export class Variables {
     );
   }
 
-  /** An argument that the text does not depend on: a variable is bound. */
+  /** A required argument that the text does not depend on: a variable is bound. */
   bind(field: GraphQLField<unknown, unknown>, node: FieldNode, argument: string, codec: PgCodec): SQL {
     const given = node.arguments?.find(({ name }) => name.value === argument)?.value;
     if (given?.kind === Kind.VARIABLE) {

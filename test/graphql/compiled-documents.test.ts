@@ -196,6 +196,14 @@ describe("is planned instead", () => {
     expect(await ask(compiler, CHAT, { id: ID })).toBeDefined();
   });
 
+  test("null in a variable with a default, where a value is required", async () => {
+    const compiler = createCompiler();
+    const query = `query ($id: UUID = "${ID}") { chat(id: $id) { id } }`;
+    expect(await ask(compiler, query)).toBeDefined();
+    expect(await ask(compiler, query, { id: null })).toBeUndefined();
+    expect(compiler.sent.map(({ values }) => values)).toEqual([[ID]]);
+  });
+
   test("an operation that costs too much", async () => {
     expect(await ask(createCompiler({ cost: 10 }), "{ chats { nodes { id } } }")).toBeUndefined();
   });
