@@ -1,6 +1,6 @@
 import { percentile } from "../support.ts";
 
-/** One measurement of an operation on a server. CPU is in milliseconds a request, NaN where unknown. */
+/** A measurement of an operation on a server. CPU is in milliseconds a request, NaN where unknown. */
 export interface Sample {
   readonly operation: string;
   readonly server: string;

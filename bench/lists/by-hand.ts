@@ -1,4 +1,4 @@
-/** What the owner of the tables would write for a user, where the policies do not name one owner. `t` is the row. */
+/** The filter that the owner of the tables would write for a user, where the policies do not name one owner. `t` is the row. */
 export const BY_HAND: Readonly<Record<string, string>> = {
   "billing.active_user_subscriptions": "t.user_id = :me",
   "billing.model_prices": "t.model_id in (select m.id from llm.models m where m.is_active and m.is_public)",

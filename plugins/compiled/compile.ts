@@ -9,7 +9,7 @@ import { fieldJson } from "./row.ts";
 import { BoundVariable, Variables } from "./variables.ts";
 
 /**
- * Compiles a query for given variables to one statement, which returns the JSON text of the response's `data`. One statement
+ * Compiles a query for given variables to one statement, which returns the JSON text of the response's `data`. It
  * sees one snapshot.
  * @throws GraphQLError, SafeError for wrong arguments
  */

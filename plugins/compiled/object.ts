@@ -12,7 +12,7 @@ import { NotCompilable } from "./field-source.ts";
 import { type JsonText, objectOf } from "./json-text.ts";
 import type { Variables } from "./variables.ts";
 
-/** What is known while an operation is compiled. */
+/** The facts known while an operation is compiled. */
 export interface Compilation {
   readonly schema: GraphQLSchema;
   readonly fragments: ReadonlyMap<string, FragmentDefinitionNode>;

@@ -14,7 +14,7 @@ interface PageOptions extends Bounds {
 }
 
 /**
- * One page. The inner query returns its rows, each with the selected values; the outer query returns their lists, and what
+ * A page of a list. The inner query returns its rows, each with the selected values; the outer query returns their lists, and what
  * follows from their number:
  *
  *   select '{"nodes":[' || string_agg(page.value0, ',') || ']}' from (select … as value0 from … order by … limit …) page

@@ -19,7 +19,7 @@ import type { Operation } from "./execute.ts";
 import type { ParsedDocument } from "./limits/parse-and-validate.ts";
 import { assertCost, type CostLimits } from "./limits/query-cost.ts";
 
-/** What failed once, perhaps for its variables only, is tried again after so many uses, four times as many each time. */
+/** An operation that failed once, perhaps for its variables only, is tried again after so many uses, four times as many each time. */
 const PATIENCE = { first: 4, most: 1_024 };
 /** Maximum characters of all cached statements together. */
 const CACHED_CHARACTERS = 5_000_000;

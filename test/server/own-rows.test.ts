@@ -56,7 +56,7 @@ test("knows each listed table whose policies show the rows of their owner, and a
       const permissions = conditions.flatMap((condition) =>
         [...condition.matchAll(PERMISSION)].map(([, name]) => name!),
       );
-      // What remains of a policy without its permissions is empty, or a rule that begins with the owner.
+      // The rest of a policy without its permissions is empty, or a rule that begins with the owner.
       const rules = conditions.filter((condition) => OWNER.test(condition) || !condition.match(PERMISSION));
       const owners = new Set(rules.map((condition) => OWNER.exec(condition)?.[1]));
       const [column] = owners;

@@ -31,7 +31,7 @@ const MAX_CACHED_LENGTH = 20_000;
 const TOKENS_PER_FIELD = 20;
 const MAX_ERRORS = 5;
 
-/** One parser per schema, so that all who parse share its cache and its documents. */
+/** A parser per schema, so that all who parse share its cache and its documents. */
 const parsers = new WeakMap<GraphQLSchema, (text: string) => ParsedDocument>();
 
 /** Returns the parser of a schema, see `makeParseAndValidate`. */
