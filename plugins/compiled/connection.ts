@@ -83,6 +83,7 @@ function pageJson(
     orders: parts.orders,
     isNumbered: hasPageInfo,
   });
+  let countsTotal = false;
   const node = (part: Selected) => rowJson(compilation, objectTypeOf(part), selectionsOf(part), alias);
   const json = objectJson(compilation, type, selections, (part) => {
     const objectOf = (memberJson: (member: Selected) => JsonText) =>
@@ -95,11 +96,14 @@ function pageJson(
       case "pageInfo":
         return objectOf((member) => page.info(partOf(member)));
       case "totalCount":
+        countsTotal = true;
         return [sql`(select count(*)::text from ${resource.from as SQL} as ${alias}${where(total)})`];
       default:
         throw new NotCompilable(`${part.field.name} is not a part of a connection.`);
     }
   });
+  // Then the statement would not ask whether the caller may read the table.
+  if (!page.isAsked && !countsTotal) throw new NotCompilable(`${field.name} reads nothing.`);
   return page.query(json, sql`${resource.from as SQL} as ${alias}${where(parts.conditions)}`);
 }
 

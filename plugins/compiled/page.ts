@@ -28,7 +28,7 @@ export class Page {
   readonly #page = sql.identifier(Symbol("page"));
   #cursor: JsonText | undefined;
   /** Whether an expression needs the rows; one without them would have a value for each row instead of one for all. */
-  #isAsked = false;
+  isAsked = false;
 
   constructor(options: PageOptions) {
     this.#options = options;
@@ -70,7 +70,7 @@ export class Page {
 
   /** Returns the query for an expression over this page. @param from the rest of the inner query up to its order */
   query(json: JsonText, from: SQL): JsonText {
-    if (!this.#isAsked) return json;
+    if (!this.isAsked) return json;
     const { limit, offset } = this.#options;
     const columns = this.#values.map((value, i) => sql`${value} as ${sql.identifier(`value${i}`)}`);
     const rows = sql`select ${sql.join(columns, ", ")} from ${from} order by ${this.#order} limit ${sql.literal(
@@ -87,12 +87,12 @@ export class Page {
   #hasMore(): JsonText {
     const { limit } = this.#options;
     if (limit === 0) return ["false"];
-    this.#isAsked = true;
+    this.isAsked = true;
     return [sql`(count(*) > ${sql.literal(limit)})::text`];
   }
 
   #add(value: SQL): SQL {
-    this.#isAsked = true;
+    this.isAsked = true;
     const column = sql.identifier(`value${this.#values.push(value) - 1}`);
     return sql`${this.#page}.${column}`;
   }

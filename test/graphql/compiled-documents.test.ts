@@ -150,14 +150,9 @@ test("all root fields are in one statement, which sees one snapshot", async () =
   expect(compiler.sent).toHaveLength(1);
 });
 
-test.each([
-  "{ chats(last: 1) { totalCount } }",
-  "{ chats { pageInfo { hasPreviousPage } } }",
-  "{ chats { __typename } }",
-  "{ chats(first: 0) { pageInfo { hasNextPage } } }",
-])("a page without rows in the response is one value for any number of rows: %s", async (query) => {
+test("a total without rows is one value for any number of rows", async () => {
   const compiler = createCompiler();
-  await ask(compiler, query);
+  await ask(compiler, "{ chats(last: 1) { totalCount pageInfo { hasNextPage } } }");
   expect(compiler.sent[0]!.text).not.toMatch(/ limit /);
 });
 
@@ -177,6 +172,8 @@ describe("is planned instead", () => {
     ["a field of the schema itself", "{ __schema { queryType { name } } }"],
     ["a field whose value this process computes", "{ conversationMemory { memory } }"],
     ["a function with arguments", '{ hasConsent(purpose: "marketing") }'],
+    ["a list of which nothing is read, so that nothing would be denied", "{ payments { __typename } }"],
+    ["a page info that needs no rows", "{ payments { pageInfo { hasPreviousPage } } }"],
     ["`first` and `last` together", "{ chats(first: 2, last: 1) { nodes { id } } }"],
     ["a wrong cursor", '{ chats(after: "x") { nodes { id } } }'],
     ["a page that is too large", "{ chats(first: 100000) { nodes { id } } }"],
