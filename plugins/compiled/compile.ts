@@ -3,7 +3,7 @@ import { OperationTypeNode } from "postgraphile/graphql";
 import { sql } from "postgraphile/pg-sql2";
 import type { Compile, CompiledStatement } from "../../src/graphql/compiled-statement.ts";
 import { NotCompilable } from "./field-source.ts";
-import { concatenated } from "./json-text.ts";
+import { concatenated, inlineConstants } from "./json-text.ts";
 import { type Compilation, objectJson } from "./object.ts";
 import { fieldJson } from "./row.ts";
 import { BoundVariable, Variables } from "./variables.ts";
@@ -29,7 +29,7 @@ export const compileOperation = ({
       fieldJson(compilation, selected, root, undefined),
     );
     const variablesRead = variables.readIn([operation, ...fragments.values()]);
-    return statementOf(sql.compile(sql`select ${concatenated(json)}`), variablesRead);
+    return statementOf(inlineConstants(sql.compile(sql`select ${concatenated(json)}`)), variablesRead);
   } catch (error) {
     if (error instanceof NotCompilable) return error.message;
     throw error;
@@ -37,7 +37,7 @@ export const compileOperation = ({
 };
 
 function statementOf(
-  { text, values }: ReturnType<typeof sql.compile>,
+  { text, values }: ReturnType<typeof inlineConstants>,
   variablesRead: ReadonlySet<string>,
 ): CompiledStatement {
   return {

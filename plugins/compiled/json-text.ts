@@ -47,9 +47,32 @@ export function concatenated(text: JsonText): SQL {
   return parts.length === 1 ? parts[0]! : sql.parens(sql.join(parts, " || "));
 }
 
-/** Not `sql.literal`, which binds most texts as parameters, and these are many. pg-sql2 takes a template's text as it is. */
+/** A constant text, which `inlineConstants` writes into the statement. */
+class ConstantText {
+  readonly literal: string;
+
+  constructor(text: string) {
+    if (text.includes("\\")) throw new NotCompilable("A backslash, which PostgreSQL may read as an escape.");
+    this.literal = `'${text.replaceAll("'", "''")}'`;
+  }
+}
+
+/**
+ * As a value, because pg-sql2 keeps every text of a template forever, and these contain aliases that clients choose.
+ * `sql.literal` would bind them as parameters, and they are many.
+ */
 function constantSql(text: string): SQL {
-  if (text.includes("\\")) throw new NotCompilable("A backslash, which PostgreSQL may read as an escape.");
-  const strings = [`'${text.replaceAll("'", "''")}'::text`];
-  return sql(Object.assign(strings, { raw: strings }));
+  return sql`${sql.value(new ConstantText(text) as never)}::text`;
+}
+
+/** Writes constants in place of their parameters, and numbers the other parameters anew. */
+export function inlineConstants({ text, values }: ReturnType<typeof sql.compile>): {
+  text: string;
+  values: readonly unknown[];
+} {
+  const bound: unknown[] = [];
+  const places = values.map((value: unknown) =>
+    value instanceof ConstantText ? value.literal : `$${bound.push(value)}`,
+  );
+  return { text: text.replace(/\$(\d+)/g, (_all, number) => places[Number(number) - 1]!), values: bound };
 }

@@ -156,6 +156,24 @@ test("a total without rows is one value for any number of rows", async () => {
   expect(compiler.sent[0]!.text).not.toMatch(/ limit /);
 });
 
+test("texts that clients choose are not kept", async () => {
+  const compiler = createCompiler();
+  const setOfMap = Map.prototype.set;
+  const kept: unknown[] = [];
+  // pg-sql2 keeps templates in maps of its own, without a limit.
+  Map.prototype.set = function (key, value) {
+    if (typeof key === "string" && key.includes("alias_of_a_client") && !key.startsWith("{")) kept.push(key);
+    return setOfMap.call(this, key, value);
+  };
+  try {
+    await ask(compiler, "{ alias_of_a_client: chats { nodes { id } } }");
+  } finally {
+    Map.prototype.set = setOfMap;
+  }
+  expect(compiler.sent[0]!.text).toContain("alias_of_a_client");
+  expect(kept.filter((key) => key !== "alias_of_a_client")).toEqual([]);
+});
+
 test("values of a filter are bound, never part of the text", async () => {
   const compiler = createCompiler();
   await ask(compiler, "query ($t: String!) { chats(filter: { title: { equalTo: $t } }) { nodes { id } } }", {
