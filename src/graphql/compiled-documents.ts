@@ -16,7 +16,7 @@ import type { SendStatement, TransactionSettings } from "../request/transaction.
 import { BoundedCache } from "../support/bounded-cache.ts";
 import type { Compile, CompiledStatement } from "./compiled-statement.ts";
 import type { Operation } from "./execute.ts";
-import type { ParsedDocument } from "./limits/parse-and-validate.ts";
+import { MAX_KEPT_LENGTH, type ParsedDocument } from "./limits/parse-and-validate.ts";
 import { assertCost, type CostLimits } from "./limits/query-cost.ts";
 
 /** An operation that failed once, perhaps for its variables only, is tried again after so many uses, four times as many each time. */
@@ -122,7 +122,6 @@ export function createCompiledDocuments(options: {
       return undefined;
     }
     onPlan(request, fields);
-    known.patience = PATIENCE.first;
     known.variablesRead = new Set([...known.variablesRead, ...statement.variablesRead]);
     statements.set(keyOf(known, variables), statement);
     return statement;
@@ -130,7 +129,8 @@ export function createCompiledDocuments(options: {
 
   return {
     answer({ query, variables: given, operationName }, request, isNamed = false) {
-      if (!compile) return undefined;
+      // The parser would return another document each time.
+      if (!compile || query.length > MAX_KEPT_LENGTH) return undefined;
       const variables = given ?? {};
       const { document } = parseAndValidate(query);
       const known = document && operationOf(document, operationName ?? undefined, isNamed);
@@ -151,7 +151,10 @@ export function createCompiledDocuments(options: {
       }
       const { text, name } = statement;
       return send(settingsFor(request), { text, name, values, arrayMode: true }).then(
-        ({ rows }) => `{"data":${(rows as [[string]])[0][0]}}`,
+        ({ rows }) => {
+          known.patience = PATIENCE.first;
+          return `{"data":${(rows as [[string]])[0][0]}}`;
+        },
         (error: unknown) => {
           logger.debug({ err: error }, "a compiled operation is planned");
           // Answering an operation twice each time would double its cost.

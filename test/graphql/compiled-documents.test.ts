@@ -234,6 +234,18 @@ describe("is planned instead", () => {
     expect(tried).toEqual([2, 7, 24, 89]);
   });
 
+  test("an operation whose statement fails, also if each request needs another statement", async () => {
+    const compiler = createCompiler({ fails: true });
+    for (let n = 1; n <= 80; n++) expect(await ask(compiler, CHATS, { n })).toBeUndefined();
+    expect(compiler.sent).toHaveLength(3);
+  });
+
+  test("a document that is too long to be kept, even if a client names it", async () => {
+    const compiler = createCompiler();
+    const query = `{ chats { nodes { id } } }${" ".repeat(20_000)}`;
+    for (let i = 0; i < 3; i++) expect(await ask(compiler, query, {}, true)).toBeUndefined();
+  });
+
   test("an operation that other variables make impossible, but only with them or for a while", async () => {
     const query =
       "query ($skipped: Int, $after: Cursor) { chats(offset: $skipped, last: 1, after: $after) { nodes { id } } }";

@@ -26,7 +26,7 @@ export type ParsedDocument =
 /** Maximum characters of all cached texts; a parsed document takes about 200 times the memory of its text. */
 const CACHED_CHARACTERS = 500_000;
 /** Longer texts are parsed each time, so that one does not displace many others. */
-const MAX_CACHED_LENGTH = 20_000;
+export const MAX_KEPT_LENGTH = 20_000;
 /** A field with its alias, arguments and braces has about ten tokens. */
 const TOKENS_PER_FIELD = 20;
 const MAX_ERRORS = 5;
@@ -99,7 +99,7 @@ export function makeParseAndValidate(
     const known = cache.get(text);
     if (known) return known;
     const result = examine(text);
-    if (text.length <= MAX_CACHED_LENGTH) cache.set(text, result);
+    if (text.length <= MAX_KEPT_LENGTH) cache.set(text, result);
     return result;
   };
 }
