@@ -1,13 +1,8 @@
 import "postgraphile";
 import type { ExecutionResult } from "postgraphile/graphql";
-import {
-  type ExecutionArgs,
-  type FragmentDefinitionNode,
-  GraphQLError,
-  getOperationAST,
-  Kind,
-} from "postgraphile/graphql";
+import { type ExecutionArgs, GraphQLError, getOperationAST } from "postgraphile/graphql";
 import type { PlinthPresetOptions } from "../src/graphql/context.ts";
+import { fragmentsOf } from "../src/graphql/limits/fragments.ts";
 import { parserOf } from "../src/graphql/limits/parse-and-validate.ts";
 import { assertCost } from "../src/graphql/limits/query-cost.ts";
 import { noteFieldCount } from "./plan-cache.ts";
@@ -50,9 +45,7 @@ function refusalOf(
   const operation = getOperationAST(args.document, args.operationName);
   // Execution reports a missing operation.
   if (!operation) return undefined;
-  const fragments = new Map<string, FragmentDefinitionNode>();
-  for (const definition of args.document.definitions)
-    if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
+  const fragments = fragmentsOf(args.document);
   try {
     const { fields } = assertCost(
       { schema: args.schema, operation, fragments, variables: args.variableValues ?? {} },

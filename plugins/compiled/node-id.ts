@@ -1,5 +1,6 @@
 import { type PgCodec, TYPES } from "postgraphile/@dataplan/pg";
 import { type SQL, sql } from "postgraphile/pg-sql2";
+import { base64Sql } from "../paging/cursor.ts";
 import { NotCompilable } from "./field-source.ts";
 import { type JsonText, quoted } from "./json-text.ts";
 
@@ -21,6 +22,5 @@ export function nodeIdSql(
     throw new NotCompilable(`${codec.name} in a node id.`);
   });
   const text = sql`${sql.literal(`[${JSON.stringify(typeName)}`)} || ${sql.join(values, " || ")} || ']'`;
-  // PostgreSQL breaks the lines of base64.
-  return quoted(sql`translate(encode(convert_to(${text}, 'UTF8'), 'base64'), E'\\n', '')`);
+  return quoted(base64Sql(text));
 }

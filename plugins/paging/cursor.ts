@@ -33,7 +33,11 @@ export function cursorSql(keys: readonly OrderKey[]): SQL {
   });
   const start = sql.literal(`["${orderDigest(keys)}"`);
   const text = sql`${start} || ${sql.join(values, " || ")} || ']'`;
-  // PostgreSQL breaks the lines of base64.
+  return base64Sql(text);
+}
+
+/** PostgreSQL breaks the lines of base64; GraphQL's ids and cursors have none. */
+export function base64Sql(text: SQL): SQL {
   return sql`translate(encode(convert_to(${text}, 'UTF8'), 'base64'), E'\n', '')`;
 }
 

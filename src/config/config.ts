@@ -194,8 +194,7 @@ export function loadConfig(env: Environment = process.env): Config {
         64,
       ),
       passwordHash:
-        matching(env, "PLINTH_PASSWORD_HASH", "argon2id", /^(argon2id|bcrypt)$/, "argon2id or bcrypt") ===
-        "bcrypt"
+        oneOf(env, "PLINTH_PASSWORD_HASH", ["argon2id", "bcrypt"]) === "bcrypt"
           ? "bcrypt-sha256"
           : "argon2id",
       passwordHistory: integer(env, "PLINTH_PASSWORD_HISTORY", 5, 0, 20),

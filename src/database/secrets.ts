@@ -7,6 +7,7 @@ import { generateSigningKey } from "../auth/signing-keys.ts";
 import { LOGIN_ROLES, type LoginRole } from "../config/roles.ts";
 import { PlinthError } from "../support/errors.ts";
 import { makeFolder, unlessMissing, writeWhole } from "../support/files.ts";
+import { isObject } from "../support/is-object.ts";
 
 /** Secrets that Plinth generates at the first start and stores in `secrets.json` in the data folder (mode 600). */
 export interface Secrets {
@@ -124,10 +125,6 @@ function isStored(value: unknown): value is Stored {
     [jwtKeys, masterKeys].every((keys) => keys === undefined || (typeof keys === "string" && keys !== "")) &&
     (demo === undefined || isRecordOfText(demo))
   );
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function isRecordOfText(value: unknown): boolean {

@@ -1,3 +1,4 @@
+import { isObject } from "../support/is-object.ts";
 import { documentHash, hashOfId } from "./document-hash.ts";
 import type { Fault, Findings, FoundDocument } from "./found-document.ts";
 
@@ -52,8 +53,4 @@ function faultOf(id: unknown, body: unknown): string | undefined {
 
 function unreadable(source: string, message: string): Findings {
   return { documents: [], faults: [{ source, message }] };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

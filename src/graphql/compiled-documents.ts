@@ -7,7 +7,6 @@ import {
   type GraphQLSchema,
   getOperationAST,
   getVariableValues,
-  Kind,
   type OperationDefinitionNode,
 } from "postgraphile/graphql";
 import type { RequestContext } from "../request/context.ts";
@@ -16,6 +15,7 @@ import type { SendStatement, TransactionSettings } from "../request/transaction.
 import { BoundedCache } from "../support/bounded-cache.ts";
 import type { Compile, CompiledStatement } from "./compiled-statement.ts";
 import type { Operation } from "./execute.ts";
+import { fragmentsOf } from "./limits/fragments.ts";
 import { MAX_KEPT_LENGTH, type ParsedDocument } from "./limits/parse-and-validate.ts";
 import { assertCost, type CostLimits } from "./limits/query-cost.ts";
 
@@ -84,9 +84,7 @@ export function createCompiledDocuments(options: {
     if (known) return known;
     const operation = getOperationAST(document, name);
     if (!operation) return undefined;
-    const fragments = new Map<string, FragmentDefinitionNode>();
-    for (const definition of document.definitions)
-      if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
+    const fragments = fragmentsOf(document);
     const created: CompiledOperation = {
       id: ++lastId,
       operation,

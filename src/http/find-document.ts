@@ -1,6 +1,7 @@
 import type { AddedDocuments } from "../documents/added-documents.ts";
 import { documentHash, hashOfId, isDocumentHash } from "../documents/document-hash.ts";
 import { RememberedTexts } from "../documents/remembered-texts.ts";
+import { isObject } from "../support/is-object.ts";
 import { HttpError } from "./http-error.ts";
 
 /**
@@ -76,10 +77,6 @@ export function createFindDocument(options: {
 /** The WebSocket protocol requires a `query`, so clients that name a document send an empty one. */
 function isGiven(query: unknown): boolean {
   return query != null && query !== "";
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function badRequest(message: string): HttpError {

@@ -1,6 +1,7 @@
+import { isObject } from "../support/is-object.ts";
 import { orderNodes, type Placed, type TreeNode, timesOf } from "./chat-tree.ts";
 import { type ChatGptMessage, readChatGptMessage } from "./chatgpt-message.ts";
-import { isObject, unstorable } from "./import.ts";
+import { unstorable } from "./import.ts";
 import { type ChatReading, type ImportedMessage, titleOf } from "./imported-chat.ts";
 
 const MAX_ID_CHARACTERS = 200;

@@ -1,4 +1,5 @@
-import { isObject, unstorable } from "./import.ts";
+import { isObject } from "../support/is-object.ts";
+import { unstorable } from "./import.ts";
 import { type ImportedMessage, isRole, messageProblem } from "./imported-chat.ts";
 
 /** The result for one message of ChatGPT's export; empty for a message without text. */

@@ -1,4 +1,5 @@
-import { isObject, unstorable } from "./import.ts";
+import { isObject } from "../support/is-object.ts";
+import { unstorable } from "./import.ts";
 
 /** A line of a content file, in the form that private.import_content accepts: a category by path or an item by slug. */
 export type ContentLine = Readonly<Record<string, unknown>> & { readonly kind: "category" | "item" };

@@ -1,6 +1,7 @@
 import { basename } from "node:path";
+import { isObject } from "../support/is-object.ts";
 import { type ContentLine, contentLineProblem } from "./content-line.ts";
-import { type ImportOptions, type ImportSummary, isObject } from "./import.ts";
+import type { ImportOptions, ImportSummary } from "./import.ts";
 import { readNdjsonLines } from "./ndjson-lines.ts";
 import { createRepeatFinder } from "./repeats.ts";
 import { type Reading, runImport } from "./run-import.ts";

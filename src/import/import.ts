@@ -68,7 +68,3 @@ export function unstorableWithin(value: unknown): string | undefined {
   }
   return undefined;
 }
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}

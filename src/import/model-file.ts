@@ -1,4 +1,5 @@
-import { isObject, unstorable } from "./import.ts";
+import { isObject } from "../support/is-object.ts";
+import { unstorable } from "./import.ts";
 import { readJsonParts, topOf } from "./json-parts.ts";
 
 /** A price in US dollars per million tokens from `from` until just before `to`; null means unbounded. */

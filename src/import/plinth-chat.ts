@@ -1,5 +1,6 @@
+import { isObject } from "../support/is-object.ts";
 import { orderNodes, type TreeNode } from "./chat-tree.ts";
-import { isObject, unstorableWithin } from "./import.ts";
+import { unstorableWithin } from "./import.ts";
 import { type ChatReading, type ImportedMessage, isRole, messageProblem, titleOf } from "./imported-chat.ts";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;

@@ -1,6 +1,5 @@
 import {
   type DocumentNode,
-  type FragmentDefinitionNode,
   GraphQLError,
   GraphQLFloat,
   getNamedType,
@@ -11,6 +10,7 @@ import {
   type ValueNode,
 } from "postgraphile/graphql";
 import { isExact } from "../../support/exact-json.ts";
+import { fragmentsOf } from "./fragments.ts";
 
 /** Requires that a Float literal has a value that a Float can represent. (For variables, see `parseExactJson`.) */
 export const ExactFloatsRule: ValidationRule = (context) => {
@@ -33,9 +33,7 @@ export const ExactFloatsRule: ValidationRule = (context) => {
  * @throws GraphQLError GRAPHQL_VALIDATION_FAILED
  */
 export function assertUnconditionalSubscriptions({ definitions }: DocumentNode): void {
-  const fragments = new Map<string, FragmentDefinitionNode>();
-  for (const definition of definitions)
-    if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
+  const fragments = fragmentsOf({ definitions });
   const seen = new Set<string>();
 
   function visit({ selections }: SelectionSetNode): void {

@@ -6,6 +6,7 @@ import {
   Kind,
   type SelectionSetNode,
 } from "postgraphile/graphql";
+import { fragmentsOf } from "./fragments.ts";
 
 export interface WidthLimits {
   /** Maximum fields directly on Query or Mutation;. */
@@ -43,9 +44,7 @@ export function assertWidth(
   limits: WidthLimits,
   onceFields: ReadonlySet<string>,
 ): void {
-  const fragments = new Map<string, FragmentDefinitionNode>();
-  for (const definition of document.definitions)
-    if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
+  const fragments = fragmentsOf(document);
   for (const definition of document.definitions)
     if (definition.kind === Kind.OPERATION_DEFINITION)
       assertOperationWidth(definition.selectionSet, fragments, limits, onceFields);

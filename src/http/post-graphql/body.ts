@@ -2,6 +2,7 @@ import type { IncomingMessage } from "node:http";
 import type { Operation } from "../../graphql/execute.ts";
 import { mayHoldTurnCalls, type TurnCalls, turnCallsOf } from "../../limits/turn-calls.ts";
 import type { RequestContext } from "../../request/context.ts";
+import { isObject } from "../../support/is-object.ts";
 import { readJson } from "../request-body.ts";
 
 /** The members of a JSON body, of any type. */
@@ -16,10 +17,6 @@ const JSON_TYPE = /^\s*application\/json\s*(;|$)/;
  */
 export function parseBody({ headers }: IncomingMessage, buffer: Buffer): unknown {
   return JSON_TYPE.test(headers["content-type"] ?? "") ? readJson(buffer) : undefined;
-}
-
-function isObject(body: unknown): body is GraphqlBody {
-  return typeof body === "object" && body !== null && !Array.isArray(body);
 }
 
 /** Whether a body has the types that GraphQL over HTTP requires, and no member that only grafserv handles. */

@@ -1,4 +1,3 @@
-import { isUtf8 } from "node:buffer";
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Express, Request } from "express";
@@ -15,7 +14,6 @@ import { type Live, MAX_SUBSCRIPTIONS_PER_SOCKET } from "../../live/index.ts";
 import type { LiveSubscription } from "../../live/live-subscription.ts";
 import { asCurrentRequest, contextOf, currentRequest, type RequestContext } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
-import { parseExactJson } from "../../support/exact-json.ts";
 import type { AllowedOrigins } from "../allowed-origins.ts";
 import type { FindDocument } from "../find-document.ts";
 import { HttpError } from "../http-error.ts";
@@ -24,6 +22,7 @@ import type { RateLimit } from "../steps/rate-limit.ts";
 import { deliver } from "./deliver.ts";
 import { type OpenSockets, TOKEN_INVALID, TOKEN_REVOKED, TRY_AGAIN } from "./open-sockets.ts";
 import { makeLive, prepareOperation } from "./prepare-operation.ts";
+import { readMessage } from "./read-message.ts";
 import { SocketLimit } from "./socket-limit.ts";
 
 export interface WebSocketParts {
@@ -244,26 +243,6 @@ function turnCallsInPayload(
 ): TurnCalls | undefined {
   const calls = claims ? turnCallsOf(query, operationName, 0) : undefined;
   return calls && { ...calls, bytes: Buffer.byteLength(query + JSON.stringify(variables ?? {})) };
-}
-
-/** Returns a message for graphql-ws, which parses strings and takes anything else as parsed. Numbers stay as written. */
-function readMessage(data: Buffer): string {
-  try {
-    const message = isUtf8(data) ? parseExactJson(data.toString()) : "";
-    if (typeof message !== "string") return withQuery(message) as string;
-  } catch {
-    // graphql-ws closes a socket that sends invalid JSON.
-  }
-  return "";
-}
-
-/** graphql-ws requires a text, which a client that names a document need not send. */
-function withQuery(message: unknown): unknown {
-  const { type, payload } = (message ?? {}) as { type?: unknown; payload?: Partial<SubscribePayload> | null };
-  if (type !== "subscribe" || !payload || payload.query != null) return message;
-  const { documentId, extensions } = payload as Record<string, unknown> & typeof payload;
-  const isNamed = documentId != null || extensions?.persistedQuery != null;
-  return isNamed ? { ...(message as object), payload: { ...payload, query: "" } } : message;
 }
 
 function isUnavailable(error: unknown): boolean {
