@@ -48,6 +48,7 @@ export const OWN_ROWS: Readonly<Record<string, OwnRows>> = {
  */
 export const IMPLIED: Readonly<Record<string, (alias: SQL) => SQL>> = {
   "identity.user_security_status": (alias) => sql`${alias}."user_id" = (select plinth.current_user_id())`,
+  "rooms.room_invites": (alias) => sql`${alias}."id" = any (array(select rooms.my_invite_ids()))`,
   "rooms.room_messages": (alias) => sql`${alias}."room_id" = any (array(select rooms.my_room_ids()))`,
 };
 

@@ -1053,6 +1053,17 @@ comment on function rooms.moderated_room_ids() is E'@behavior -*\nReturns the id
 revoke execute on function rooms.moderated_room_ids() from public;
 grant execute on function rooms.moderated_room_ids() to :PLINTH_USER;
 
+-- Returns the ids of the invites that the caller sees: received, sent, or to a room that the caller moderates.
+create or replace function rooms.my_invite_ids()
+  returns setof uuid
+  language sql
+  stable parallel safe security definer
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/my_invite_ids.sql
+
+comment on function rooms.my_invite_ids() is E'@behavior -*\nReturns the ids of the invites that the caller sees: received, sent, or to a room that the caller moderates.';
+revoke execute on function rooms.my_invite_ids() from public;
+grant execute on function rooms.my_invite_ids() to :PLINTH_USER;
+
 -- Returns the ids of the rooms that the caller is a member of.
 create or replace function rooms.my_room_ids()
   returns setof uuid

@@ -1,0 +1,1 @@
+drop function rooms.my_invite_ids();
