@@ -45,11 +45,14 @@ try {
       variables: { id },
     }),
   ];
-  const headers = `Authorization: Bearer ${accessToken}\r\n`;
+  const login = `mutation { login(input: { identifier: "bench", password: "${PASSWORD}" }) { accessToken } }`;
   const connections = await Promise.all(
     Array.from({ length: Number(values.connections) }, () => openHttpConnection(url)),
   );
   async function send(amount: number): Promise<void> {
+    // Each step signs in anew: an access token does not last for a million requests.
+    const { login: tokens } = await graphql(url, login);
+    const headers = `Authorization: Bearer ${(tokens as { accessToken: string }).accessToken}\r\n`;
     const end = sent + amount;
     await Promise.all(
       connections.map(async (connection) => {
