@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:52519e80608e9c433fdc0f92619fb8c7d27c35bc
+--! Hash: sha1:5696ea185f1d544a79c5bb901d7ca1c4cb55cfa0
 --! Message: roles and model access
 
 -- Roles, permissions and model access: grants with a reason, models for roles and plans, an administrator that always remains,
@@ -1102,9 +1102,10 @@ begin
       'user_id', v_row.user_id,
       'role_id', v_row.role_id,
       'role_name', (select r.role_name from access.roles r where r.id = v_row.role_id),
-      'expires_at', v_row.expires_at,
-      'reason', v_row.reason
-    ),
+      'expires_at', v_row.expires_at
+    )
+    -- Not of a revoked role: the account may be being deleted, with all that is written about it.
+    || case when tg_op = 'DELETE' then '{}' else jsonb_build_object('reason', v_row.reason) end,
     -- A role with permissions deserves attention; the plain role of every new account does not.
     case
       when tg_op <> 'DELETE' and exists (select from access.role_permissions rp where rp.role_id = v_row.role_id)
