@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:5696ea185f1d544a79c5bb901d7ca1c4cb55cfa0
+--! Hash: sha1:ce2bed7905f0d8af05211ebd5c9243349509611b
 --! Message: roles and model access
 
 -- Roles, permissions and model access: grants with a reason, models for roles and plans, an administrator that always remains,
@@ -832,16 +832,18 @@ create or replace function access.keep_role_management()
   set search_path = pg_catalog
 as $$
 begin
-  if tg_table_name = 'permissions' or exists (
-    select
-    from access.roles r
-    cross join access.permissions p
-    where r.id = old.role_id and r.role_name = 'admin'
-      and p.id = old.permission_id and p.permission_name = 'manage_roles'
-  ) then
-    raise exception 'The role admin must keep the permission manage_roles.' using errcode = 'PL409';
+  if tg_table_name = 'role_permissions' then
+    if not exists (
+      select
+      from access.roles r
+      cross join access.permissions p
+      where r.id = old.role_id and r.role_name = 'admin'
+        and p.id = old.permission_id and p.permission_name = 'manage_roles'
+    ) then
+      return case tg_op when 'DELETE' then old else new end;
+    end if;
   end if;
-  return case tg_op when 'DELETE' then old else new end;
+  raise exception 'The role admin must keep the permission manage_roles.' using errcode = 'PL409';
 end
 $$;
 
