@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:ce2bed7905f0d8af05211ebd5c9243349509611b
+--! Hash: sha1:0333dc651d47b637a6ae36a7298cfd1229ed60cb
 --! Message: roles and model access
 
 -- Roles, permissions and model access: grants with a reason, models for roles and plans, an administrator that always remains,
@@ -1234,3 +1234,149 @@ comment on function private.delete_due_account() is
   'Deletes one account whose deletion is due; returns deleted, postponed, canceled, or null when none is due.';
 grant execute on function private.delete_due_account() to :PLINTH_WORKER;
 --! EndIncluded identity/private/delete_due_account.sql
+--! Included billing/private/reserve_tokens.sql
+-- Reserves tokens for a call to a model, all or none, before the call is made: a caller with a hold can pay for it. One round
+-- trip, O(grants in force), never O(events).
+create or replace function private.reserve_tokens(
+  user_id uuid,
+  model_id uuid,
+  max_tokens bigint,
+  idempotency_key text,
+  ttl interval default '5 minutes',
+  at timestamptz default now()
+)
+  returns billing.token_holds
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+  set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+  v_ledger record;
+  v_is_locked boolean;
+  v_next timestamptz;
+  v_grant record;
+  v_check record;
+  v_hold billing.token_holds;
+  v_taken record;
+begin
+  if reserve_tokens.max_tokens between 1 and 1000000000000 is not true then
+    raise exception 'The number of tokens to hold must be from 1 to 10^12.' using errcode = 'PL422', column = 'max_tokens';
+  end if;
+  if length(reserve_tokens.idempotency_key) between 1 and 255 is not true then
+    raise exception 'An idempotency key must have 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+  end if;
+  if reserve_tokens.ttl between interval '1 second' and interval '24 hours' is not true then
+    raise exception 'A hold must last from 1 second to 24 hours.' using errcode = 'PL422', column = 'ttl';
+  end if;
+  -- Nearly always the ledger is up to date, the first grant has enough and the key is new; then four small statements suffice.
+  -- Nothing is locked where the account is needed first, because the holder of the ledger's lock must not wait for the account.
+  -- The check therefore reads the row version from before the lock wait; re-reading it here would run the query while holding the
+  -- lock.
+  select
+    t.next_hold_expires_at,
+    (t.last_reset < date_trunc('month', reserve_tokens.at, 'UTC') or t.next_hold_expires_at <= reserve_tokens.at) is true as is_due,
+    private.can_user_use_model(reserve_tokens.user_id, reserve_tokens.model_id) as has_model,
+    exists (select from billing.usage_limits l where l.is_hard) as has_limits
+  into v_ledger
+  from billing.usage_tracking t
+  where t.user_id = reserve_tokens.user_id
+    and (select e.entitled_until > now() from billing.usage_tracking e where e.user_id = reserve_tokens.user_id)
+  for no key update of t;
+  v_is_locked := found;
+  if v_is_locked and not v_ledger.is_due and v_ledger.has_model and not v_ledger.has_limits then
+    select
+      f.id,
+      f.amount is null or f.amount - f.consumed - f.held >= reserve_tokens.max_tokens as has_enough,
+      exists (
+        select
+        from billing.token_holds h
+        where h.user_id = reserve_tokens.user_id and h.idempotency_key = reserve_tokens.idempotency_key
+      ) as is_repeated
+    into v_grant
+    from billing.token_grants f
+    where f.user_id = reserve_tokens.user_id
+      and f.retired_at is null
+      and f.starts_at <= reserve_tokens.at
+      and (f.expires_at is null or f.expires_at > reserve_tokens.at)
+    order by f.priority, f.expires_at, f.created_at, f.id
+    limit 1;
+    if v_grant.has_enough and not v_grant.is_repeated then
+      update billing.token_grants g set held = g.held + reserve_tokens.max_tokens where g.id = v_grant.id;
+      insert into billing.token_holds (
+        user_id, model_id, max_tokens, grant_ids, grant_tokens, idempotency_key, expires_at, created_at
+      )
+      values (
+        reserve_tokens.user_id, reserve_tokens.model_id, reserve_tokens.max_tokens, array[v_grant.id],
+        array[reserve_tokens.max_tokens], reserve_tokens.idempotency_key, reserve_tokens.at + reserve_tokens.ttl,
+        reserve_tokens.at
+      )
+      returning * into v_hold;
+      -- Rare: the next hold to end is usually an earlier one.
+      if v_ledger.next_hold_expires_at <= v_hold.expires_at is not true then
+        update billing.usage_tracking t set next_hold_expires_at = v_hold.expires_at where t.user_id = v_hold.user_id;
+      end if;
+      return v_hold;
+    end if;
+  end if;
+
+  perform private.ensure_grants_at(reserve_tokens.user_id, now(), not v_is_locked)
+  where not exists (
+    select from billing.usage_tracking t where t.user_id = reserve_tokens.user_id and t.entitled_until > now()
+  );
+  v_next := private.lock_usage(reserve_tokens.user_id, reserve_tokens.at);
+
+  select h.* into v_hold
+  from billing.token_holds h
+  where h.user_id = reserve_tokens.user_id and h.idempotency_key = reserve_tokens.idempotency_key;
+  if found then
+    if v_hold.model_id is distinct from reserve_tokens.model_id
+      or v_hold.max_tokens <> reserve_tokens.max_tokens
+      or v_hold.expires_at - v_hold.created_at <> reserve_tokens.ttl
+    then
+      raise exception 'The idempotency key was already used with other arguments.'
+        using errcode = 'PL409', column = 'idempotency_key';
+    end if;
+    return v_hold;
+  end if;
+
+  select
+    private.can_user_use_model(reserve_tokens.user_id, reserve_tokens.model_id) as has_model,
+    exists (select from billing.usage_limits l where l.is_hard) as has_limits
+  into v_check;
+  if not v_check.has_model then
+    raise exception 'Model not found.' using errcode = 'PL404', column = 'model_id';
+  end if;
+  if v_check.has_limits and private.limits_passed(
+    reserve_tokens.user_id, reserve_tokens.model_id, reserve_tokens.max_tokens, true, reserve_tokens.at
+  ) > 0 then
+    raise exception 'A usage limit does not allow that many tokens.'
+      using errcode = 'PL402', hint = 'The limit resets with the next day or month (UTC).';
+  end if;
+  v_taken := private.take_tokens(reserve_tokens.user_id, reserve_tokens.max_tokens, true, reserve_tokens.at);
+  if v_taken.missing > 0 then
+    raise exception 'Not enough tokens are left.'
+      using errcode = 'PL402', hint = format('%s are missing.', v_taken.missing);
+  end if;
+
+  insert into billing.token_holds (
+    user_id, model_id, max_tokens, grant_ids, grant_tokens, idempotency_key, expires_at, created_at
+  )
+  values (
+    reserve_tokens.user_id, reserve_tokens.model_id, reserve_tokens.max_tokens, v_taken.grant_ids, v_taken.grant_tokens,
+    reserve_tokens.idempotency_key, reserve_tokens.at + reserve_tokens.ttl, reserve_tokens.at
+  )
+  returning * into v_hold;
+  if v_next <= v_hold.expires_at is not true then
+    update billing.usage_tracking t set next_hold_expires_at = v_hold.expires_at where t.user_id = v_hold.user_id;
+  end if;
+  return v_hold;
+end
+$$;
+
+comment on function private.reserve_tokens(uuid, uuid, bigint, text, interval, timestamptz) is
+  'Reserves tokens for a call; the same key again returns the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used for another request, PL404 for an unknown user and for a model that the user may not use.';
+grant execute on function private.reserve_tokens(uuid, uuid, bigint, text, interval, timestamptz) to :PLINTH_SERVICE;
+--! EndIncluded billing/private/reserve_tokens.sql

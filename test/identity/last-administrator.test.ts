@@ -57,9 +57,7 @@ const PATHS: readonly (readonly [name: string, by: "self" | "owner", sql: string
 let counter = 0;
 /** Makes the only administrators of the database. */
 async function administrators(number: number): Promise<string[]> {
-  const ids = await Promise.all(
-    Array.from({ length: number }, () => registerUser(db, `admin${++counter}`)),
-  );
+  const ids = await Promise.all(Array.from({ length: number }, () => registerUser(db, `admin${++counter}`)));
   for (const id of ids) await asOwner("select access.grant_role($1, 'admin')", [id]);
   await asOwner(`delete from access.user_roles where ${ADMINS} and user_id <> all ($1)`, [ids]);
   return ids;

@@ -28,8 +28,11 @@ async function ask(person: SignedIn, query: string, variables: Record<string, un
   expect(answer.errors).toBeUndefined();
   return answer.data;
 }
-const failure = async (person: SignedIn | undefined, query: string, variables: Record<string, unknown> = {}) =>
-  codeOf(await send(person, query, variables));
+const failure = async (
+  person: SignedIn | undefined,
+  query: string,
+  variables: Record<string, unknown> = {},
+) => codeOf(await send(person, query, variables));
 
 const CREATE_ROLE = `mutation ($name: String!) {
   createRole(input: { role: { roleName: $name, description: "Writes the library." } }) { role { id } }
@@ -136,7 +139,12 @@ test("effective permissions name their role and expiry, for the user and for man
   const until = inHours(1);
   await ask(manager, GRANT, { user: ada.userId, role, until });
   const expected = [
-    { permissionName: "edit_content", roleName: role, expiresAt: expect.anything(), requiresSecondFactor: false },
+    {
+      permissionName: "edit_content",
+      roleName: role,
+      expiresAt: expect.anything(),
+      requiresSecondFactor: false,
+    },
   ];
   for (const reader of [ada, manager, admin]) expect(await effective(reader, ada)).toEqual(expected);
   const bob = await signUp(api, `bob${counter}`);
