@@ -112,6 +112,10 @@ async function answers(person: SignedIn): Promise<readonly boolean[]> {
       { model, user: person.userId },
     ],
   ] as const;
+  // A model that is the default already is not asked about again.
+  await owner("update identity.user_settings set default_model_id = null where user_id = $1", [
+    person.userId,
+  ]);
   const allowed: boolean[] = [];
   for (const [query, variables] of attempts) {
     const { errors } = await send(person, query, variables);
