@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:a2fcbd9b9789f83f765cc749515cc521ba7c32d0
+--! Hash: sha1:409206efa9e00b3416e33d25a15ad17931643dc8
 --! Message: roles and model access
 
 -- Roles, permissions and model access: grants with a reason, models for roles and plans, an administrator that always remains,
@@ -1350,6 +1350,7 @@ begin
     private.can_user_use_model(reserve_tokens.user_id, reserve_tokens.model_id) as has_model,
     exists (select from billing.usage_limits l where l.is_hard) as has_limits
   into v_check;
+  -- The same answer for a model that the user may not use and for one that does not exist.
   if not v_check.has_model then
     raise exception 'Model not found.' using errcode = 'PL404', column = 'model_id';
   end if;
@@ -1384,3 +1385,25 @@ comment on function private.reserve_tokens(uuid, uuid, bigint, text, interval, t
   'Reserves tokens for a call; the same key again returns the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used for another request, PL404 for an unknown user and for a model that the user may not use.';
 grant execute on function private.reserve_tokens(uuid, uuid, bigint, text, interval, timestamptz) to :PLINTH_SERVICE;
 --! EndIncluded billing/private/reserve_tokens.sql
+--! Included billing/functions/reserve_tokens.sql
+-- A client may reserve its own tokens for its application server to settle: it can only reserve from its own balance, for
+-- minutes. It may neither settle nor release, because it could then report less usage.
+create or replace function billing.reserve_tokens(model_id uuid, max_tokens bigint, idempotency_key text)
+  returns billing.token_holds
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+begin
+  perform private.require_user_id();
+  return private.reserve_tokens(
+    plinth.current_user_id(), reserve_tokens.model_id, reserve_tokens.max_tokens, reserve_tokens.idempotency_key
+  );
+end
+$$;
+
+comment on function billing.reserve_tokens(uuid, bigint, text) is
+  'Reserves tokens of the signed-in user for five minutes; the same key again returns the same hold. QUOTA_EXCEEDED when the tokens left do not cover it, CONFLICT for a key that was used with other arguments, NOT_FOUND for a model that the user may not use.';
+grant execute on function billing.reserve_tokens(uuid, bigint, text) to :PLINTH_USER;
+--! EndIncluded billing/functions/reserve_tokens.sql
