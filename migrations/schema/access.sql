@@ -572,7 +572,8 @@ create or replace function access.has_permission(permission text)
   returns boolean
   language plpgsql
   stable parallel safe security definer
-  set search_path to 'pg_catalog'; -- fixtures/access/functions/has_permission.sql
+  set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_generic_plan'; -- fixtures/access/functions/has_permission.sql
 
 comment on function access.has_permission(permission text) is 'Returns whether the signed-in user, whose account is active, holds the permission through a role that has not expired and, where the role requires it, in a session that passed a second factor.';
 revoke execute on function access.has_permission(permission text) from public;
@@ -665,7 +666,8 @@ create or replace function access.usable_model_ids()
   returns setof uuid
   language plpgsql
   stable parallel safe security definer
-  set search_path to 'pg_catalog'; -- fixtures/access/functions/usable_model_ids.sql
+  set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_generic_plan'; -- fixtures/access/functions/usable_model_ids.sql
 
 comment on function access.usable_model_ids() is E'@behavior -*\nReturns the ids of the models that the caller may use: public ones and those granted to them, their roles or their plan.';
 revoke execute on function access.usable_model_ids() from public;

@@ -1364,7 +1364,8 @@ create or replace function private.can_user_use_model(user_id uuid, model_id uui
   returns boolean
   language plpgsql
   stable parallel safe
-  set search_path to 'pg_catalog'; -- fixtures/access/private/can_user_use_model.sql
+  set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_generic_plan'; -- fixtures/access/private/can_user_use_model.sql
 
 comment on function private.can_user_use_model(user_id uuid, model_id uuid) is 'Returns whether a user may use a model.';
 revoke execute on function private.can_user_use_model(user_id uuid, model_id uuid) from public;
@@ -3818,7 +3819,7 @@ create or replace function private.require_user_id()
 comment on function private.require_user_id() is 'Returns the signed-in user''s id; PL401 if no user is signed in.';
 revoke execute on function private.require_user_id() from public;
 
--- Reserves tokens for a call; the same key again returns the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used for another request, PL404 for an unknown user or model.
+-- Reserves tokens for a call; the same key again returns the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used for another request, PL404 for an unknown user and for a model that the user may not use.
 create or replace function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval default '00:05:00'::interval, at timestamp with time zone default now())
   returns billing.token_holds
   language plpgsql
@@ -3826,7 +3827,7 @@ create or replace function private.reserve_tokens(user_id uuid, model_id uuid, m
   set search_path to 'pg_catalog'
   set plan_cache_mode to 'force_generic_plan'; -- fixtures/billing/private/reserve_tokens.sql
 
-comment on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) is 'Reserves tokens for a call; the same key again returns the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used for another request, PL404 for an unknown user or model.';
+comment on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) is 'Reserves tokens for a call; the same key again returns the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used for another request, PL404 for an unknown user and for a model that the user may not use.';
 revoke execute on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) from public;
 grant execute on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) to :PLINTH_SERVICE;
 
