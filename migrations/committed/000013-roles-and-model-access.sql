@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:409206efa9e00b3416e33d25a15ad17931643dc8
+--! Hash: sha1:3c3593b8e8498a1759a2405006b4dd96f9cbfefb
 --! Message: roles and model access
 
 -- Roles, permissions and model access: grants with a reason, models for roles and plans, an administrator that always remains,
@@ -1407,3 +1407,29 @@ comment on function billing.reserve_tokens(uuid, bigint, text) is
   'Reserves tokens of the signed-in user for five minutes; the same key again returns the same hold. QUOTA_EXCEEDED when the tokens left do not cover it, CONFLICT for a key that was used with other arguments, NOT_FOUND for a model that the user may not use.';
 grant execute on function billing.reserve_tokens(uuid, bigint, text) to :PLINTH_USER;
 --! EndIncluded billing/functions/reserve_tokens.sql
+--! Included analytics/views/permission_holders.sql
+-- Holders by permission, for reviews of access: a permission with many holders, or with none, deserves a question.
+create or replace view analytics.permission_holders
+  with (security_barrier = true)
+as
+select
+  p.permission_name,
+  count(distinct e.role_id) as roles,
+  count(distinct e.user_id) as users,
+  count(distinct e.user_id) filter (where e.expires_at is null) as users_without_expiry,
+  count(distinct e.user_id) filter (where not e.requires_second_factor) as users_without_second_factor,
+  min(e.expires_at) as next_expiry_at
+from access.permissions p
+left join access.effective_permissions e on e.permission_id = p.id
+group by p.permission_name;
+
+comment on view analytics.permission_holders is 'Grain: one row per permission, with the number of active users who hold it now.';
+comment on column analytics.permission_holders.permission_name is 'Name of the permission, such as edit_content.';
+comment on column analytics.permission_holders.roles is 'Number of roles through which users hold it.';
+comment on column analytics.permission_holders.users is 'Number of active users who hold it.';
+comment on column analytics.permission_holders.users_without_expiry is 'Number of users who hold it without an expiry.';
+comment on column analytics.permission_holders.users_without_second_factor is
+  'Number of users who hold it also in sessions without a second factor.';
+comment on column analytics.permission_holders.next_expiry_at is 'Time of the next expiry; null if none expires.';
+grant select on analytics.permission_holders to :PLINTH_ANALYST;
+--! EndIncluded analytics/views/permission_holders.sql

@@ -38,6 +38,7 @@ drop policy delete_manager on access.user_roles;
 --!restore identity/functions/delete_my_account.sql
 --!restore identity/private/delete_due_account.sql
 
+drop view analytics.permission_holders;
 drop view access.effective_permissions;
 
 drop function

@@ -27,6 +27,8 @@ const WATCHED = [
   "access.permissions",
   "access.role_permissions",
   "access.roles",
+  "access.plan_model_access",
+  "access.role_model_access",
   "access.user_model_access",
   "access.user_roles",
   "billing.model_prices",
