@@ -10,6 +10,7 @@ let db: TestDatabase;
 let api: Api;
 let admin: SignedIn;
 const owner = rowsAs("owner", () => db);
+const analyst = rowsAs("analyst", () => db);
 beforeAll(async () => {
   db = await createTestDatabase();
   api = await startApi(db);
@@ -318,4 +319,24 @@ test("effective permissions and hasPermission agree for every account and permis
     );
     expect(seen).toEqual(held.sort());
   }
+});
+
+test("analysts count the holders of a permission without seeing them", async () => {
+  const counts = async () =>
+    (
+      await analyst<Record<string, unknown>>(
+        `select users::integer, users_without_expiry::integer as lasting, roles::integer, next_expiry_at is null as stays
+         from permission_holders where permission_name = $1`,
+        [name],
+      )
+    )[0];
+  const name = `polish${counter}`;
+  await owner("insert into access.permissions (permission_name) values ($1)", [name]);
+  expect(await counts()).toEqual({ users: 1, lasting: 1, roles: 1, stays: true });
+  const id = await makeRole();
+  await ask(admin, ADD, { role: id, permission: await ids("permissions", name) });
+  await ask(admin, GRANT, { user: ada.userId, role, until: inHours(1) });
+  expect(await counts()).toEqual({ users: 2, lasting: 1, roles: 2, stays: false });
+  await expire(ada);
+  expect(await counts()).toEqual({ users: 1, lasting: 1, roles: 1, stays: true });
 });

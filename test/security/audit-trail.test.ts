@@ -25,10 +25,10 @@ afterAll(async () => {
 
 const WATCHED = [
   "access.permissions",
-  "access.role_permissions",
-  "access.roles",
   "access.plan_model_access",
   "access.role_model_access",
+  "access.role_permissions",
+  "access.roles",
   "access.user_model_access",
   "access.user_roles",
   "billing.model_prices",
