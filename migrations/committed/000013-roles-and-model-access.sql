@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:3c3593b8e8498a1759a2405006b4dd96f9cbfefb
+--! Hash: sha1:37244700da9f140d3cb4d4ceeb473e9bda1fc852
 --! Message: roles and model access
 
 -- Roles, permissions and model access: grants with a reason, models for roles and plans, an administrator that always remains,
@@ -1408,19 +1408,27 @@ comment on function billing.reserve_tokens(uuid, bigint, text) is
 grant execute on function billing.reserve_tokens(uuid, bigint, text) to :PLINTH_USER;
 --! EndIncluded billing/functions/reserve_tokens.sql
 --! Included analytics/views/permission_holders.sql
--- Holders by permission, for reviews of access: a permission with many holders, or with none, deserves a question.
+-- Holders by permission, for reviews of access: a permission with many holders, or with none, deserves a question. Counts the rows
+-- of access.effective_permissions, which runs with the rights of its reader and so not for analysts.
 create or replace view analytics.permission_holders
   with (security_barrier = true)
 as
 select
   p.permission_name,
-  count(distinct e.role_id) as roles,
-  count(distinct e.user_id) as users,
-  count(distinct e.user_id) filter (where e.expires_at is null) as users_without_expiry,
-  count(distinct e.user_id) filter (where not e.requires_second_factor) as users_without_second_factor,
-  min(e.expires_at) as next_expiry_at
+  count(distinct h.role_id) as roles,
+  count(distinct h.user_id) as users,
+  count(distinct h.user_id) filter (where h.expires_at is null) as users_without_expiry,
+  count(distinct h.user_id) filter (where not h.requires_mfa) as users_without_second_factor,
+  min(h.expires_at) as next_expiry_at
 from access.permissions p
-left join access.effective_permissions e on e.permission_id = p.id
+left join (
+  select rp.permission_id, ur.user_id, ur.role_id, ur.expires_at, r.requires_mfa
+  from access.user_roles ur
+  join identity.users u on u.id = ur.user_id and u.is_active
+  join access.roles r on r.id = ur.role_id
+  join access.role_permissions rp on rp.role_id = ur.role_id
+  where ur.expires_at is null or ur.expires_at > now()
+) h on h.permission_id = p.id
 group by p.permission_name;
 
 comment on view analytics.permission_holders is 'Grain: one row per permission, with the number of active users who hold it now.';

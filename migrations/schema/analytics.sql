@@ -367,13 +367,22 @@ grant select on analytics.model_catalogue to :PLINTH_ANALYST;
 -- Grain: one row per permission, with the number of active users who hold it now.
 create view analytics.permission_holders with (security_barrier=true) as
  select p.permission_name,
-    count(distinct e.role_id) as roles,
-    count(distinct e.user_id) as users,
-    count(distinct e.user_id) filter (where e.expires_at is null) as users_without_expiry,
-    count(distinct e.user_id) filter (where not e.requires_second_factor) as users_without_second_factor,
-    min(e.expires_at) as next_expiry_at
+    count(distinct h.role_id) as roles,
+    count(distinct h.user_id) as users,
+    count(distinct h.user_id) filter (where h.expires_at is null) as users_without_expiry,
+    count(distinct h.user_id) filter (where not h.requires_mfa) as users_without_second_factor,
+    min(h.expires_at) as next_expiry_at
    from access.permissions p
-     left join access.effective_permissions e on e.permission_id = p.id
+     left join ( select rp.permission_id,
+            ur.user_id,
+            ur.role_id,
+            ur.expires_at,
+            r.requires_mfa
+           from access.user_roles ur
+             join identity.users u on u.id = ur.user_id and u.is_active
+             join access.roles r on r.id = ur.role_id
+             join access.role_permissions rp on rp.role_id = ur.role_id
+          where ur.expires_at is null or ur.expires_at > now()) h on h.permission_id = p.id
   group by p.permission_name;
 
 comment on view analytics.permission_holders is 'Grain: one row per permission, with the number of active users who hold it now.';
