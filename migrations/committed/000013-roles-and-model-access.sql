@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:37244700da9f140d3cb4d4ceeb473e9bda1fc852
+--! Hash: sha1:b4143dc276199eb8ba651d15aed13c5320b3b371
 --! Message: roles and model access
 
 -- Roles, permissions and model access: grants with a reason, models for roles and plans, an administrator that always remains,
@@ -278,7 +278,7 @@ grant execute on function access.grant_role(uuid, text, timestamptz, text) to :P
 --! EndIncluded access/functions/grant_role.sql
 --! Included access/functions/has_permission.sql
 -- Policies of every domain call this function, so it is created first; plpgsql resolves its tables at run time, when they
--- exist. Definer rights: the caller may not read other users' roles. One plan serves every user and permission: otherwise each
+-- exist. Definer rights: the caller may not read other users' roles. A single plan serves every user and permission: otherwise each
 -- connection plans the join of five tables five times, at ten times the cost of a call.
 create or replace function access.has_permission(permission text)
   returns boolean
@@ -748,7 +748,8 @@ comment on policy delete_manager on access.user_roles is
 
 --! Included access/triggers/keep_last_administrator.sql
 -- At least one administrator remains, whoever writes and by whichever path: revoking, an expiry, a disabled or deleted account,
--- plain SQL of the owner. After the statement, so that one statement may replace an administrator.
+-- plain SQL of the owner. The deletion of an account deletes its roles, and so arrives here as well. After the statement, so that
+-- one statement may replace an administrator.
 create or replace function private.keep_last_administrator()
   returns trigger
   language plpgsql
@@ -756,11 +757,22 @@ create or replace function private.keep_last_administrator()
   set search_path = pg_catalog
 as $$
 begin
-  if tg_op = 'TRUNCATE'
-    or exists (select from access.roles r where r.role_name = 'admin' and r.id in (old.role_id, new.role_id))
+  if tg_op = 'TRUNCATE' then
+    perform private.guard_last_administrator();
+    return null;
+  end if;
+  if not exists (select from access.roles r where r.role_name = 'admin' and r.id in (old.role_id, new.role_id)) then
+    return null;
+  end if;
+  -- A grant that expires must not be the only one.
+  if new.expires_at is not null
+    or tg_op = 'DELETE' and old.expires_at is null
+    or tg_op = 'UPDATE' and (old.role_id, old.user_id) <> (new.role_id, new.user_id)
   then
     perform private.guard_last_administrator();
   end if;
+  -- The account may count at once, so it must not be disabled or deleted by a transaction that does not see this grant yet.
+  perform from identity.users u where u.id = new.user_id for share;
   return null;
 end
 $$;
@@ -768,27 +780,12 @@ $$;
 comment on function private.keep_last_administrator() is
   'Trigger: rejects a change of roles after which no administrator without an expiry remains (PL409).';
 
--- The deletion of an account deletes its roles, and so arrives here as well.
-create or replace trigger _301_keep_last_administrator
-  after delete on access.user_roles
-  for each row
-  when (old.expires_at is null)
-  execute function private.keep_last_administrator();
-
--- A grant that expires must not be the only one.
 create or replace trigger _300_keep_last_administrator
-  after insert or update on access.user_roles
+  after insert or update or delete on access.user_roles
   for each row
-  when (new.expires_at is not null)
   execute function private.keep_last_administrator();
 
-create or replace trigger _302_keep_last_administrator
-  after update on access.user_roles
-  for each row
-  when (old.role_id <> new.role_id or old.user_id <> new.user_id)
-  execute function private.keep_last_administrator();
-
-create or replace trigger _303_keep_last_administrator
+create or replace trigger _301_keep_last_administrator
   after truncate on access.user_roles
   for each statement
   execute function private.keep_last_administrator();

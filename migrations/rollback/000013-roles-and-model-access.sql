@@ -1,7 +1,5 @@
 drop trigger _300_keep_last_administrator on access.user_roles;
 drop trigger _301_keep_last_administrator on access.user_roles;
-drop trigger _302_keep_last_administrator on access.user_roles;
-drop trigger _303_keep_last_administrator on access.user_roles;
 drop trigger _300_keep_last_administrator on identity.users;
 drop trigger _300_keep_last_administrator on identity.account_deletions;
 drop trigger _100_keep_role on access.roles;

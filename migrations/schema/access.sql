@@ -386,21 +386,10 @@ create trigger _100_sign_grant
   when (old.granted_at = new.granted_at and (old.expires_at is distinct from new.expires_at or old.reason is distinct from new.reason))
   execute function access.sign_grant();
 create trigger _300_keep_last_administrator
-  after insert or update on access.user_roles
+  after insert or delete or update on access.user_roles
   for each row
-  when (new.expires_at is not null)
   execute function private.keep_last_administrator();
 create trigger _301_keep_last_administrator
-  after delete on access.user_roles
-  for each row
-  when (old.expires_at is null)
-  execute function private.keep_last_administrator();
-create trigger _302_keep_last_administrator
-  after update on access.user_roles
-  for each row
-  when (old.role_id <> new.role_id or old.user_id <> new.user_id)
-  execute function private.keep_last_administrator();
-create trigger _303_keep_last_administrator
   after truncate on access.user_roles
   for each statement
   execute function private.keep_last_administrator();

@@ -206,11 +206,11 @@ describe("the job", () => {
     await api.ask(DELETE, as(other.token));
     for (const id of [lone.userId, other.userId]) await makeDue(id);
     // No other administrator is left, as in a database that is older than the rule.
-    await asOwner("alter table access.user_roles disable trigger _301_keep_last_administrator");
+    await asOwner("alter table access.user_roles disable trigger _300_keep_last_administrator");
     await asOwner(
       "delete from access.user_roles where role_id = (select id from access.roles where role_name = 'admin')",
     );
-    await asOwner("alter table access.user_roles enable trigger _301_keep_last_administrator");
+    await asOwner("alter table access.user_roles enable trigger _300_keep_last_administrator");
     await grantRole(db, lone.userId, "admin");
     expect(await runJob()).toEqual({ deleted: 1, postponed: 1, canceled: 0 });
     expect(await exists(lone.userId)).toBe(true);

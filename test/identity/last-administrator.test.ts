@@ -25,7 +25,7 @@ afterAll(() => db.drop());
 
 const ADMINS = "role_id = (select id from access.roles where role_name = 'admin')";
 
-/** What takes the role from an administrator, by their own hand through the API or by the owner of the database. */
+/** Ways to take the role from an administrator, by their own hand through the API or by the owner of the database. */
 const PATHS: readonly (readonly [name: string, by: "self" | "owner", sql: string])[] = [
   ["revokeRole", "self", "select access.revoke_role($1, 'admin')"],
   ["a renewal with an expiry", "self", "select access.grant_role($1, 'admin', now() + interval '1 hour')"],
@@ -116,6 +116,51 @@ test.each(PATHS.map((path, i) => [path[0], PATHS[(i + 1) % PATHS.length]![0], i]
   },
 );
 
+async function signInRecently(client: pg.Client, id: string): Promise<void> {
+  const [session] = await asOwner<{ id: string }>(
+    "insert into identity.user_sessions (user_id) values ($1) returning id",
+    [id],
+  );
+  await client.query("select set_config('jwt.claims.session_id', $1, true)", [session!.id]);
+}
+
+const REPLACE = [
+  "select access.grant_role($1, 'admin')",
+  `delete from access.user_roles where user_id <> $1 and ${ADMINS}`,
+] as const;
+
+test.each([
+  ["disabled", "owner", "update identity.users set account_status = 'disabled' where id = $1"],
+  ["deleted", "owner", "delete from identity.users where id = $1"],
+  ["deleting itself", "self", "select identity.delete_my_account()"],
+] as const)(
+  "an account that replaces the last administrator is not %s at the same moment",
+  async (_, by, sql) => {
+    for (const isFirst of [true, false]) {
+      await administrators(1);
+      const heir = await registerUser(db, `heir${++counter}`);
+      await inSession(by, heir, async (leaving) => {
+        if (by === "self") await signInRecently(leaving, heir);
+        const leave = () => leaving.query(sql, by === "self" ? [] : [heir]);
+        await inSession("owner", heir, async (granting) => {
+          const replace = async () => {
+            for (const statement of REPLACE) await granting.query(statement, [heir]);
+          };
+          const [first, second] = isFirst ? [replace, leave] : [leave, replace];
+          await first();
+          const late = expect(second()).rejects.toMatchObject({
+            code: expect.stringMatching(/^(PL409|23503)$/),
+          });
+          await untilWaiting(db);
+          await (isFirst ? granting : leaving).query("commit");
+          await late;
+        });
+      });
+      expect(await remaining()).toBe(1);
+    }
+  },
+);
+
 test("a transaction with an older snapshot does not take the last administrator", async () => {
   const [one, two] = (await administrators(2)) as [string, string];
   const [, , sql] = PATHS.find(([name]) => name === "a deleted row")!;
@@ -146,8 +191,9 @@ test("an administrator may leave when another one remains, also in one statement
 
 test("the first administrator has no expiry", async () => {
   await inRolledBackTransaction(db, async (tx) => {
-    await tx.rows("alter table access.user_roles disable trigger _301_keep_last_administrator");
+    await tx.rows("alter table access.user_roles disable trigger _300_keep_last_administrator");
     await tx.rows(`delete from access.user_roles where ${ADMINS}`);
+    await tx.rows("alter table access.user_roles enable trigger _300_keep_last_administrator");
     const grant = "select access.grant_role($1, 'admin', $2)";
     await expectSqlState(tx.attempt(grant, [other, new Date(Date.now() + 3_600_000)]), "PL409");
     await tx.rows(grant, [other, null]);
