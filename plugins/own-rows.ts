@@ -21,6 +21,7 @@ const owned = (column: string, ...permissions: string[]): OwnRows => ({ column, 
 
 /** Listed tables and views whose policies show users their own rows, and all rows to users with a permission. */
 export const OWN_ROWS: Readonly<Record<string, OwnRows>> = {
+  "access.effective_permissions": owned("user_id", "manage_roles", "manage_users"),
   "access.user_model_access": owned("user_id", "grant_model_access"),
   "access.user_roles": owned("user_id", "manage_roles", "manage_users"),
   "billing.active_user_subscriptions": owned("user_id", "manage_subscriptions"),

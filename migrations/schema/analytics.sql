@@ -364,6 +364,37 @@ comment on column analytics.model_catalogue.reasoning_price_per_million_tokens i
 
 grant select on analytics.model_catalogue to :PLINTH_ANALYST;
 
+-- Grain: one row per permission, with the number of active users who hold it now.
+create view analytics.permission_holders with (security_barrier=true) as
+ select p.permission_name,
+    count(distinct h.role_id) as roles,
+    count(distinct h.user_id) as users,
+    count(distinct h.user_id) filter (where h.expires_at is null) as users_without_expiry,
+    count(distinct h.user_id) filter (where not h.requires_mfa) as users_without_second_factor,
+    min(h.expires_at) as next_expiry_at
+   from access.permissions p
+     left join ( select rp.permission_id,
+            ur.user_id,
+            ur.role_id,
+            ur.expires_at,
+            r.requires_mfa
+           from access.user_roles ur
+             join identity.users u on u.id = ur.user_id and u.is_active
+             join access.roles r on r.id = ur.role_id
+             join access.role_permissions rp on rp.role_id = ur.role_id
+          where ur.expires_at is null or ur.expires_at > now()) h on h.permission_id = p.id
+  group by p.permission_name;
+
+comment on view analytics.permission_holders is 'Grain: one row per permission, with the number of active users who hold it now.';
+comment on column analytics.permission_holders.permission_name is 'Name of the permission, such as edit_content.';
+comment on column analytics.permission_holders.roles is 'Number of roles through which users hold it.';
+comment on column analytics.permission_holders.users is 'Number of active users who hold it.';
+comment on column analytics.permission_holders.users_without_expiry is 'Number of users who hold it without an expiry.';
+comment on column analytics.permission_holders.users_without_second_factor is 'Number of users who hold it also in sessions without a second factor.';
+comment on column analytics.permission_holders.next_expiry_at is 'Time of the next expiry; null if none expires.';
+
+grant select on analytics.permission_holders to :PLINTH_ANALYST;
+
 -- Grain: one row per hour, type and severity of security events.
 create view analytics.security_events_hourly with (security_barrier=true) as
  select h.hour,

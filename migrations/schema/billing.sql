@@ -1136,14 +1136,14 @@ create or replace function billing.record_plan_change()
 comment on function billing.record_plan_change() is 'Trigger: records a change of plans or their prices in the audit log.';
 revoke execute on function billing.record_plan_change() from public;
 
--- Reserves tokens of the signed-in user for five minutes; the same key again returns the same hold. QUOTA_EXCEEDED when the tokens left do not cover it, CONFLICT for a key that was used with other arguments.
+-- Reserves tokens of the signed-in user for five minutes; the same key again returns the same hold. QUOTA_EXCEEDED when the tokens left do not cover it, CONFLICT for a key that was used with other arguments, NOT_FOUND for a model that the user may not use.
 create or replace function billing.reserve_tokens(model_id uuid, max_tokens bigint, idempotency_key text)
   returns billing.token_holds
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/billing/functions/reserve_tokens.sql
 
-comment on function billing.reserve_tokens(model_id uuid, max_tokens bigint, idempotency_key text) is 'Reserves tokens of the signed-in user for five minutes; the same key again returns the same hold. QUOTA_EXCEEDED when the tokens left do not cover it, CONFLICT for a key that was used with other arguments.';
+comment on function billing.reserve_tokens(model_id uuid, max_tokens bigint, idempotency_key text) is 'Reserves tokens of the signed-in user for five minutes; the same key again returns the same hold. QUOTA_EXCEEDED when the tokens left do not cover it, CONFLICT for a key that was used with other arguments, NOT_FOUND for a model that the user may not use.';
 revoke execute on function billing.reserve_tokens(model_id uuid, max_tokens bigint, idempotency_key text) from public;
 grant execute on function billing.reserve_tokens(model_id uuid, max_tokens bigint, idempotency_key text) to :PLINTH_USER;
 

@@ -24,6 +24,11 @@ alter table identity.account_deletions enable row level security;
 
 create index account_deletions_next_attempt_at_idx on identity.account_deletions using btree (next_attempt_at);
 
+create trigger _300_keep_last_administrator
+  after insert on identity.account_deletions
+  for each row
+  execute function private.keep_last_administrator_account('user_id');
+
 comment on table identity.account_deletions is 'One row per account with a pending deletion request; deleted when the request is canceled, or with the account.';
 comment on column identity.account_deletions.user_id is 'The account.';
 comment on column identity.account_deletions.requested_at is 'Time of the request.';
@@ -702,11 +707,6 @@ alter table identity.users enable row level security;
 create index users_created_at_idx on identity.users using btree (created_at);
 create index users_is_active_idx on identity.users using btree (is_active);
 
-create trigger _100_keep_last_administrator
-  before delete on identity.users
-  for each row
-  when (old.id = plinth.current_user_id())
-  execute function private.keep_last_administrator();
 create trigger _100_normalize
   before insert or update of username, email, has_irregular_address on identity.users
   for each row
@@ -725,6 +725,11 @@ create trigger _200_guard_token_version
   before update of token_version, account_status on identity.users
   for each row
   execute function identity.guard_token_version();
+create trigger _300_keep_last_administrator
+  after update on identity.users
+  for each row
+  when (old.is_active and not new.is_active)
+  execute function private.keep_last_administrator_account('id');
 create trigger _300_leave_rooms
   before delete on identity.users
   for each row

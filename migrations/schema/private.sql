@@ -1362,9 +1362,10 @@ grant execute on function private.break_off_turn(message_id uuid, error_code tex
 -- Returns whether a user may use a model.
 create or replace function private.can_user_use_model(user_id uuid, model_id uuid)
   returns boolean
-  language sql
+  language plpgsql
   stable parallel safe
-  set search_path to 'pg_catalog'; -- fixtures/access/private/can_user_use_model.sql
+  set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_generic_plan'; -- fixtures/access/private/can_user_use_model.sql
 
 comment on function private.can_user_use_model(user_id uuid, model_id uuid) is 'Returns whether a user may use a model.';
 revoke execute on function private.can_user_use_model(user_id uuid, model_id uuid) from public;
@@ -2541,15 +2542,15 @@ comment on function private.grant_tokens(user_id uuid, amount bigint, source tex
 revoke execute on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) from public;
 grant execute on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) to :PLINTH_SERVICE;
 
--- Raises PL409 if the account is the only active one with the role admin that is not being deleted.
-create or replace function private.guard_last_administrator(user_id uuid)
+-- Raises PL409 unless an active account that is not being deleted holds the role admin without an expiry.
+create or replace function private.guard_last_administrator()
   returns void
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/access/private/guard_last_administrator.sql
 
-comment on function private.guard_last_administrator(user_id uuid) is 'Raises PL409 if the account is the only active one with the role admin that is not being deleted.';
-revoke execute on function private.guard_last_administrator(user_id uuid) from public;
+comment on function private.guard_last_administrator() is 'Raises PL409 unless an active account that is not being deleted holds the role admin without an expiry.';
+revoke execute on function private.guard_last_administrator() from public;
 
 -- Returns whether an account could be signed in to without this profile or factor (null: as it is). The caller holds the account's row lock.
 create or replace function private.has_another_way_in(user_id uuid, except_id uuid)
@@ -2608,6 +2609,15 @@ create or replace function private.heartbeat_problem(event_id uuid, from_seconds
 
 comment on function private.heartbeat_problem(event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone) is 'Returns the name of the first invalid parameter of a heartbeat, or null.';
 revoke execute on function private.heartbeat_problem(event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone) from public;
+
+-- Returns the permissions of the signed-in user that apply in this session, with the expiry of the role that has them.
+create or replace function private.held_permissions()
+  returns table(permission_id uuid, expires_at timestamp with time zone)
+  language sql
+  stable; -- fixtures/access/private/held_permissions.sql
+
+comment on function private.held_permissions() is 'Returns the permissions of the signed-in user that apply in this session, with the expiry of the role that has them.';
+revoke execute on function private.held_permissions() from public;
 
 -- Imports an array of a user's chats from elsewhere; returns one result for each chat: inserted, updated, unchanged or rejected with the reason.
 create or replace function private.import_chats(chats jsonb, user_id uuid)
@@ -2772,15 +2782,25 @@ comment on function private.join_room_with_password(room_id uuid, verified_hash 
 revoke execute on function private.join_room_with_password(room_id uuid, verified_hash text) from public;
 grant execute on function private.join_room_with_password(room_id uuid, verified_hash text) to :PLINTH_SERVICE;
 
--- Trigger: prevents the last administrator from deleting their own account.
+-- Trigger: rejects a change of roles after which no administrator without an expiry remains (PL409).
 create or replace function private.keep_last_administrator()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'; -- fixtures/access/triggers/users.sql
+  set search_path to 'pg_catalog'; -- fixtures/access/triggers/keep_last_administrator.sql
 
-comment on function private.keep_last_administrator() is 'Trigger: prevents the last administrator from deleting their own account.';
+comment on function private.keep_last_administrator() is 'Trigger: rejects a change of roles after which no administrator without an expiry remains (PL409).';
 revoke execute on function private.keep_last_administrator() from public;
+
+-- Trigger: rejects disabling or deleting the account of the last administrator (PL409). Argument: column with the account's id.
+create or replace function private.keep_last_administrator_account()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/access/triggers/keep_last_administrator.sql
+
+comment on function private.keep_last_administrator_account() is 'Trigger: rejects disabling or deleting the account of the last administrator (PL409). Argument: column with the account''s id.';
+revoke execute on function private.keep_last_administrator_account() from public;
 
 -- Saves the text of a message before it is replaced or deleted.
 create or replace function private.keep_revision(message rooms.room_messages, change text)
@@ -3076,6 +3096,15 @@ create or replace function private.mfa_lockout_duration(failed_attempts integer)
 
 comment on function private.mfa_lockout_duration(failed_attempts integer) is 'Returns how long codes are refused after this many wrong ones in a row: 0, then 1 minute doubling up to 1 day.';
 revoke execute on function private.mfa_lockout_duration(failed_attempts integer) from public;
+
+-- Returns the models that a user may use, once for each source: public, user, role or plan.
+create or replace function private.model_access(user_id uuid)
+  returns table(model_id uuid, source text, role_id uuid, plan_code text, expires_at timestamp with time zone)
+  language sql
+  stable; -- fixtures/access/private/model_access.sql
+
+comment on function private.model_access(user_id uuid) is 'Returns the models that a user may use, once for each source: public, user, role or plan.';
+revoke execute on function private.model_access(user_id uuid) from public;
 
 -- Makes a message the end of its chat's active path.
 create or replace function private.move_head(user_id uuid, chat_id uuid, message_id uuid)
@@ -3790,7 +3819,7 @@ create or replace function private.require_user_id()
 comment on function private.require_user_id() is 'Returns the signed-in user''s id; PL401 if no user is signed in.';
 revoke execute on function private.require_user_id() from public;
 
--- Reserves tokens for a call; the same key again returns the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used for another request, PL404 for an unknown user or model.
+-- Reserves tokens for a call; the same key again returns the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used for another request, PL404 for an unknown user and for a model that the user may not use.
 create or replace function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval default '00:05:00'::interval, at timestamp with time zone default now())
   returns billing.token_holds
   language plpgsql
@@ -3798,7 +3827,7 @@ create or replace function private.reserve_tokens(user_id uuid, model_id uuid, m
   set search_path to 'pg_catalog'
   set plan_cache_mode to 'force_generic_plan'; -- fixtures/billing/private/reserve_tokens.sql
 
-comment on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) is 'Reserves tokens for a call; the same key again returns the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used for another request, PL404 for an unknown user or model.';
+comment on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) is 'Reserves tokens for a call; the same key again returns the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used for another request, PL404 for an unknown user and for a model that the user may not use.';
 revoke execute on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) from public;
 grant execute on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) to :PLINTH_SERVICE;
 
@@ -3965,6 +3994,16 @@ create or replace function private.send_email_verification(user_id uuid, address
 
 comment on function private.send_email_verification(user_id uuid, address text, token_hash bytea, sealed_token text) is 'Stores a verification of an address and queues its link; without a token it only stores.';
 revoke execute on function private.send_email_verification(user_id uuid, address text, token_hash bytea, sealed_token text) from public;
+
+-- Returns whether the session of the signed-in user passed a second factor.
+create or replace function private.session_has_second_factor()
+  returns boolean
+  language plpgsql
+  stable parallel safe
+  set search_path to 'pg_catalog'; -- fixtures/access/private/session_has_second_factor.sql
+
+comment on function private.session_has_second_factor() is 'Returns whether the session of the signed-in user passed a second factor.';
+revoke execute on function private.session_has_second_factor() from public;
 
 -- Returns how long a user's sessions may stay idle: session_timeout_minutes, or 30 days.
 create or replace function private.session_idle_limit(user_id uuid)

@@ -197,7 +197,7 @@ describe("the ledger with invalid input", () => {
       const { tx, user } = billing;
       const model = await tx.rows<{ id: string }>(
         `with p as (insert into llm.model_providers (name) values ('clock') returning id)
-         insert into llm.models (provider_id, name, display_name) select id, 'm', 'm' from p returning id`,
+         insert into llm.models (provider_id, name, display_name, is_public) select id, 'm', 'm', true from p returning id`,
       );
       await tx.rows("select private.grant_tokens($1, 10000, 'manual', null, 1, '2029-01-01Z', null, 'g')", [
         user,

@@ -105,24 +105,38 @@ describe("user grant", () => {
     );
 
   test("grants a role, also for a limited time, and revokes it", async () => {
-    expect(await json("user", "grant", "Ada", "admin")).toMatchObject({ code: 0, granted: true });
-    expect(await rolesOf("ada")).toEqual([{ role_name: "admin", expires_at: null }]);
-    await json("user", "grant", "ada", "admin", "--expires", "2099-01-31");
+    expect(await json("user", "grant", "Ada", "moderator")).toMatchObject({ code: 0, granted: true });
+    expect(await rolesOf("ada")).toEqual([{ role_name: "moderator", expires_at: null }]);
+    await json("user", "grant", "ada", "moderator", "--expires", "2099-01-31", "--reason", "Covers for Bob.");
     expect(await rolesOf("ada")).toEqual([
-      { role_name: "admin", expires_at: new Date("2099-01-31T00:00:00Z") },
+      { role_name: "moderator", expires_at: new Date("2099-01-31T00:00:00Z") },
     ]);
-    expect(await json("user", "grant", "ada", "admin", "--revoke")).toMatchObject({
+    expect(await rows("select reason from access.user_roles where reason is not null")).toEqual([
+      { reason: "Covers for Bob." },
+    ]);
+    expect(await json("user", "grant", "ada", "moderator", "--revoke")).toMatchObject({
       code: 0,
       granted: false,
     });
     expect(await rolesOf("ada")).toEqual([]);
   });
 
+  test("does not revoke the role admin from the last administrator", async () => {
+    expect(await json("user", "grant", "ada", "admin")).toMatchObject({ code: 0 });
+    const { code, stderr } = await cli(["user", "grant", "ada", "admin", "--revoke"], { env });
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringMatching(/^error: At least one administrator .*\nhint: First grant .*\n$/),
+    });
+    expect(await rolesOf("ada")).toEqual([{ role_name: "admin", expires_at: null }]);
+  });
+
   test.each([
     ["nobody", ["nobody", "admin"]],
     ["an unknown role", ["ada", "emperor"]],
     ["a time in the past", ["ada", "admin", "--expires", "2001-01-01"]],
-    ["a role that the user does not have", ["ada", "admin", "--revoke"]],
+    ["a role that the user does not have", ["ada", "moderator", "--revoke"]],
+    ["an empty reason", ["ada", "moderator", "--reason", ""]],
   ])("rejects %s in a sentence", async (_what, args) => {
     const { code, stdout, stderr } = await cli(["user", "grant", ...(args as string[])], { env });
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });

@@ -72,6 +72,13 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
     by: "manage_roles",
     create: { permissionName: "carve_stone" },
     patch: { description: "Carve stone." },
+    // New permissions belong to the role admin.
+    deletedBy: "admin",
+  },
+  PlanModelAccess: {
+    by: "grant_model_access",
+    create: { planCode: "free", modelId: ":hidden" },
+    patch: { reason: "Part of every plan." },
   },
   PlanPrice: {
     by: "manage_plans",
@@ -94,6 +101,11 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
     patch: { limitValue: 7 },
   },
   Role: { by: "manage_roles", create: { roleName: "mason" }, patch: { rank: 3 } },
+  RoleModelAccess: {
+    by: "grant_model_access",
+    create: { roleId: "select id from access.roles where role_name = 'user'", modelId: ":hidden" },
+    patch: { reason: "For everyone." },
+  },
   RolePermission: {
     by: "manage_roles",
     create: {

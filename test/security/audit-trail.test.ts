@@ -25,6 +25,8 @@ afterAll(async () => {
 
 const WATCHED = [
   "access.permissions",
+  "access.plan_model_access",
+  "access.role_model_access",
   "access.role_permissions",
   "access.roles",
   "access.user_model_access",

@@ -119,6 +119,7 @@ const size = async (tx: Transaction, table: string): Promise<number> => {
 
 /** Views of such tables, with the table to fill. */
 const VIEWS: Readonly<Record<string, string>> = {
+  "access.effective_permissions": "access.user_roles",
   "billing.active_user_subscriptions": "billing.user_subscriptions",
   "identity.user_security_status": "identity.users",
 };

@@ -40,10 +40,12 @@ export const SEED = `
   insert into access.user_roles (user_id, role_id)
     select u.id, r.id from identity.users u join access.roles r on r.role_name = u.username
     union all select u.id, r.id from identity.users u, access.roles r
-      where u.username in ('ada', 'bob') and r.role_name = 'user';
+      where u.username in ('ada', 'bob', 'manage_roles') and r.role_name = 'user';
   insert into access.permissions (permission_name) values ('spare');
   insert into access.role_permissions (role_id, permission_id)
     select r.id, p.id from access.roles r, access.permissions p where r.role_name = 'spare' and permission_name = 'spare';
+  insert into access.role_permissions (role_id, permission_id)
+    select r.id, p.id from access.roles r, access.permissions p where r.role_name = 'manage_roles' and permission_name = 'spare';
   insert into identity.user_settings (user_id) values (:ada), (:bob);
   insert into identity.user_security_settings (user_id) values (:ada), (:bob);
   insert into identity.user_preferences (user_id, preference_type, preference_key, preference_value)
@@ -86,6 +88,9 @@ export const SEED = `
   insert into billing.payments (user_id, provider, provider_payment_id, amount_cents, currency)
     values (:ada, 'probe', 'ada', 1, 'USD'), (:bob, 'probe', 'bob', 1, 'USD');
   insert into access.user_model_access (user_id, model_id) values (:ada, :granted), (:bob, :granted);
+  insert into access.role_model_access (role_id, model_id)
+    select id, :granted from access.roles where role_name in ('user', 'spare');
+  insert into access.plan_model_access (plan_code, model_id) values ('premium', :granted);
   insert into llm.prompts (user_id, name, content) values (null, 'library', 'x'), (:ada, 'own', 'x'), (:bob, 'own', 'x');
   insert into llm.user_prompts (user_id, prompt_id)
     select u.id, p.id from identity.users u, llm.prompts p where u.username in ('ada', 'bob') and p.name = 'library';
@@ -227,6 +232,9 @@ const practised = (table: string): Probe[] => [
   ["manage_skills", `select from ${table}`, 2],
 ];
 
+const ROLE = (name: string) => `select :ada, id from access.roles where role_name = '${name}'`;
+const ROLE_MODEL = "select id, :hidden from access.roles where role_name = 'user'";
+
 const ids =
   "(select id from access.roles where role_name = 'user'), (select id from access.permissions where permission_name = 'spare')";
 
@@ -264,18 +272,37 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
   ],
   "identity.consents": [["ada", "select from identity.consents", 1]],
   "identity.oauth_profiles": [["ada", "select from identity.oauth_profiles", 1]],
-  "access.roles": managed("access.roles", "role_name = 'spare'", "(role_name) values ('x')", "rank = 1"),
-  "access.permissions": managed(
-    "access.permissions",
-    "permission_name = 'spare'",
-    "(permission_name) values ('x')",
-    "description = 'x'",
-  ),
-  "access.role_permissions": managed(
-    "access.role_permissions",
-    "role_id = (select id from access.roles where role_name = 'spare')",
-    `values (${ids})`,
-  ),
+  "access.roles": [
+    ...managed("access.roles", "role_name = 'spare'", "(role_name) values ('x')", "rank = 1"),
+    ["manage_roles", "update access.roles set rank = 1 where role_name = 'manage_users'", 0],
+    ["manage_roles", "delete from access.roles where role_name = 'manage_users'", 0],
+  ],
+  "access.permissions": [
+    ...managed(
+      "access.permissions",
+      "permission_name = 'spare'",
+      "(permission_name) values ('x')",
+      "description = 'x'",
+    ),
+    ["manage_roles", "delete from access.permissions where permission_name = 'manage_users'", 0],
+  ],
+  "access.role_permissions": [
+    ...managed(
+      "access.role_permissions",
+      "role_id = (select id from access.roles where role_name = 'spare')",
+      `values (${ids})`,
+    ),
+    [
+      "manage_roles",
+      `insert into access.role_permissions values (${ids.replace("spare", "manage_users")})`,
+      DENIED,
+    ],
+    [
+      "manage_roles",
+      "delete from access.role_permissions where role_id = (select id from access.roles where role_name = 'manage_users')",
+      0,
+    ],
+  ],
   "access.user_roles": [
     ["ada", "select from access.user_roles", 1],
     ["manage_users", "select from access.user_roles where user_id in (:ada, :bob)", 2],
@@ -291,11 +318,37 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
       DENIED,
     ],
     ["manage_roles", "delete from access.user_roles where user_id = :bob", 1],
+    ["manage_roles", "delete from access.user_roles where user_id = :chief", 0],
+    ["manage_roles", `insert into access.user_roles (user_id, role_id) ${ROLE("spare")}`, 1],
+    ["manage_roles", `insert into access.user_roles (user_id, role_id) ${ROLE("manage_users")}`, DENIED],
+    ["manage_roles", "update access.user_roles set reason = 'x' where user_id = :bob", 1],
+    ["manage_roles", "update access.user_roles set reason = 'x' where user_id = :chief", 0],
+    [
+      "manage_roles",
+      "update access.user_roles set role_id = (select id from access.roles where role_name = 'manage_users') where user_id = :bob",
+      DENIED,
+    ],
   ],
   "access.user_model_access": [
     ["ada", "select from access.user_model_access", 1],
     ["grant_model_access", "select from access.user_model_access", 2],
     ["ada", "insert into access.user_model_access (user_id, model_id) values (:ada, :hidden)", DENIED],
+  ],
+  "access.role_model_access": [
+    ["ada", "select from access.role_model_access", 1],
+    ["grant_model_access", "select from access.role_model_access", 2],
+    ["ada", `insert into access.role_model_access (role_id, model_id) ${ROLE_MODEL}`, DENIED],
+    ["grant_model_access", `insert into access.role_model_access (role_id, model_id) ${ROLE_MODEL}`, 1],
+  ],
+  "access.plan_model_access": [
+    ["ada", "select from access.plan_model_access", 0],
+    ["grant_model_access", "select from access.plan_model_access", 1],
+    ["ada", "insert into access.plan_model_access (plan_code, model_id) values ('free', :hidden)", DENIED],
+    [
+      "grant_model_access",
+      "insert into access.plan_model_access (plan_code, model_id) values ('free', :hidden)",
+      1,
+    ],
   ],
   "llm.model_providers": catalogue("llm.model_providers", "(name) values ('x')"),
   "llm.models": catalogue("llm.models", "(provider_id, name, display_name) values (:shown, 'x', 'x')"),

@@ -18,6 +18,7 @@ interface CreateFlags {
 
 interface GrantFlags {
   readonly expires?: string;
+  readonly reason?: string;
   readonly revoke?: boolean;
   readonly json?: boolean;
 }
@@ -61,6 +62,7 @@ Example:
       "time when the role expires, such as 2027-01-31 or 2027-01-31T12:00:00Z",
       isoTime,
     )
+    .option("--reason <words>", "reason of the grant, for auditors")
     .option("--revoke", "revoke the role")
     .option("--json", "print the result as JSON")
     .addHelpText(
@@ -68,7 +70,7 @@ Example:
       `
 Example:
   $ plinth user grant ada admin
-  $ plinth user grant ada moderator --expires 2027-01-31`,
+  $ plinth user grant ada moderator --expires 2027-01-31 --reason "Covers for Bob."`,
     )
     .action(grantRole);
 }
@@ -147,7 +149,8 @@ function explainRegistration(error: pg.DatabaseError): never {
 }
 
 async function grantRole(username: string, role: string, flags: GrantFlags): Promise<void> {
-  if (flags.revoke && flags.expires) throw new UsageError("Use either --revoke or --expires, not both.");
+  for (const flag of ["expires", "reason"] as const)
+    if (flags.revoke && flags[flag]) throw new UsageError(`Use either --revoke or --${flag}, not both.`);
   await withSession(({ database }) =>
     withClient(database, "owner", async (client) => {
       const userId = await findUser(client, username);
@@ -156,7 +159,12 @@ async function grantRole(username: string, role: string, flags: GrantFlags): Pro
         await client.query("select access.revoke_role($1, $2)", [userId, role]).catch(explainRole);
       else
         await client
-          .query("select access.grant_role($1, $2, $3)", [userId, role, flags.expires ?? null])
+          .query("select access.grant_role($1, $2, $3, $4)", [
+            userId,
+            role,
+            flags.expires ?? null,
+            flags.reason ?? null,
+          ])
           .catch(explainRole);
     }),
   );
@@ -181,6 +189,10 @@ async function assertRole(client: pg.Client, role: string): Promise<void> {
 
 function explainRole(error: pg.DatabaseError): never {
   if (error.code === "PL404") throw new PlinthError("NOT_FOUND", error.message, { cause: error });
+  if (error.code === "PL409")
+    throw new PlinthError("CONFLICT", error.message, { cause: error, hint: error.hint });
+  if (error.constraint === "user_roles_reason_check")
+    throw new PlinthError("BAD_USER_INPUT", "A reason must have 1 to 500 characters.", { cause: error });
   if (error.constraint === "user_roles_expires_after_granted")
     throw new PlinthError("BAD_USER_INPUT", "The role's expiry time must be in the future.", {
       cause: error,
