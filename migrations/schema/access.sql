@@ -4,6 +4,62 @@ create schema access;
 comment on schema access is 'Roles, permissions and grants.';
 grant usage on schema access to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
+-- Types and sequences ---------------------------------------------------------------------------------
+
+-- Explanation of whether an operation is allowed.
+create type access.access_explanation as (
+  verdict text,
+  reason text,
+  role_name text,
+  operation text,
+  object text,
+  grants access.explained_grant[],
+  policies access.explained_policy[],
+  changes text[],
+  notes text[]
+);
+
+comment on type access.access_explanation is 'Explanation of whether an operation is allowed.';
+
+-- A part of the condition of a policy, with its outcome.
+create type access.explained_condition as (
+  depth integer,
+  operator text,
+  condition text,
+  outcome boolean,
+  error text
+);
+
+comment on type access.explained_condition is 'A part of the condition of a policy, with its outcome.';
+
+-- A privilege that an operation needs.
+create type access.explained_grant as (
+  privilege text,
+  object text,
+  columns text[],
+  missing_columns text[],
+  is_held boolean,
+  granted_to text
+);
+
+comment on type access.explained_grant is 'A privilege that an operation needs.';
+
+-- A row policy that applies to an operation, with its outcome.
+create type access.explained_policy as (
+  relation text,
+  purpose text,
+  policy text,
+  command text,
+  is_permissive boolean,
+  description text,
+  condition text,
+  outcome boolean,
+  error text,
+  parts access.explained_condition[]
+);
+
+comment on type access.explained_policy is 'A row policy that applies to an operation, with its outcome.';
+
 -- Tables ----------------------------------------------------------------------------------------------
 
 -- One row per permission that a policy or function checks.
@@ -266,6 +322,17 @@ grant
 
 -- Functions -------------------------------------------------------------------------------------------
 
+-- Returns the verdict on an operation, its reason, and what would have to change, from the outcomes that access.explain_access found.
+create or replace function access.access_conclusion(evaluated_case jsonb)
+  returns access.access_explanation
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/access_conclusion.sql
+
+comment on function access.access_conclusion(evaluated_case jsonb) is E'@behavior -*\nReturns the verdict on an operation, its reason, and what would have to change, from the outcomes that access.explain_access found.';
+revoke execute on function access.access_conclusion(evaluated_case jsonb) from public;
+grant execute on function access.access_conclusion(evaluated_case jsonb) to :PLINTH_USER;
+
 -- Trigger: writes role_deleted to the audit log.
 create or replace function access.audit_deleted_role()
   returns trigger
@@ -307,6 +374,16 @@ comment on function access.can_use_model(model_id uuid) is 'Returns whether the 
 revoke execute on function access.can_use_model(model_id uuid) from public;
 grant execute on function access.can_use_model(model_id uuid) to :PLINTH_USER;
 
+-- Explains whether a user or a visitor may select, insert, update or delete a row, or execute a function: the verdict, the grants and policies that decide, and what would have to change. Shows outcomes, never values of the row. Needs explain_access; the question is recorded in the audit log. PL403 without the permission, PL404 for an unknown account, table or function.
+create or replace function access.explain_access(operation text, object text, user_id uuid default null::uuid, key jsonb default null::jsonb, new_values jsonb default null::jsonb, role_name text default null::text, session_id uuid default null::uuid, returns_row boolean default false)
+  returns access.access_explanation
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/explain_access.sql
+
+comment on function access.explain_access(operation text, object text, user_id uuid, key jsonb, new_values jsonb, role_name text, session_id uuid, returns_row boolean) is 'Explains whether a user or a visitor may select, insert, update or delete a row, or execute a function: the verdict, the grants and policies that decide, and what would have to change. Shows outcomes, never values of the row. Needs explain_access; the question is recorded in the audit log. PL403 without the permission, PL404 for an unknown account, table or function.';
+revoke execute on function access.explain_access(operation text, object text, user_id uuid, key jsonb, new_values jsonb, role_name text, session_id uuid, returns_row boolean) from public;
+grant execute on function access.explain_access(operation text, object text, user_id uuid, key jsonb, new_values jsonb, role_name text, session_id uuid, returns_row boolean) to :PLINTH_USER;
+
 -- Grants a user a role, or changes when it expires. Needs manage_roles. PL404 for an unknown role.
 create or replace function access.grant_role(user_id uuid, role_name text, expires_at timestamp with time zone default null::timestamp with time zone)
   returns access.user_roles
@@ -337,6 +414,17 @@ create or replace function access.keep_role_name()
 comment on function access.keep_role_name() is 'Trigger: rejects renaming the roles admin and user (PL409).';
 revoke execute on function access.keep_role_name() from public;
 
+-- Returns the outcome of a part of a condition from those of its parts; null if it depends on a row.
+create or replace function access.known_outcome(parts jsonb, place integer default 0)
+  returns boolean
+  language plpgsql
+  immutable
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/known_outcome.sql
+
+comment on function access.known_outcome(parts jsonb, place integer) is E'@behavior -*\nReturns the outcome of a part of a condition from those of its parts; null if it depends on a row.';
+revoke execute on function access.known_outcome(parts jsonb, place integer) from public;
+grant execute on function access.known_outcome(parts jsonb, place integer) to :PLINTH_USER;
+
 -- Returns whether the signed-in user holds every permission that the other account holds.
 create or replace function access.may_administer(user_id uuid)
   returns boolean
@@ -348,6 +436,39 @@ comment on function access.may_administer(user_id uuid) is E'@behavior -*\nRetur
 revoke execute on function access.may_administer(user_id uuid) from public;
 grant execute on function access.may_administer(user_id uuid) to :PLINTH_USER;
 
+-- Returns private.access_case to a user with explain_access and records the question. PL403 without the permission.
+create or replace function access.permitted_access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, role_name text, returns_row boolean)
+  returns jsonb
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/permitted_access_case.sql
+
+comment on function access.permitted_access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, role_name text, returns_row boolean) is E'@behavior -*\nReturns private.access_case to a user with explain_access and records the question. PL403 without the permission.';
+revoke execute on function access.permitted_access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, role_name text, returns_row boolean) from public;
+grant execute on function access.permitted_access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, role_name text, returns_row boolean) to :PLINTH_USER;
+
+-- Returns the text of a condition without the sub-selects and casts that do not help to read it.
+create or replace function access.readable_condition(condition text)
+  returns text
+  language sql
+  immutable
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/readable_condition.sql
+
+comment on function access.readable_condition(condition text) is E'@behavior -*\nReturns the text of a condition without the sub-selects and casts that do not help to read it.';
+revoke execute on function access.readable_condition(condition text) from public;
+grant execute on function access.readable_condition(condition text) to :PLINTH_USER;
+
+-- Returns what must hold so that a part of a condition gets the wanted outcome, as the end of a sentence.
+create or replace function access.required_change(parts jsonb, place integer default 0, wanted boolean default true)
+  returns text
+  language plpgsql
+  immutable
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/required_change.sql
+
+comment on function access.required_change(parts jsonb, place integer, wanted boolean) is E'@behavior -*\nReturns what must hold so that a part of a condition gets the wanted outcome, as the end of a sentence.';
+revoke execute on function access.required_change(parts jsonb, place integer, wanted boolean) from public;
+grant execute on function access.required_change(parts jsonb, place integer, wanted boolean) to :PLINTH_USER;
+
 -- Revokes a user's role. Needs manage_roles. PL404 when the user does not have it or the caller may not revoke it.
 create or replace function access.revoke_role(user_id uuid, role_name text)
   returns access.user_roles
@@ -357,6 +478,28 @@ create or replace function access.revoke_role(user_id uuid, role_name text)
 comment on function access.revoke_role(user_id uuid, role_name text) is 'Revokes a user''s role. Needs manage_roles. PL404 when the user does not have it or the caller may not revoke it.';
 revoke execute on function access.revoke_role(user_id uuid, role_name text) from public;
 grant execute on function access.revoke_role(user_id uuid, role_name text) to :PLINTH_USER;
+
+-- Returns what would have to change so that a row passes the policies of a step, as sentences.
+create or replace function access.step_changes(step jsonb, role_name text)
+  returns text[]
+  language sql
+  immutable
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/step_changes.sql
+
+comment on function access.step_changes(step jsonb, role_name text) is E'@behavior -*\nReturns what would have to change so that a row passes the policies of a step, as sentences.';
+revoke execute on function access.step_changes(step jsonb, role_name text) from public;
+grant execute on function access.step_changes(step jsonb, role_name text) to :PLINTH_USER;
+
+-- Returns whether a row passes the policies of a step; null if it depends on a row.
+create or replace function access.step_outcome(step jsonb)
+  returns boolean
+  language sql
+  immutable
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/step_outcome.sql
+
+comment on function access.step_outcome(step jsonb) is E'@behavior -*\nReturns whether a row passes the policies of a step; null if it depends on a row.';
+revoke execute on function access.step_outcome(step jsonb) from public;
+grant execute on function access.step_outcome(step jsonb) to :PLINTH_USER;
 
 -- Returns the ids of the models that the caller may use: public ones and those granted to them.
 create or replace function access.usable_model_ids()
