@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:89b1aa93511a84bc3971af9e36d7cc47d9157bba
+--! Hash: sha1:854972caff07f18d6d070c77d67e0765c6438e1d
 --! Message: explain access
 
 -- Explains why access is allowed or denied: the grants, the policies and the outcome of each part.
@@ -64,7 +64,7 @@ comment on column access.explained_policy.parts is 'Parts of the condition, spli
 create type access.access_explanation as (
   verdict text,
   reason text,
-  role_name text,
+  database_role text,
   operation text,
   object text,
   grants access.explained_grant[],
@@ -76,7 +76,7 @@ create type access.access_explanation as (
 comment on type access.access_explanation is 'Explanation of whether an operation is allowed.';
 comment on column access.access_explanation.verdict is 'Verdict: allowed, denied, no_row (no such row), or depends_on_row (no row was named).';
 comment on column access.access_explanation.reason is 'Grant or policies that decide, and how the statement ends.';
-comment on column access.access_explanation.role_name is 'Database role that runs the statement.';
+comment on column access.access_explanation.database_role is 'Database role that runs the statement.';
 comment on column access.access_explanation.operation is 'Operation: select, insert, update, delete or execute.';
 comment on column access.access_explanation.object is 'Table, view or function, with its schema.';
 comment on column access.access_explanation.grants is 'Privileges that the operation needs.';
@@ -175,14 +175,14 @@ comment on function private.condition_parts(text, integer) is
 --! Included access/private/explained_role.sql
 -- The database role that a statement runs as. Names are those of src/config/roles.ts, without the prefix: it is a setting of the
 -- installation, and the API's user role, which holds the grant on access.explain_access, shows it.
-create or replace function private.explained_role(user_id uuid, role_name text)
+create or replace function private.explained_role(user_id uuid, database_role text)
   returns name
   language plpgsql
   stable
   set search_path = pg_catalog
 as $$
 declare
-  v_name constant text := coalesce(explained_role.role_name, case when user_id is null then 'anonymous' else 'user' end);
+  v_name constant text := coalesce(explained_role.database_role, case when user_id is null then 'anonymous' else 'user' end);
   v_role name;
 begin
   if v_name = 'owner' then
@@ -197,10 +197,10 @@ begin
     and p.pronamespace = (select n.oid from pg_namespace n where n.nspname = 'access');
   if v_role is null or v_name not in ('user', 'anonymous', 'analyst', 'service', 'worker') then
     raise exception 'Unknown role: %.', v_name
-      using errcode = 'PL422', column = 'role_name', hint = 'The roles are user, anonymous, analyst, service, worker and owner.';
+      using errcode = 'PL422', column = 'database_role', hint = 'The roles are user, anonymous, analyst, service, worker and owner.';
   end if;
   if user_id is not null and v_name <> 'user' then
-    raise exception 'A user acts with the role user.' using errcode = 'PL422', column = 'role_name';
+    raise exception 'A user acts with the role user.' using errcode = 'PL422', column = 'database_role';
   end if;
   return v_role;
 end
@@ -698,7 +698,7 @@ begin
       reader.id,
       c.oid,
       array(
-        select a.attname::text
+        select a.attname::text collate "default"
         from pg_depend e
         join pg_rewrite w on w.oid = e.objid
         join pg_attribute a on a.attrelid = e.refobjid and a.attnum = e.refobjsubid
@@ -750,11 +750,16 @@ begin
     'row_exists', v_owner_sees,
     'old', coalesce(view_access_case.key, '{}'),
     'source', '',
-    'steps', jsonb_build_array(
-      jsonb_build_object(
-        'purpose', 'view', 'command', 'select', 'relation', relation_id::regclass::text, 'row', 'old', 'condition', v_condition, 'policies', '[]'::jsonb
-      )
-    ) || coalesce(v_bases, '[]'),
+    'steps', case
+      -- Without policies, the owner's answer is the role's, and a session that may not become the role need not.
+      when v_bases is null and not pg_has_role(session_user, role_id, 'member') then '[]'
+      else jsonb_build_array(
+        jsonb_build_object(
+          'purpose', 'view', 'command', 'select', 'relation', relation_id::regclass::text, 'row', 'old', 'condition', v_condition,
+          'policies', '[]'::jsonb
+        )
+      ) || coalesce(v_bases, '[]')
+    end,
     'notes', '[]'::jsonb
   );
 exception
@@ -835,7 +840,7 @@ create or replace function private.access_case(
   object text,
   key jsonb default null,
   new_values jsonb default null,
-  role_name text default null,
+  database_role text default null,
   returns_row boolean default false
 )
   returns jsonb
@@ -844,7 +849,7 @@ create or replace function private.access_case(
   set search_path = pg_catalog
 as $$
 declare
-  v_role constant name := private.explained_role(access_case.user_id, access_case.role_name);
+  v_role constant name := private.explained_role(access_case.user_id, access_case.database_role);
   v_role_id constant oid := (select r.oid from pg_roles r where r.rolname = v_role);
   v_relations constant oid[] := array(
     select c.oid
@@ -920,7 +925,7 @@ create or replace function access.permitted_access_case(
   object text,
   key jsonb,
   new_values jsonb,
-  role_name text,
+  database_role text,
   returns_row boolean
 )
   returns jsonb
@@ -934,8 +939,8 @@ begin
   if not access.has_permission('explain_access') then
     raise exception 'This needs the permission explain_access.' using errcode = 'PL403';
   end if;
-  if coalesce(permitted_access_case.role_name, 'user') not in ('user', 'anonymous') then
-    raise exception 'The API explains the roles user and anonymous.' using errcode = 'PL422', column = 'role_name';
+  if coalesce(permitted_access_case.database_role, 'user') not in ('user', 'anonymous') then
+    raise exception 'The API explains the roles user and anonymous.' using errcode = 'PL422', column = 'database_role';
   end if;
   if jsonb_typeof(permitted_access_case.key) = 'object' and not exists (
     select
@@ -964,7 +969,7 @@ begin
     permitted_access_case.object,
     permitted_access_case.key,
     permitted_access_case.new_values,
-    permitted_access_case.role_name,
+    permitted_access_case.database_role,
     permitted_access_case.returns_row
   );
 end
@@ -1013,6 +1018,7 @@ declare
     v_condition from '^(?:[a-z_]+\.)?([a-z_]+) = (?:\( SELECT )?plinth\.current_user_id\(\)(?: AS current_user_id\))?$'
   );
   v_changes text[] := '{}';
+  v_change text;
   v_child jsonb;
   v_end integer := place + 1;
 begin
@@ -1020,8 +1026,9 @@ begin
     v_child := parts -> v_end;
     if (v_child ->> 'depth')::integer = v_depth + 1
       and (v_child ->> 'outcome')::boolean is distinct from (wanted <> (v_part ->> 'operator' = 'not')) then
+      v_change := access.required_change(parts, v_end, wanted <> (v_part ->> 'operator' = 'not'));
       v_changes := v_changes
-        || access.required_change(parts, v_end, wanted <> (v_part ->> 'operator' = 'not'));
+        || case when v_part ->> 'operator' <> 'not' and v_change ~ ' (and|or) ' then format('(%s)', v_change) else v_change end;
     end if;
     v_end := v_end + 1;
   end loop;
@@ -1108,7 +1115,7 @@ grant execute on function access.step_outcome(jsonb) to :PLINTH_USER;
 --! EndIncluded access/functions/step_outcome.sql
 --! Included access/functions/step_changes.sql
 -- Each permissive policy is an alternative; each restrictive one is required.
-create or replace function access.step_changes(step jsonb, role_name text)
+create or replace function access.step_changes(step jsonb, database_role text)
   returns text[]
   language sql
   immutable
@@ -1133,7 +1140,7 @@ as $$
       and (not p.is_permissive or not exists (select from policies o where o.is_permissive and o.passes))
     order by not p.is_permissive, p.place
   ) || array(
-    select format('Create a policy for %s on %s that applies to %s.', step ->> 'command', step ->> 'relation', role_name)
+    select format('Create a policy for %s on %s that applies to %s.', step ->> 'command', step ->> 'relation', database_role)
     where step ->> 'purpose' <> 'view' and not exists (select from policies p where p.is_permissive)
   )
 $$;
@@ -1165,7 +1172,7 @@ declare
     select from jsonb_array_elements(evaluated_case -> 'steps') s where s.value ->> 'row' = 'none'
   );
 begin
-  v_result.role_name := c_role;
+  v_result.database_role := c_role;
   v_result.operation := c_operation;
   v_result.object := c_object;
   v_result.changes := '{}';
@@ -1214,7 +1221,7 @@ begin
   end if;
 
   for v_step in
-    select s.value, s.value ->> 'purpose' as purpose, s.value ->> 'command' as command, access.step_outcome(s.value) as passes
+    select s.value, s.ordinality, s.value ->> 'purpose' as purpose, s.value ->> 'command' as command, access.step_outcome(s.value) as passes
     from jsonb_array_elements(evaluated_case -> 'steps') with ordinality s
     where s.value ->> 'row' <> 'none'
     order by s.ordinality
@@ -1231,9 +1238,12 @@ begin
     continue when v_step.passes is distinct from false;
     v_result.changes := v_result.changes || array(
       select c.change
-      from unnest(access.step_changes(v_step.value, c_role)) with ordinality c (change, place)
-      where c.change <> all (v_result.changes)
-      order by c.place
+      from jsonb_array_elements(evaluated_case -> 'steps') with ordinality s
+      cross join lateral unnest(access.step_changes(s.value, c_role)) with ordinality c (change, place)
+      where s.ordinality = v_step.ordinality or v_step.purpose = 'view' and s.value ->> 'row' = 'none'
+      group by c.change
+      having c.change <> all (v_result.changes)
+      order by min(s.ordinality), min(c.place)
     );
     v_result.reason := coalesce(
       v_result.reason,
@@ -1288,7 +1298,7 @@ create or replace function access.explain_access(
   user_id uuid default null,
   key jsonb default null,
   new_values jsonb default null,
-  role_name text default null,
+  database_role text default null,
   session_id uuid default null,
   returns_row boolean default false
 )
@@ -1309,12 +1319,12 @@ begin
   if pg_has_role(current_user, (select n.nspowner from pg_namespace n where n.nspname = 'access'), 'usage') then
     v_case := private.access_case(
       explain_access.user_id, explain_access.operation, explain_access.object, explain_access.key, explain_access.new_values,
-      explain_access.role_name, explain_access.returns_row
+      explain_access.database_role, explain_access.returns_row
     );
   else
     v_case := access.permitted_access_case(
       explain_access.user_id, explain_access.operation, explain_access.object, explain_access.key, explain_access.new_values,
-      explain_access.role_name, explain_access.returns_row
+      explain_access.database_role, explain_access.returns_row
     );
   end if;
   if v_case -> 'steps' = '[]' then
@@ -1345,7 +1355,7 @@ begin
           execute v_item.query into v_text using v_new;
           v_new := v_new || jsonb_build_object(v_item.name, v_text);
         exception when others then
-          v_case := v_case || jsonb_build_object('error', format('The value of %s: %s (%s)', v_item.name, sqlerrm, sqlstate));
+          v_case := v_case || jsonb_build_object('error', format('The value of %s raises an error, and so does the statement (%s).', v_item.name, sqlstate));
         end;
       end loop;
     end if;
@@ -1371,7 +1381,8 @@ begin
       exception when others then
         -- Without a row, a condition that reads a column of it fails with one of these: its outcome depends on the row.
         if v_row is not null or sqlstate not in ('42703', '42P01') then
-          v_error := format('%s (%s)', sqlerrm, sqlstate);
+          -- The message may quote a value of the row, except in class 42, which is about names and privileges.
+          v_error := concat_ws(' ', case when sqlstate like '42%' then sqlerrm end, '(' || sqlstate || ')');
         end if;
       end;
       v_case := jsonb_set(
