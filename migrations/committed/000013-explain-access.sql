@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:854972caff07f18d6d070c77d67e0765c6438e1d
+--! Hash: sha1:41bac29b975e11c7cca46d8980b75305be9d7f25
 --! Message: explain access
 
 -- Explains why access is allowed or denied: the grants, the policies and the outcome of each part.
@@ -26,6 +26,7 @@ create type access.explained_condition as (
   operator text,
   condition text,
   outcome boolean,
+  is_open boolean,
   error text
 );
 
@@ -33,7 +34,8 @@ comment on type access.explained_condition is 'A part of the condition of a poli
 comment on column access.explained_condition.depth is 'Depth of the part: 0 for the whole condition; its parts follow it, one deeper.';
 comment on column access.explained_condition.operator is 'Operator that connects its parts: and, or, not; null if it has none.';
 comment on column access.explained_condition.condition is 'Text of the part, as PostgreSQL writes it, without casts and sub-selects that only wrap a call.';
-comment on column access.explained_condition.outcome is 'Outcome for the row and the user; null if it is null, if it depends on a row that was not named, or after an error.';
+comment on column access.explained_condition.outcome is 'Outcome for the row and the user; null if it is null, open or an error.';
+comment on column access.explained_condition.is_open is 'Whether the outcome depends on a row that was not named.';
 comment on column access.explained_condition.error is 'Error that the part raises, or null.';
 
 create type access.explained_policy as (
@@ -51,7 +53,7 @@ create type access.explained_policy as (
 
 comment on type access.explained_policy is 'A row policy that applies to an operation, with its outcome.';
 comment on column access.explained_policy.relation is 'Table of the policy, with its schema.';
-comment on column access.explained_policy.purpose is 'Purpose of the check: existing row, new row, or table of the view.';
+comment on column access.explained_policy.purpose is 'Row that is checked and policies that it must pass, such as: existing row, policies for update.';
 comment on column access.explained_policy.policy is 'Name of the policy.';
 comment on column access.explained_policy.command is 'Command of the policy: select, insert, update, delete or all.';
 comment on column access.explained_policy.is_permissive is 'Whether it allows rows (any suffices); otherwise it restricts them (each must pass).';
@@ -624,15 +626,15 @@ begin
         private.access_step(role_id, relation_id, 'select', false, 'new row') || jsonb_build_object('row', 'new')
       );
     end if;
-    select coalesce(array_agg(format('The trigger %s may change the new row or reject it; it is not run here.', t.tgname) order by t.tgname), '{}')
-    into v_notes
-    from pg_trigger t
-    where t.tgrelid = relation_id
-      and not t.tgisinternal
-      -- BEFORE, for each row, and INSERT or UPDATE; see pg_trigger.h.
-      and t.tgtype & 3 = 3
-      and t.tgtype & case operation when 'insert' then 4 when 'update' then 16 else 0 end <> 0;
   end if;
+  select coalesce(array_agg(format('The trigger %s runs before the change and may alter or reject it; it is not run here.', t.tgname) order by t.tgname), '{}')
+  into v_notes
+  from pg_trigger t
+  where t.tgrelid = relation_id
+    and not t.tgisinternal
+    -- BEFORE, for each row, and the operation; see pg_trigger.h.
+    and t.tgtype & 3 = 3
+    and t.tgtype & case operation when 'insert' then 4 when 'delete' then 8 when 'update' then 16 else 0 end <> 0;
 
   return jsonb_build_object(
     'object', relation_id::regclass::text,
@@ -779,15 +781,26 @@ create or replace function private.function_access_case(role_id oid, object text
   set search_path = pg_catalog
 as $$
 declare
-  v_functions constant oid[] := array(
-    select p.oid
-    from pg_proc p
-    join pg_namespace n on n.oid = p.pronamespace
-    where function_access_case.object in (n.nspname || '.' || p.proname, replace(p.oid::regprocedure::text, ',', ', '), p.oid::regprocedure::text)
-    order by p.oid::regprocedure::text
-  );
+  v_functions oid[] := '{}';
   v_function record;
 begin
+  -- Anything that is no name is not the name of a function.
+  begin
+    v_functions := array(
+      select p.oid
+      from parse_ident(function_access_case.object, false) as i (names)
+      join pg_proc p on p.proname = i.names[2]
+      join pg_namespace n on n.oid = p.pronamespace and n.nspname = i.names[1]
+      where cardinality(i.names) = 2
+        and (
+          strpos(function_access_case.object, '(') = 0
+          or replace(function_access_case.object, ', ', ',') = p.oid::regprocedure::text
+        )
+      order by p.oid::regprocedure::text
+    );
+  exception when invalid_parameter_value then
+    null;
+  end;
   if cardinality(v_functions) = 0 then
     raise exception 'Function not found: %.', function_access_case.object
       using errcode = 'PL404', column = 'object', hint = 'Write schema.name, or schema.name(type,type) for one of several.';
@@ -1018,7 +1031,6 @@ declare
     v_condition from '^(?:[a-z_]+\.)?([a-z_]+) = (?:\( SELECT )?plinth\.current_user_id\(\)(?: AS current_user_id\))?$'
   );
   v_changes text[] := '{}';
-  v_change text;
   v_child jsonb;
   v_end integer := place + 1;
 begin
@@ -1026,9 +1038,7 @@ begin
     v_child := parts -> v_end;
     if (v_child ->> 'depth')::integer = v_depth + 1
       and (v_child ->> 'outcome')::boolean is distinct from (wanted <> (v_part ->> 'operator' = 'not')) then
-      v_change := access.required_change(parts, v_end, wanted <> (v_part ->> 'operator' = 'not'));
-      v_changes := v_changes
-        || case when v_part ->> 'operator' <> 'not' and v_change ~ ' (and|or) ' then format('(%s)', v_change) else v_change end;
+      v_changes := v_changes || access.required_change(parts, v_end, wanted <> (v_part ->> 'operator' = 'not'));
     end if;
     v_end := v_end + 1;
   end loop;
@@ -1042,6 +1052,13 @@ begin
     end;
   end if;
   -- To make an OR true, one of its parts suffices; to make it false, all must be.
+  if cardinality(v_changes) > 1 then
+    v_changes := array(
+      select case when c.change ~ ' (and|or) ' then format('(%s)', c.change) else c.change end
+      from unnest(v_changes) with ordinality c (change, place)
+      order by c.place
+    );
+  end if;
   return array_to_string(v_changes, case when (v_part ->> 'operator' = 'or') = wanted then ' or ' else ' and ' end);
 end
 $$;
@@ -1184,12 +1201,12 @@ begin
   );
   v_result.policies := array(
     select row(
-      s.value ->> 'relation', s.value ->> 'purpose', p.value ->> 'policy', p.value ->> 'command', (p.value ->> 'is_permissive')::boolean,
+      s.value ->> 'relation', format('%s, policies for %s', s.value ->> 'purpose', s.value ->> 'command'), p.value ->> 'policy', p.value ->> 'command', (p.value ->> 'is_permissive')::boolean,
       p.value ->> 'description', p.value ->> 'condition', (p.value #>> '{parts,0,outcome}')::boolean, p.value #>> '{parts,0,error}',
       array(
         select row(
           (q.value ->> 'depth')::integer, q.value ->> 'operator', access.readable_condition(q.value ->> 'condition'),
-          (q.value ->> 'outcome')::boolean, q.value ->> 'error'
+          (q.value ->> 'outcome')::boolean, (q.value ->> 'is_open')::boolean, q.value ->> 'error'
         )::access.explained_condition
         from jsonb_array_elements(p.value -> 'parts') with ordinality q
         order by q.ordinality
@@ -1387,7 +1404,10 @@ begin
       end;
       v_case := jsonb_set(
         v_case, v_item.path,
-        (v_case #> v_item.path) || jsonb_build_object('outcome', v_outcome, 'error', v_error, 'has_row', v_row is not null)
+        (v_case #> v_item.path) || jsonb_build_object(
+          'outcome', v_outcome, 'error', v_error, 'has_row', v_row is not null,
+          'is_open', v_outcome is null and v_error is null and v_row is null
+        )
       );
     end loop;
     raise exception using errcode = 'transaction_rollback';
@@ -1395,6 +1415,15 @@ begin
     when transaction_rollback then
       null;
     when insufficient_privilege then
+      -- set_config alone raises it here. Where a grant is missing, the verdict needs no policies.
+      if exists (select from jsonb_array_elements(v_case -> 'grants') g where not (g.value ->> 'is_held')::boolean) then
+        return access.access_conclusion(
+          v_case || jsonb_build_object(
+            'steps', '[]'::jsonb,
+            'notes', (v_case -> 'notes') || to_jsonb(format('The policies were not evaluated, because %s may not become %s.', session_user, v_case ->> 'role'))
+          )
+        );
+      end if;
       raise exception 'The role % may not become %.', session_user, v_case ->> 'role'
         using errcode = 'PL403', hint = format('As an administrator, run: grant %I to %I', v_case ->> 'role', session_user);
   end;

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import pg from "pg";
-import { roleName } from "../../src/config/roles.ts";
+import { type Role, roleName } from "../../src/config/roles.ts";
 import { IDS, PROBES } from "../support/access-probes.ts";
 import { seedActors } from "../support/access-seed.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
@@ -117,34 +117,43 @@ async function explainAll(questions: readonly Question[], url = db.url("owner"))
 /** A statement that runs as an actor. */
 interface Attempt {
   readonly userId: string | null;
+  /** For an actor that is neither a user nor a visitor. */
+  readonly role?: Role;
   readonly sql: string;
-  readonly parameters: readonly unknown[];
+  readonly parameters?: readonly unknown[];
 }
 
-/** Runs each statement in a transaction that is rolled back; returns allowed, denied, or the error of something else. */
-async function attemptAll(attempts: readonly Attempt[]): Promise<string[]> {
+const roleOf = ({ userId, role }: Pick<Attempt, "userId" | "role">) =>
+  role ?? (userId ? "user" : "anonymous");
+
+/** Runs each statement in a transaction that is rolled back; returns the number of rows or the error. */
+async function attemptAll(attempts: readonly Attempt[]): Promise<(number | pg.DatabaseError)[]> {
   return withClient(db.adminUrl, async (client) => {
-    const outcomes: string[] = [];
-    for (const { userId, sql, parameters } of attempts) {
-      // One write for the four statements.
-      const [, , outcome] = await Promise.all([
-        client.query("begin"),
-        client.query(
-          "select set_config('role', $1, true), set_config('jwt.claims.user_id', $2, true), set_config('search_path', '', true)",
-          [roleName(db.rolePrefix, userId ? "user" : "anonymous"), userId ?? ""],
+    const results: (number | pg.DatabaseError)[] = [];
+    for (const attempt of attempts) {
+      await client.query("begin");
+      await client.query(
+        "select set_config('role', $1, true), set_config('jwt.claims.user_id', $2, true), set_config('search_path', '', true)",
+        [roleName(db.rolePrefix, roleOf(attempt)), attempt.userId ?? ""],
+      );
+      results.push(
+        await client.query(attempt.sql, [...(attempt.parameters ?? [])]).then(
+          ({ rowCount }) => rowCount ?? 0,
+          (error: pg.DatabaseError) => error,
         ),
-        client.query(sql, [...parameters]).then(
-          ({ rowCount }) => ((rowCount ?? 0) > 0 ? "allowed" : "denied"),
-          ({ code, message }: pg.DatabaseError) =>
-            // Constraints are checked after the policies.
-            code === "42501" ? "denied" : code?.startsWith("23") ? "allowed" : `${code}: ${message}`,
-        ),
-        client.query("rollback"),
-      ]);
-      outcomes.push(outcome);
+      );
+      await client.query("rollback");
     }
-    return outcomes;
+    return results;
   });
+}
+
+function verdictOf(result: number | pg.DatabaseError): string {
+  if (typeof result === "number") return result > 0 ? "allowed" : "denied";
+  if (result.code === "42501") return "denied";
+  // Grants and policies allow it, and a constraint or a trigger does not.
+  if (/^(23|PL409)/.test(result.code ?? "")) return "allowed";
+  return `${result.code}: ${result.message}`;
 }
 
 const quote = pg.escapeIdentifier;
@@ -186,7 +195,7 @@ const rowsOf = async (client: pg.Client, { name }: Relation): Promise<Row[]> =>
     await client.query<{ row: Row }>(
       `select distinct on (strpos(to_jsonb(t)::text, $1) > 0) to_jsonb(t) as row from ${name} t
        order by strpos(to_jsonb(t)::text, $1) > 0, to_jsonb(t)::text`,
-      [IDS["ada"]],
+      [IDS.ada],
     )
   ).rows.map(({ row }) => row);
 
@@ -220,16 +229,103 @@ test("its verdicts on each table, operation, actor and row are those of PostgreS
           }
     }
   });
-  const [explanations, outcomes] = [await explainAll(questions), await attemptAll(attempts)];
+  const explanations = await explainAll(questions);
+  const verdicts = (await attemptAll(attempts)).map(verdictOf);
   const wrong = questions.flatMap(({ operation, object, userId }, i) =>
-    explanations[i]!.verdict === outcomes[i]
+    explanations[i]!.verdict === verdicts[i]
       ? []
       : [
-          `${userId} ${operation} ${object}: ${explanations[i]!.verdict} (${explanations[i]!.reason}), in fact ${outcomes[i]}`,
+          `${userId} ${operation} ${object}: ${explanations[i]!.verdict} (${explanations[i]!.reason}), in fact ${verdicts[i]}`,
         ],
   );
   expect(wrong).toEqual([]);
   // Both verdicts occur often enough to mean something.
   for (const verdict of ["allowed", "denied"])
-    expect(outcomes.filter((outcome) => outcome === verdict).length).toBeGreaterThan(200);
+    expect(verdicts.filter((found) => found === verdict).length).toBeGreaterThan(200);
+});
+
+test("its verdicts on each view and actor are those of PostgreSQL, with a key and without", async () => {
+  const questions: Question[] = [];
+  const attempts: Attempt[] = [];
+  await withClient(db.url("owner"), async (client) => {
+    for (const relation of (await readRelations(client)).filter(({ kind }) => kind === "v" || kind === "m")) {
+      const names = relation.columns.map(({ name }) => name);
+      const keys = names.filter((name) => /^id$|_id$|^day$|^month$|name$/.test(name));
+      const columns = relation.columns.filter(({ name }) =>
+        (keys.length > 0 ? keys : names.slice(0, 1)).includes(name),
+      );
+      const [row] = await rowsOf(client, relation);
+      for (const actor of [
+        { userId: null },
+        { userId: IDS.ada! },
+        { userId: null, role: "analyst" as const },
+      ]) {
+        const question = { operation: "select", object: relation.name, ...actor };
+        questions.push(question);
+        attempts.push({ ...actor, sql: `select 1 from ${relation.name} limit 0` });
+        if (!row || Object.values(pick(row, columns)).includes(null)) continue;
+        const where = columns.map(({ name }) => `t.${quote(name)} = k.${quote(name)}`).join(" and ");
+        questions.push({ ...question, key: pick(row, columns) });
+        attempts.push({
+          ...actor,
+          sql: `select 1 from ${relation.name} t, ${populated(relation)} k where ${where}`,
+          parameters: [JSON.stringify(pick(row, columns))],
+        });
+      }
+    }
+  });
+  const explanations = await explainAll(questions);
+  const results = await attemptAll(attempts);
+  const wrong = questions.flatMap(({ key, object, userId }, i) => {
+    const { verdict, reason } = explanations[i]!;
+    // Without a key, only the grants decide: a statement without rows succeeds. A view may itself leave out rows of others.
+    const isRight = key
+      ? verdict.replace("no_row", "denied") === verdictOf(results[i]!)
+      : (verdict === "denied") === (results[i] !== 0);
+    return isRight
+      ? []
+      : [`${userId} ${object} ${JSON.stringify(key)}: ${verdict} (${reason}), in fact ${results[i]}`];
+  });
+  expect(wrong).toEqual([]);
+  const found = new Set(explanations.map(({ verdict }) => verdict));
+  expect([...found].sort()).toEqual(["allowed", "denied", "depends_on_row", "no_row"]);
+});
+
+test("its verdicts on each function and role are those of PostgreSQL", async () => {
+  const roles = ["anonymous", "user", "analyst", "service", "worker"] as const;
+  const functions = await withClient(db.url("owner"), async (client) => {
+    await client.query("set search_path = ''"); // so that regprocedure prints schema names
+    const { rows } = await client.query<{ signature: string; call: string }>(
+      `select p.oid::regprocedure::text as signature, format('select %I.%I(%s)', n.nspname, p.proname, (
+         -- A sub-select keeps the planner from evaluating a strict function of null without asking for the privilege.
+         select string_agg(format('(select null::%s)', format_type(t.id, null)), ', ' order by t.place)
+         from unnest(p.proargtypes::oid[]) with ordinality t (id, place))) as call
+       from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+       where n.nspname in ('plinth', 'identity', 'access', 'security', 'llm', 'billing', 'rooms', 'learning', 'analytics', 'private')
+         and p.prorettype <> 'trigger'::regtype and p.prokind = 'f' and p.provariadic = 0
+         and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')
+       order by 1`,
+    );
+    return rows;
+  });
+  expect(functions.length).toBeGreaterThan(200);
+  const cases = functions.flatMap((each) => roles.map((role) => ({ ...each, role })));
+  const explanations = await explainAll(
+    cases.map(({ signature, role }) => ({ operation: "execute", object: signature, role })),
+  );
+  const results = await attemptAll(cases.map(({ call, role }) => ({ userId: null, role, sql: call })));
+  const wrong = cases.flatMap(({ signature, role, call }, i) => {
+    const result = results[i]!;
+    const [, name] = /select \w+\.(\w+)/.exec(call)!;
+    const isDenied =
+      typeof result !== "number" &&
+      result.code === "42501" &&
+      // The schema is that of the function or of a type in the call.
+      (result.message === `permission denied for function ${name}` ||
+        result.message.startsWith("permission denied for schema "));
+    return (explanations[i]!.verdict === "denied") === isDenied
+      ? []
+      : [`${role} ${signature}: ${explanations[i]!.verdict}, in fact ${result}`];
+  });
+  expect(wrong).toEqual([]);
 });
