@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:41bac29b975e11c7cca46d8980b75305be9d7f25
+--! Hash: sha1:8808192ca3df523e1b2165ef75641ff745e5a8b1
 --! Message: explain access
 
 -- Explains why access is allowed or denied: the grants, the policies and the outcome of each part.
@@ -673,7 +673,7 @@ comment on function private.table_access_case(oid, oid, text, jsonb, jsonb, bool
   'Returns what decides on an operation on a row of a table: grants, policies, and the columns of the row that the policies read.';
 --! EndIncluded access/private/table_access_case.sql
 --! Included access/private/view_access_case.sql
--- A view reads its tables with the rights of its owner, or of the caller if it is a security_invoker; a view within it likewise.
+-- A view reads its tables with the rights of its owner, or of the caller if it is a security_invoker, also within another view.
 -- Whether it shows a row is one query, run as the caller: then its own conditions count too. The policies of its tables are listed
 -- with the parts that do not depend on a row.
 create or replace function private.view_access_case(role_id oid, relation_id oid, operation text, key jsonb, user_id uuid)
@@ -712,7 +712,7 @@ begin
     join pg_class v on v.oid = b.base_id and v.relkind = 'v'
     cross join lateral (
       select case when coalesce('security_invoker=true' = any (v.reloptions) or 'security_invoker=on' = any (v.reloptions), false)
-        then b.reader else v.relowner end as id
+        then role_id else v.relowner end as id
     ) reader
     join pg_rewrite w on w.ev_class = v.oid
     join pg_depend d
@@ -1002,7 +1002,7 @@ create or replace function access.readable_condition(condition text)
 as $$
   select regexp_replace(
     regexp_replace(
-      regexp_replace(condition, '\s+', ' ', 'g'), $re$\( SELECT ([a-z0-9_.]+\([^()]*\)) AS [a-z0-9_]+\)$re$, '\1', 'g'
+      regexp_replace(btrim(condition, E' \n'), '\s+', ' ', 'g'), $re$\( SELECT ([a-z0-9_.]+\([^()]*\)) AS [a-z0-9_]+\)$re$, '\1', 'g'
     ),
     $re$('[^']*')::text\M$re$, '\1', 'g'
   )
