@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:8808192ca3df523e1b2165ef75641ff745e5a8b1
+--! Hash: sha1:809075b49a1a8e75dbd7343496d8171ad0a59e58
 --! Message: explain access
 
 -- Explains why access is allowed or denied: the grants, the policies and the outcome of each part.
@@ -362,8 +362,8 @@ comment on function private.access_step(oid, oid, text, boolean, text) is
   'Returns the policies that a row must pass for a command, with the parts of their conditions, and the condition that PostgreSQL makes of them.';
 --! EndIncluded access/private/access_step.sql
 --! Included access/private/policy_columns.sql
--- A row is read no further than the policies do. PostgreSQL records no dependency for a whole row (t.*), and a generated column
--- needs its sources: then every column counts.
+-- A row is read no further than the policies do, and a generated column of a new row is computed from its sources. PostgreSQL records
+-- no dependency for a whole row (t.*): then every column counts.
 create or replace function private.policy_columns(relation_id oid)
   returns name[]
   language sql
@@ -378,27 +378,30 @@ as $$
       and d.refobjid = p.polrelid and d.refobjsubid > 0
     where p.polrelid = relation_id
   ),
+  sources as (
+    select d.refobjsubid as attnum
+    from used u
+    join pg_attrdef e on e.adrelid = relation_id and e.adnum = u.attnum
+    join pg_attribute a on a.attrelid = e.adrelid and a.attnum = e.adnum and a.attgenerated <> ''
+    join pg_depend d
+      on d.classid = 'pg_attrdef'::regclass and d.objid = e.oid and d.refclassid = 'pg_class'::regclass
+      and d.refobjid = relation_id and d.refobjsubid > 0
+  ),
   whole as (
-    select
-      exists (
-        select
-        from pg_policy p
-        join pg_class c on c.oid = p.polrelid
-        where p.polrelid = relation_id
-          and strpos(concat(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)), quote_ident(c.relname) || '.*') > 0
-      )
-      or exists (
-        select
-        from used u
-        join pg_attribute a on a.attrelid = relation_id and a.attnum = u.attnum and a.attgenerated <> ''
-      ) as is_needed
+    select exists (
+      select
+      from pg_policy p
+      join pg_class c on c.oid = p.polrelid
+      where p.polrelid = relation_id
+        and strpos(concat(pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)), quote_ident(c.relname) || '.*') > 0
+    ) as is_needed
   )
   select coalesce(array_agg(a.attname order by a.attnum), '{}')
   from pg_attribute a
   where a.attrelid = relation_id
     and a.attnum > 0
     and not a.attisdropped
-    and (a.attnum in (select u.attnum from used u) or (select w.is_needed from whole w))
+    and (a.attnum in (select u.attnum from used u union select s.attnum from sources s) or (select w.is_needed from whole w))
 $$;
 
 comment on function private.policy_columns(oid) is 'Returns the columns of a table that its policies read.';
@@ -463,7 +466,7 @@ begin
   return v_rows[1];
 exception
   when data_exception then
-    raise exception 'The key is not valid: %.', sqlerrm using errcode = 'PL422', column = 'key';
+    raise exception 'The key has a value of the wrong type.' using errcode = 'PL422', column = 'key';
 end
 $$;
 
@@ -503,7 +506,7 @@ begin
   return v_result;
 exception
   when data_exception or check_violation then
-    raise exception 'The values are not valid: %.', sqlerrm using errcode = 'PL422', column = 'new_values';
+    raise exception 'A value does not fit its column.' using errcode = 'PL422', column = 'new_values';
 end
 $$;
 
@@ -766,7 +769,7 @@ begin
   );
 exception
   when data_exception then
-    raise exception 'The key is not valid: %.', sqlerrm using errcode = 'PL422', column = 'key';
+    raise exception 'The key has a value of the wrong type.' using errcode = 'PL422', column = 'key';
 end
 $$;
 

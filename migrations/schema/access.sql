@@ -10,7 +10,7 @@ grant usage on schema access to :PLINTH_ANONYMOUS, :PLINTH_USER;
 create type access.access_explanation as (
   verdict text,
   reason text,
-  role_name text,
+  database_role text,
   operation text,
   object text,
   grants access.explained_grant[],
@@ -27,6 +27,7 @@ create type access.explained_condition as (
   operator text,
   condition text,
   outcome boolean,
+  is_open boolean,
   error text
 );
 
@@ -375,14 +376,14 @@ revoke execute on function access.can_use_model(model_id uuid) from public;
 grant execute on function access.can_use_model(model_id uuid) to :PLINTH_USER;
 
 -- Explains whether a user or a visitor may select, insert, update or delete a row, or execute a function: the verdict, the grants and policies that decide, and what would have to change. Shows outcomes, never values of the row. Needs explain_access; the question is recorded in the audit log. PL403 without the permission, PL404 for an unknown account, table or function.
-create or replace function access.explain_access(operation text, object text, user_id uuid default null::uuid, key jsonb default null::jsonb, new_values jsonb default null::jsonb, role_name text default null::text, session_id uuid default null::uuid, returns_row boolean default false)
+create or replace function access.explain_access(operation text, object text, user_id uuid default null::uuid, key jsonb default null::jsonb, new_values jsonb default null::jsonb, database_role text default null::text, session_id uuid default null::uuid, returns_row boolean default false)
   returns access.access_explanation
   language plpgsql
   set search_path to 'pg_catalog'; -- fixtures/access/functions/explain_access.sql
 
-comment on function access.explain_access(operation text, object text, user_id uuid, key jsonb, new_values jsonb, role_name text, session_id uuid, returns_row boolean) is 'Explains whether a user or a visitor may select, insert, update or delete a row, or execute a function: the verdict, the grants and policies that decide, and what would have to change. Shows outcomes, never values of the row. Needs explain_access; the question is recorded in the audit log. PL403 without the permission, PL404 for an unknown account, table or function.';
-revoke execute on function access.explain_access(operation text, object text, user_id uuid, key jsonb, new_values jsonb, role_name text, session_id uuid, returns_row boolean) from public;
-grant execute on function access.explain_access(operation text, object text, user_id uuid, key jsonb, new_values jsonb, role_name text, session_id uuid, returns_row boolean) to :PLINTH_USER;
+comment on function access.explain_access(operation text, object text, user_id uuid, key jsonb, new_values jsonb, database_role text, session_id uuid, returns_row boolean) is 'Explains whether a user or a visitor may select, insert, update or delete a row, or execute a function: the verdict, the grants and policies that decide, and what would have to change. Shows outcomes, never values of the row. Needs explain_access; the question is recorded in the audit log. PL403 without the permission, PL404 for an unknown account, table or function.';
+revoke execute on function access.explain_access(operation text, object text, user_id uuid, key jsonb, new_values jsonb, database_role text, session_id uuid, returns_row boolean) from public;
+grant execute on function access.explain_access(operation text, object text, user_id uuid, key jsonb, new_values jsonb, database_role text, session_id uuid, returns_row boolean) to :PLINTH_USER;
 
 -- Grants a user a role, or changes when it expires. Needs manage_roles. PL404 for an unknown role.
 create or replace function access.grant_role(user_id uuid, role_name text, expires_at timestamp with time zone default null::timestamp with time zone)
@@ -437,15 +438,15 @@ revoke execute on function access.may_administer(user_id uuid) from public;
 grant execute on function access.may_administer(user_id uuid) to :PLINTH_USER;
 
 -- Returns private.access_case to a user with explain_access and records the question. PL403 without the permission.
-create or replace function access.permitted_access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, role_name text, returns_row boolean)
+create or replace function access.permitted_access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, database_role text, returns_row boolean)
   returns jsonb
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/access/functions/permitted_access_case.sql
 
-comment on function access.permitted_access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, role_name text, returns_row boolean) is E'@behavior -*\nReturns private.access_case to a user with explain_access and records the question. PL403 without the permission.';
-revoke execute on function access.permitted_access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, role_name text, returns_row boolean) from public;
-grant execute on function access.permitted_access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, role_name text, returns_row boolean) to :PLINTH_USER;
+comment on function access.permitted_access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, database_role text, returns_row boolean) is E'@behavior -*\nReturns private.access_case to a user with explain_access and records the question. PL403 without the permission.';
+revoke execute on function access.permitted_access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, database_role text, returns_row boolean) from public;
+grant execute on function access.permitted_access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, database_role text, returns_row boolean) to :PLINTH_USER;
 
 -- Returns the text of a condition without the sub-selects and casts that do not help to read it.
 create or replace function access.readable_condition(condition text)
@@ -480,15 +481,15 @@ revoke execute on function access.revoke_role(user_id uuid, role_name text) from
 grant execute on function access.revoke_role(user_id uuid, role_name text) to :PLINTH_USER;
 
 -- Returns what would have to change so that a row passes the policies of a step, as sentences.
-create or replace function access.step_changes(step jsonb, role_name text)
+create or replace function access.step_changes(step jsonb, database_role text)
   returns text[]
   language sql
   immutable
   set search_path to 'pg_catalog'; -- fixtures/access/functions/step_changes.sql
 
-comment on function access.step_changes(step jsonb, role_name text) is E'@behavior -*\nReturns what would have to change so that a row passes the policies of a step, as sentences.';
-revoke execute on function access.step_changes(step jsonb, role_name text) from public;
-grant execute on function access.step_changes(step jsonb, role_name text) to :PLINTH_USER;
+comment on function access.step_changes(step jsonb, database_role text) is E'@behavior -*\nReturns what would have to change so that a row passes the policies of a step, as sentences.';
+revoke execute on function access.step_changes(step jsonb, database_role text) from public;
+grant execute on function access.step_changes(step jsonb, database_role text) to :PLINTH_USER;
 
 -- Returns whether a row passes the policies of a step; null if it depends on a row.
 create or replace function access.step_outcome(step jsonb)

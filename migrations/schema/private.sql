@@ -1109,13 +1109,13 @@ comment on function private.accept_second_factor(user_id uuid, proof jsonb, out 
 revoke execute on function private.accept_second_factor(user_id uuid, proof jsonb, out refusal text, out methods text[]) from public;
 
 -- Returns the grants, policies and row that decide on an operation, for access.explain_access. PL404 for an unknown account, table or function.
-create or replace function private.access_case(user_id uuid, operation text, object text, key jsonb default null::jsonb, new_values jsonb default null::jsonb, role_name text default null::text, returns_row boolean default false)
+create or replace function private.access_case(user_id uuid, operation text, object text, key jsonb default null::jsonb, new_values jsonb default null::jsonb, database_role text default null::text, returns_row boolean default false)
   returns jsonb
   language plpgsql
   set search_path to 'pg_catalog'; -- fixtures/access/private/access_case.sql
 
-comment on function private.access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, role_name text, returns_row boolean) is 'Returns the grants, policies and row that decide on an operation, for access.explain_access. PL404 for an unknown account, table or function.';
-revoke execute on function private.access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, role_name text, returns_row boolean) from public;
+comment on function private.access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, database_role text, returns_row boolean) is 'Returns the grants, policies and row that decide on an operation, for access.explain_access. PL404 for an unknown account, table or function.';
+revoke execute on function private.access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, database_role text, returns_row boolean) from public;
 
 -- Returns the policies that a row must pass for a command, with the parts of their conditions, and the condition that PostgreSQL makes of them.
 create or replace function private.access_step(role_id oid, relation_id oid, command text, is_check boolean, purpose text)
@@ -2086,14 +2086,14 @@ comment on function private.expire_user_holds(user_id uuid, since timestamp with
 revoke execute on function private.expire_user_holds(user_id uuid, since timestamp with time zone, at timestamp with time zone) from public;
 
 -- Returns the database role of a user, a visitor or a named role. PL422 for an unknown role or for a user with another role.
-create or replace function private.explained_role(user_id uuid, role_name text)
+create or replace function private.explained_role(user_id uuid, database_role text)
   returns name
   language plpgsql
   stable
   set search_path to 'pg_catalog'; -- fixtures/access/private/explained_role.sql
 
-comment on function private.explained_role(user_id uuid, role_name text) is 'Returns the database role of a user, a visitor or a named role. PL422 for an unknown role or for a user with another role.';
-revoke execute on function private.explained_role(user_id uuid, role_name text) from public;
+comment on function private.explained_role(user_id uuid, database_role text) is 'Returns the database role of a user, a visitor or a named role. PL422 for an unknown role or for a user with another role.';
+revoke execute on function private.explained_role(user_id uuid, database_role text) from public;
 
 -- Returns the named columns of the row with this key as texts; null if it does not exist. PL422 if the key is invalid or matches several rows.
 create or replace function private.explained_row(relation_id oid, key jsonb, columns name[])
