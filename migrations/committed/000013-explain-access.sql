@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:809075b49a1a8e75dbd7343496d8171ad0a59e58
+--! Hash: sha1:05ca182991134f2908a262cb2bc43e1d4a1d2875
 --! Message: explain access
 
 -- Explains why access is allowed or denied: the grants, the policies and the outcome of each part.
@@ -630,14 +630,21 @@ begin
       );
     end if;
   end if;
-  select coalesce(array_agg(format('The trigger %s runs before the change and may alter or reject it; it is not run here.', t.tgname) order by t.tgname), '{}')
-  into v_notes
-  from pg_trigger t
-  where t.tgrelid = relation_id
-    and not t.tgisinternal
-    -- BEFORE, for each row, and the operation; see pg_trigger.h.
-    and t.tgtype & 3 = 3
-    and t.tgtype & case operation when 'insert' then 4 when 'delete' then 8 when 'update' then 16 else 0 end <> 0;
+  v_notes := array_remove(
+    array[
+      (
+        select 'Triggers that run before the change may alter or reject it, and are not evaluated: '
+          || string_agg(t.tgname, ', ' order by t.tgname) || '.'
+        from pg_trigger t
+        where t.tgrelid = relation_id
+          and not t.tgisinternal
+          -- BEFORE, for each row, and the operation; see pg_trigger.h.
+          and t.tgtype & 3 = 3
+          and t.tgtype & case operation when 'insert' then 4 when 'delete' then 8 when 'update' then 16 else 0 end <> 0
+      )
+    ],
+    null
+  );
 
   return jsonb_build_object(
     'object', relation_id::regclass::text,

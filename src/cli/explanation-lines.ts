@@ -71,10 +71,13 @@ function section(title: string, lines: readonly string[]): string[] {
 
 function grantLine({ privilege, object, columns, missing_columns, is_held, granted_to }: Grant): string {
   const of = columns.length > 0 ? ` (${columns.join(", ")})` : "";
+  const columnsMissing = missing_columns.join(", ");
+  if (!is_held) {
+    const isPartial = missing_columns.length < columns.length;
+    return `MISSING ${privilege}${of} on ${object}${isPartial ? `: lacks ${columnsMissing}` : ""}`;
+  }
   const through = granted_to ? `, granted to ${granted_to}` : "";
-  const isPartial = is_held || columns.length > 0;
-  const except = isPartial && missing_columns.length > 0 ? `, except ${missing_columns.join(", ")}` : "";
-  return `${is_held ? "held   " : "MISSING"} ${privilege}${of} on ${object}${through}${except}`;
+  return `held    ${privilege}${of} on ${object}${through}${columnsMissing ? `, except ${columnsMissing}` : ""}`;
 }
 
 /** Policies in the order in which PostgreSQL asks them, under a title for each row that they check. */

@@ -457,7 +457,7 @@ test("passes hostile values as values", async () => {
   );
 });
 
-test("notes accounts that are disabled, roles that have expired and triggers that are not run", async () => {
+test("notes accounts that are disabled, roles that have expired and triggers that are not evaluated", async () => {
   await inOdd(
     `${TABLE} create policy p on odd.t to :user using (true);
       create function odd.f() returns trigger language plpgsql as $$ begin return new; end $$;
@@ -470,7 +470,7 @@ test("notes accounts that are disabled, roles that have expired and triggers tha
     async (tx) => {
       const { notes } = await explain(tx, { op: "insert", values: { id: 9 } });
       expect(notes).toEqual([
-        "The trigger before_change runs before the change and may alter or reject it; it is not run here.",
+        "Triggers that run before the change may alter or reject it, and are not evaluated: before_change.",
         "The account is not active, so it holds no permission.",
         "The role moderator has expired.",
         "The role user counts only in a session that has passed a second factor.",
