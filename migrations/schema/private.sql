@@ -1108,6 +1108,25 @@ create or replace function private.accept_second_factor(user_id uuid, proof json
 comment on function private.accept_second_factor(user_id uuid, proof jsonb, out refusal text, out methods text[]) is 'Uses up a second factor; returns a null refusal and the amr values shown, or the reason for the refusal. Counts and audits; the caller holds the account''s row lock.';
 revoke execute on function private.accept_second_factor(user_id uuid, proof jsonb, out refusal text, out methods text[]) from public;
 
+-- Returns the grants, policies and row that decide on an operation, for access.explain_access. PL404 for an unknown account, table or function.
+create or replace function private.access_case(user_id uuid, operation text, object text, key jsonb default null::jsonb, new_values jsonb default null::jsonb, database_role text default null::text, returns_row boolean default false)
+  returns jsonb
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/access/private/access_case.sql
+
+comment on function private.access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, database_role text, returns_row boolean) is 'Returns the grants, policies and row that decide on an operation, for access.explain_access. PL404 for an unknown account, table or function.';
+revoke execute on function private.access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, database_role text, returns_row boolean) from public;
+
+-- Returns the policies that a row must pass for a command, with the parts of their conditions, and the condition that PostgreSQL makes of them.
+create or replace function private.access_step(role_id oid, relation_id oid, command text, is_check boolean, purpose text)
+  returns jsonb
+  language sql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/access/private/access_step.sql
+
+comment on function private.access_step(role_id oid, relation_id oid, command text, is_check boolean, purpose text) is 'Returns the policies that a row must pass for a command, with the parts of their conditions, and the condition that PostgreSQL makes of them.';
+revoke execute on function private.access_step(role_id oid, relation_id oid, command text, is_check boolean, purpose text) from public;
+
 -- Returns the whole seconds before a time, as seconds since the year 2000 (UTC).
 create or replace function private.active_stretch(ended_at timestamp with time zone, seconds integer)
   returns int4multirange
@@ -1263,6 +1282,16 @@ create or replace function private.append_room_event(room_id uuid, kind text, me
 
 comment on function private.append_room_event(room_id uuid, kind text, message_id uuid, user_id uuid) is 'Adds an event to a room''s log, locks the room and announces it; returns its number, or null for a deleted room.';
 revoke execute on function private.append_room_event(room_id uuid, kind text, message_id uuid, user_id uuid) from public;
+
+-- Returns whether the row policies of a table apply to a role: owners (unless forced), superusers and roles that bypass them are exempt.
+create or replace function private.applies_row_security(role_id oid, relation_id oid)
+  returns boolean
+  language sql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/access/private/applies_row_security.sql
+
+comment on function private.applies_row_security(role_id oid, relation_id oid) is 'Returns whether the row policies of a table apply to a role: owners (unless forced), superusers and roles that bypass them are exempt.';
+revoke execute on function private.applies_row_security(role_id oid, relation_id oid) from public;
 
 -- Adds the event that corrects a usage to these counts; returns the event. The caller has locked the user's ledger.
 create or replace function private.apply_correction(event_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, idempotency_key text, at timestamp with time zone)
@@ -1491,6 +1520,16 @@ create or replace function private.conclude_provider_subscription(provider text,
 
 comment on function private.conclude_provider_subscription(provider text, provider_subscription_id text) is 'Computes a subscription''s state, plan, period and payment from all events of its provider, and stores them.';
 revoke execute on function private.conclude_provider_subscription(provider text, provider_subscription_id text) from public;
+
+-- Returns the parts of a condition that pg_get_expr wrote, split at AND, OR and NOT: each with its depth and its operator, which is null for a part without parts.
+create or replace function private.condition_parts(expression text, level integer default 0)
+  returns table(depth integer, operator text, condition text)
+  language plpgsql
+  immutable
+  set search_path to 'pg_catalog'; -- fixtures/access/private/condition_parts.sql
+
+comment on function private.condition_parts(expression text, level integer) is 'Returns the parts of a condition that pg_get_expr wrote, split at AND, OR and NOT: each with its depth and its operator, which is null for a part without parts.';
+revoke execute on function private.condition_parts(expression text, level integer) from public;
 
 -- Returns whether a live session's owner has shown the current password; counts and audits a failure.
 create or replace function private.confirm_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, checked_password_hash text, failure_event text)
@@ -2047,6 +2086,27 @@ create or replace function private.expire_user_holds(user_id uuid, since timesta
 comment on function private.expire_user_holds(user_id uuid, since timestamp with time zone, at timestamp with time zone) is 'Expires the holds of a user that ended from one moment (next_hold_expires_at) to another; returns the next end of a hold. The caller has locked the user''s row of usage_tracking.';
 revoke execute on function private.expire_user_holds(user_id uuid, since timestamp with time zone, at timestamp with time zone) from public;
 
+-- Returns the database role of a user, a visitor or a named role. PL422 for an unknown role or for a user with another role.
+create or replace function private.explained_role(user_id uuid, database_role text)
+  returns name
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/access/private/explained_role.sql
+
+comment on function private.explained_role(user_id uuid, database_role text) is 'Returns the database role of a user, a visitor or a named role. PL422 for an unknown role or for a user with another role.';
+revoke execute on function private.explained_role(user_id uuid, database_role text) from public;
+
+-- Returns the named columns of the row with this key as texts; null if it does not exist. PL422 if the key is invalid or matches several rows.
+create or replace function private.explained_row(relation_id oid, key jsonb, columns name[])
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+  set row_security to 'off'; -- fixtures/access/private/explained_row.sql
+
+comment on function private.explained_row(relation_id oid, key jsonb, columns name[]) is 'Returns the named columns of the row with this key as texts; null if it does not exist. PL422 if the key is invalid or matches several rows.';
+revoke execute on function private.explained_row(relation_id oid, key jsonb, columns name[]) from public;
+
 -- Returns an item as an object of the import format.
 create or replace function private.export_content_item(item_id uuid)
   returns jsonb
@@ -2484,6 +2544,16 @@ create or replace function private.free_plan()
 comment on function private.free_plan() is 'Returns the free plan on offer, the one in USD first; null without one.';
 revoke execute on function private.free_plan() from public;
 
+-- Returns what decides on a call of a function. PL404 for an unknown name, PL422 for a name of several functions.
+create or replace function private.function_access_case(role_id oid, object text)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/access/private/function_access_case.sql
+
+comment on function private.function_access_case(role_id oid, object text) is 'Returns what decides on a call of a function. PL404 for an unknown name, PL422 for a name of several functions.';
+revoke execute on function private.function_access_case(role_id oid, object text) from public;
+
 -- Grants the free plan's tokens of the month unless the user has them; returns whether it did.
 create or replace function private.grant_free_quota(user_id uuid, at timestamp with time zone)
   returns boolean
@@ -2811,6 +2881,16 @@ create or replace function private.keep_revision(message rooms.room_messages, ch
 comment on function private.keep_revision(message rooms.room_messages, change text) is 'Saves the text of a message before it is replaced or deleted.';
 revoke execute on function private.keep_revision(message rooms.room_messages, change text) from public;
 
+-- Returns the condition that finds the row t of a table by the values of its key, which are the parameter $1. PL422 for an unknown column.
+create or replace function private.key_condition(relation_id oid, key jsonb)
+  returns text
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/access/private/key_condition.sql
+
+comment on function private.key_condition(relation_id oid, key jsonb) is 'Returns the condition that finds the row t of a table by the values of its key, which are the parameter $1. PL422 for an unknown column.';
+revoke execute on function private.key_condition(relation_id oid, key jsonb) from public;
+
 -- Returns platform and browser from a User-Agent header as a JSON object; unknown parts are omitted.
 create or replace function private.known_device(user_agent text)
   returns jsonb
@@ -3134,6 +3214,16 @@ create or replace function private.network_of(address inet)
 comment on function private.network_of(address inet) is 'Returns the coarse network of an address: /16 for IPv4, /32 for IPv6.';
 revoke execute on function private.network_of(address inet) from public;
 
+-- Returns the values of a new row as texts. PL422 for an unknown or generated column or an invalid value.
+create or replace function private.new_row(relation_id oid, new_values jsonb)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/access/private/new_row.sql
+
+comment on function private.new_row(relation_id oid, new_values jsonb) is 'Returns the values of a new row as texts. PL422 for an unknown or generated column or an invalid value.';
+revoke execute on function private.new_row(relation_id oid, new_values jsonb) from public;
+
 -- Returns the mail template that notifies an account's owner of an event of the audit log; null for other events.
 create or replace function private.notification_of(event_type text, event_data jsonb)
   returns text
@@ -3286,6 +3376,16 @@ create or replace function private.plans_of_period(subscription billing.user_sub
 
 comment on function private.plans_of_period(subscription billing.user_subscriptions) is 'Returns the plans of a subscription''s quota period in order, with their start times.';
 revoke execute on function private.plans_of_period(subscription billing.user_subscriptions) from public;
+
+-- Returns the columns of a table that its policies read.
+create or replace function private.policy_columns(relation_id oid)
+  returns name[]
+  language sql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/access/private/policy_columns.sql
+
+comment on function private.policy_columns(relation_id oid) is 'Returns the columns of a table that its policies read.';
+revoke execute on function private.policy_columns(relation_id oid) from public;
 
 -- Posts an answer of the room's AI; with recipients, to them only. With token counts it records the model's usage on the account of the sender it replies to, else of the room's creator, unless billed_user_id names another. The same idempotency key returns the same message. PL403 where no AI is a member, PL409 when the audience has changed since the context was read or the key was used for another message, PL404, PL422.
 create or replace function private.post_ai_message(room_id uuid, content text, reply_to_id uuid default null::uuid, mentions uuid[] default null::uuid[], recipients uuid[] default null::uuid[], metadata jsonb default null::jsonb, audience_version bigint default null::bigint, idempotency_key uuid default null::uuid, model_id uuid default null::uuid, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, billed_user_id uuid default null::uuid)
@@ -3602,6 +3702,16 @@ create or replace function private.register_user(username text, email text, disp
 comment on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) is 'Creates an account with settings, password and the role user; returns its id. 23505 names the taken field.';
 revoke execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) from public;
 grant execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) to :PLINTH_SERVICE;
+
+-- Returns whether a role holds a privilege on a table or on the named columns of it, through which role, and the columns that it lacks.
+create or replace function private.relation_grant(role_id oid, relation_id oid, privilege text, columns text[])
+  returns access.explained_grant
+  language sql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/access/private/relation_grant.sql
+
+comment on function private.relation_grant(role_id oid, relation_id oid, privilege text, columns text[]) is 'Returns whether a role holds a privilege on a table or on the named columns of it, through which role, and the columns that it lacks.';
+revoke execute on function private.relation_grant(role_id oid, relation_id oid, privilege text, columns text[]) from public;
 
 -- Releases all tokens of a hold; a released or expired hold stays unchanged. PL404 for an unknown hold, PL409 when it was settled.
 create or replace function private.release_hold(hold_id uuid, at timestamp with time zone default now())
@@ -3938,6 +4048,16 @@ comment on function private.rotate_refresh_token(presented_hash bytea, successor
 revoke execute on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) from public;
 grant execute on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) to :PLINTH_SERVICE;
 
+-- Returns a FROM clause of one row of a table, made of the texts in the parameter $1.
+create or replace function private.row_source(relation_id oid, columns name[])
+  returns text
+  language sql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/access/private/row_source.sql
+
+comment on function private.row_source(relation_id oid, columns name[]) is 'Returns a FROM clause of one row of a table, made of the texts in the parameter $1.';
+revoke execute on function private.row_source(relation_id oid, columns name[]) from public;
+
 -- Creates or updates a user's account at a provider with its sealed tokens; returns the profile's id.
 create or replace function private.save_provider_profile(user_id uuid, provider text, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, last_used_at timestamp with time zone)
   returns uuid
@@ -3955,6 +4075,16 @@ create or replace function private.schedule_plan_at(user_id uuid, plan_id uuid, 
 
 comment on function private.schedule_plan_at(user_id uuid, plan_id uuid, at timestamp with time zone) is 'Runs billing.change_plan for a user as of a time.';
 revoke execute on function private.schedule_plan_at(user_id uuid, plan_id uuid, at timestamp with time zone) from public;
+
+-- Returns whether a role may use a schema, and through which role.
+create or replace function private.schema_grant(role_id oid, schema_id oid)
+  returns access.explained_grant
+  language sql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/access/private/schema_grant.sql
+
+comment on function private.schema_grant(role_id oid, schema_id oid) is 'Returns whether a role may use a schema, and through which role.';
+revoke execute on function private.schema_grant(role_id oid, schema_id oid) from public;
 
 -- Returns the second factors of an account: passkey, totp, recovery_code; empty without a confirmed factor.
 create or replace function private.second_factors(user_id uuid)
@@ -4220,6 +4350,16 @@ create or replace function private.suspicious_subjects(at timestamp with time zo
 comment on function private.suspicious_subjects(at timestamp with time zone) is 'Returns subjects that break an enabled rule of security.suspicious_activity_rules in its window that ends at a time.';
 revoke execute on function private.suspicious_subjects(at timestamp with time zone) from public;
 
+-- Returns what decides on an operation on a row of a table: grants, policies, and the columns of the row that the policies read.
+create or replace function private.table_access_case(role_id oid, relation_id oid, operation text, key jsonb, new_values jsonb, returns_row boolean)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/access/private/table_access_case.sql
+
+comment on function private.table_access_case(role_id oid, relation_id oid, operation text, key jsonb, new_values jsonb, returns_row boolean) is 'Returns what decides on an operation on a row of a table: grants, policies, and the columns of the row that the policies read.';
+revoke execute on function private.table_access_case(role_id oid, relation_id oid, operation text, key jsonb, new_values jsonb, returns_row boolean) from public;
+
 -- Leases up to batch_size due emails to the caller, which sends them and calls private.finish_email for each.
 create or replace function private.take_emails(batch_size integer, lease interval default '00:02:00'::interval)
   returns table(id uuid, channel text, to_address text, template text, variables jsonb, created_at timestamp with time zone)
@@ -4433,6 +4573,15 @@ create or replace function private.verify_email(token_hash bytea)
 comment on function private.verify_email(token_hash bytea) is 'Verifies the account''s address, or moves it to the address the link was sent to; returns false for an invalid token.';
 revoke execute on function private.verify_email(token_hash bytea) from public;
 grant execute on function private.verify_email(token_hash bytea) to :PLINTH_SERVICE;
+
+-- Returns what decides on an operation on a row of a view: grants on it and on its tables, and the policies of these.
+create or replace function private.view_access_case(role_id oid, relation_id oid, operation text, key jsonb, user_id uuid)
+  returns jsonb
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/access/private/view_access_case.sql
+
+comment on function private.view_access_case(role_id oid, relation_id oid, operation text, key jsonb, user_id uuid) is 'Returns what decides on an operation on a row of a view: grants on it and on its tables, and the policies of these.';
+revoke execute on function private.view_access_case(role_id oid, relation_id oid, operation text, key jsonb, user_id uuid) from public;
 
 -- Returns the price history of a model to import; USD per million tokens.
 create or replace function private.wanted_prices(price_history jsonb)

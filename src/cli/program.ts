@@ -6,6 +6,7 @@ import { addDb } from "./commands/db.ts";
 import { addDocs } from "./commands/docs.ts";
 import { addDoctor } from "./commands/doctor.ts";
 import { addDocuments } from "./commands/documents.ts";
+import { addExplainAccess } from "./commands/explain-access.ts";
 import { addExport } from "./commands/export.ts";
 import { addImport } from "./commands/import.ts";
 import { addKeys } from "./commands/keys.ts";
@@ -69,6 +70,7 @@ export function buildProgram(): Command {
     addImport,
     addExport,
     addDocuments,
+    addExplainAccess,
     addKeys,
     addSchema,
     addDocs,

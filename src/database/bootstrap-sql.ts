@@ -26,6 +26,7 @@ export function bootstrapSql(options: BootstrapOptions): string {
     "-- Concurrent runs wait for each other.\nselect pg_advisory_xact_lock(hashtext('plinth roles'));",
     createRolesSql(options),
     membershipSql(options),
+    ownerMembershipSql(options),
     databaseSql(options),
     searchPathSql(options),
     ...passwordsSql(options),
@@ -120,6 +121,46 @@ begin
   end loop;
 end
 $membership$;`;
+}
+
+function ownerMembershipSql({ prefix, ownerIsCurrentUser }: BootstrapOptions): string {
+  const owner = ownerIsCurrentUser ? "current_user" : literal(roleName(prefix, "owner"));
+  const names = (["anonymous", "user"] as const).map((role) => literal(roleName(prefix, role))).join(", ");
+  return `-- The owner may switch to them as well: plinth explain-access evaluates policies as the role that they apply to. This adds
+-- no privilege, because the owner owns what they are granted. Without it, only explain-access does not work.
+do $owner_membership$
+declare
+  v_owner pg_roles;
+  v_name text;
+begin
+  select * into v_owner from pg_roles where rolname = ${owner};
+  if v_owner.rolsuper then
+    return;
+  end if;
+  foreach v_name in array array[${names}]
+  loop
+    begin
+      if current_setting('server_version_num')::integer >= 160000 then
+        if not exists (
+          select
+          from pg_auth_members
+          where roleid = to_regrole(quote_ident(v_name)) and member = v_owner.oid and set_option
+        ) then
+          execute format('grant %I to %I with inherit false, set true', v_name, v_owner.rolname);
+        end if;
+      elsif not exists (
+        select
+        from pg_auth_members
+        where roleid = to_regrole(quote_ident(v_name)) and member = v_owner.oid
+      ) then
+        execute format('grant %I to %I', v_name, v_owner.rolname);
+      end if;
+    exception when insufficient_privilege then
+      raise warning 'the role % could not be granted to the owner %', v_name, v_owner.rolname;
+    end;
+  end loop;
+end
+$owner_membership$;`;
 }
 
 function databaseSql({ prefix, ownerIsCurrentUser }: BootstrapOptions): string {

@@ -87,6 +87,18 @@ describe("bootstrapSql", () => {
     });
   });
 
+  test("lets the owner become anonymous and user, to explain their access, and no other role", async () => {
+    const database = await createDatabase();
+    await asAdmin(database, (client) => bootstrap(client));
+
+    await as(roleName(prefix, "owner"), database, async (client) => {
+      for (const role of ["user", "anonymous"] as const)
+        await client.query(`set role ${quote(roleName(prefix, role))}; reset role`);
+      for (const role of ["authenticator", "service", "worker", "analyst"] as const)
+        await expectSqlState(client.query(`set role ${quote(roleName(prefix, role))}`), "42501");
+    });
+  });
+
   test("lets people find tables without their schema's name, and changes nothing for programs", async () => {
     const database = await createDatabase();
     await asAdmin(database, (client) => bootstrap(client));
@@ -106,7 +118,7 @@ describe("bootstrapSql", () => {
     const database = await createDatabase();
     await asAdmin(database, (client) => bootstrap(client));
     const before = await asAdmin(database, versions);
-    expect(before).toHaveLength(7 + 2 + 1 + 2);
+    expect(before).toHaveLength(7 + 4 + 1 + 2);
 
     await asAdmin(database, (client) => client.query(bootstrapSql({ prefix, ownerIsCurrentUser: false })));
 

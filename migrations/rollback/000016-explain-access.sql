@@ -1,0 +1,30 @@
+drop function access.explain_access(text, text, uuid, jsonb, jsonb, text, uuid, boolean);
+drop function access.access_conclusion(jsonb);
+drop function access.step_changes(jsonb, text);
+drop function access.step_outcome(jsonb);
+drop function access.known_outcome(jsonb, integer);
+drop function access.required_change(jsonb, integer, boolean);
+drop function access.readable_condition(text);
+drop function access.permitted_access_case(uuid, text, text, jsonb, jsonb, text, boolean);
+drop function private.access_case(uuid, text, text, jsonb, jsonb, text, boolean);
+drop function private.function_access_case(oid, text);
+drop function private.view_access_case(oid, oid, text, jsonb, uuid);
+drop function private.table_access_case(oid, oid, text, jsonb, jsonb, boolean);
+drop function private.row_source(oid, name[]);
+drop function private.new_row(oid, jsonb);
+drop function private.explained_row(oid, jsonb, name[]);
+drop function private.key_condition(oid, jsonb);
+drop function private.policy_columns(oid);
+drop function private.access_step(oid, oid, text, boolean, text);
+drop function private.applies_row_security(oid, oid);
+drop function private.relation_grant(oid, oid, text, text[]);
+drop function private.schema_grant(oid, oid);
+drop function private.explained_role(uuid, text);
+drop function private.condition_parts(text, integer);
+
+delete from access.permissions where permission_name = 'explain_access';
+
+drop type access.access_explanation;
+drop type access.explained_policy;
+drop type access.explained_condition;
+drop type access.explained_grant;
