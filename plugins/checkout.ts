@@ -56,6 +56,7 @@ export const CheckoutPlugin = extendSchema(
 );
 
 function checkoutOf({ plinth }: Grafast.Context): Checkout {
+  if (!plinth.request.claims) throw new PlinthError("UNAUTHENTICATED", "You must be signed in.");
   if (!plinth.checkout) throw new PlinthError("UNAVAILABLE", "Payments are not configured on this server.");
   return plinth.checkout;
 }
