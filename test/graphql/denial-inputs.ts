@@ -4,6 +4,7 @@ export const MORE_ROWS = `
     values (:lobby, :ada, :ada, :ada, 'user', 'x'), (:closed, :ada, :ada, :ada, 'user', 'y');
   insert into llm.message_deltas (message_id, user_id, sequence, content) values (:ada, :ada, 2, 'x');
   update private.turns set last_sequence = 2;
+  update security.rate_limit_rules set limit_value = 1000000;
   update billing.usage_limits set max_tokens = 1000000;
   update learning.training set status = 'active' where user_id = :bob;
   delete from llm.conversation_memories;
@@ -102,6 +103,7 @@ export const MAY_CHANGE_NOTHING: Readonly<Record<string, string>> = {
   deleteMyAccount: ALREADY,
   giveConsent: ALREADY,
   joinRoom: ALREADY,
+  markRoomRead: ALREADY,
   recordHeartbeats:
     "It reports for each heartbeat whether it was recorded or refused; the list may be empty.",
   requestDataExport: ALREADY,
@@ -127,9 +129,13 @@ export const REVEALED: Readonly<Record<string, string>> = {
   "inviteToRoom.inviteeId": ACCOUNT,
 };
 
-/** Tables of which every user sees all rows. */
+/** Tables of which every signed-in user sees all rows. */
 export const SEEN_BY_ALL: readonly string[] = [
   "access.permissions",
+  "access.role_permissions",
   "access.roles",
   "billing.subscription_plans",
+  "identity.data_rights_settings",
+  "learning.content_categories",
+  "rooms.general_chat_settings",
 ];
