@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import { newModelFromString, StringAdapter } from "casbin";
-import { casbinPolicyLine } from "../../src/export/casbin-policy.ts";
-import { parseCasbinPolicy } from "../../src/import/casbin-policy.ts";
+import { casbinPolicyLine } from "../../src/casbin/format-policy.ts";
+import { parseCasbinPolicy } from "../../src/casbin/parse-policy.ts";
 import { makeDice } from "../support/operations/dice.ts";
 import { SEED } from "../support/random.ts";
 

@@ -11,10 +11,9 @@ export async function askNodeCasbin(
   requests: readonly Request[],
 ): Promise<Answer[]> {
   const enforcer = await newEnforcer(newModelFromString(definition), adapterOf(rules));
-  return requests.map(({ values, suffix }) => {
-    const context = new EnforceContext(`r${suffix}`, `p${suffix}`, `e${suffix}`, `m${suffix}`);
+  return requests.map(({ values, context: { r, p, e, m } }) => {
     try {
-      return enforcer.enforceSync(context, ...values);
+      return enforcer.enforceSync(new EnforceContext(r, p, e, m), ...values);
     } catch {
       return "error";
     }

@@ -7,12 +7,28 @@ export interface Rule {
   readonly values: readonly string[];
 }
 
-/** A request, and the suffix of the sections to ask with: "2" for r2, p2, e2 and m2. */
+/** A request, and the definitions to ask with. */
 export interface Request {
   readonly values: readonly unknown[];
-  readonly suffix: Suffix;
+  readonly context: Context;
 }
+
+/** The names of the definitions of a request, as of node-casbin's EnforceContext. */
+export interface Context {
+  readonly r: string;
+  readonly p: string;
+  readonly e: string;
+  readonly m: string;
+}
+
 type Suffix = "" | "2";
+
+export const contextOf = (suffix: Suffix): Context => ({
+  r: `r${suffix}`,
+  p: `p${suffix}`,
+  e: `e${suffix}`,
+  m: `m${suffix}`,
+});
 
 /** A model with its rules, and requests to ask of it. */
 export interface Case {
@@ -109,7 +125,7 @@ function randomHalf(dice: Dice, suffix: Suffix): Half {
           ? known
           : fresh;
       });
-      return { values, suffix };
+      return { values, context: contextOf(suffix) };
     },
   };
 }

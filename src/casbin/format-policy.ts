@@ -1,4 +1,4 @@
-import { parseCasbinPolicy } from "../import/casbin-policy.ts";
+import { parseCasbinPolicy } from "./parse-policy.ts";
 
 /**
  * Writes a rule as a line of a Casbin policy file, with quotes only where the reader needs them.
