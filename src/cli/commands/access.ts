@@ -152,7 +152,9 @@ async function exportFiles(flags: FileFlags): Promise<void> {
       `${exported.rules} ${exported.rules === 1 ? "rule" : "rules"} written to ${printable(flags.policy)}`,
     );
   if (exported.inactive > 0)
-    note(`warning: ${exported.inactive} inactive rules are omitted; the format cannot hold them.`);
+    note(
+      `warning: ${exported.inactive} inactive ${exported.inactive === 1 ? "rule is" : "rules are"} omitted; the format cannot hold them.`,
+    );
 }
 
 async function history({ limit, json }: { limit: number; json?: boolean }): Promise<void> {

@@ -21,7 +21,7 @@ export async function askNodeCasbin(
 }
 
 /** Loads rules as node-casbin's own reader of files does, without the detour of a file. */
-function adapterOf(rules: readonly Rule[]): Adapter {
+export function adapterOf(rules: readonly Rule[]): Adapter {
   const unused = async () => {};
   return {
     async loadPolicy(model: Model) {

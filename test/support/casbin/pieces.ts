@@ -35,14 +35,15 @@ type MakePiece = (dice: Dice) => Piece;
 const SUBJECT_ATTRIBUTES = ["Name", "Age", "Dept", "Active"];
 const OBJECT_ATTRIBUTES = ["Owner", "Level", "Tags"];
 const atomsOf = (object: string, names: readonly string[]) => names.map((name) => `${object}.${name}`);
-const SUBJECT_ATOMS = atomsOf("r.sub", SUBJECT_ATTRIBUTES);
+const SUBJECT_ATOMS = [...atomsOf("r.sub", SUBJECT_ATTRIBUTES), "r.sub.Home.City"];
 
 const randomSubject = (dice: Dice) => ({
   ...randomObject(dice, SUBJECT_ATTRIBUTES),
   Name: dice.pick(USERS),
+  ...(dice.chance(90) && { Home: dice.chance(80) ? { City: dice.pick(["Rome", "Oslo", 18]) } : "Rome" }),
 });
 
-/** Random links, also in circles and in chains that are longer than the ten that node-casbin follows. */
+/** Random links, also in circles and in chains that are longer than the ten links that node-casbin follows. */
 function links(
   dice: Dice,
   children: readonly string[],
@@ -64,6 +65,15 @@ export const SUBJECTS = {
     clause: "r.sub == p.sub",
     request: { sub: () => dice.pick(USERS) },
     policy: { sub: () => dice.pick(USERS) },
+  }),
+  pattern: (dice) => ({
+    clause: dice.pick(["regexMatch(r.sub, p.sub)", "regexMatch(r.sub.Name, p.sub)"]),
+    request: { sub: () => (dice.chance(50) ? dice.pick(USERS) : randomSubject(dice)) },
+    policy: { sub: () => dice.pick(["^a", "(bob)|(carol)", "e$", "^$", "[^c]a"]) },
+  }),
+  "no rule": (dice) => ({
+    clause: `(r.sub.Name == "alice" || ${randomCondition(dice, SUBJECT_ATOMS, 2)})`,
+    request: { sub: () => randomSubject(dice) },
   }),
   role: (dice) => ({
     clause: "g(r.sub, p.sub)",
@@ -96,7 +106,12 @@ export const SUBJECTS = {
   rule: (dice) => ({
     clause: "eval(p.sub_rule)",
     request: { sub: () => randomSubject(dice) },
-    policy: { sub_rule: () => randomCondition(dice, SUBJECT_ATOMS, 2) },
+    policy: {
+      sub_rule: () =>
+        dice.chance(80)
+          ? randomCondition(dice, SUBJECT_ATOMS, 2)
+          : `regexMatch(r.sub.Name, "${dice.pick(["^a", "b$", "o"])}") && ${randomCondition(dice, SUBJECT_ATOMS, 1)}`,
+    },
   }),
 } satisfies Record<string, MakePiece>;
 
@@ -141,6 +156,15 @@ export const OBJECT_PIECES = {
     clause: randomCondition(dice, [...atomsOf("r.obj", OBJECT_ATTRIBUTES), "p.obj"], 2),
     request: { obj: () => randomObject(dice, OBJECT_ATTRIBUTES) },
     policy: { obj: () => dice.pick([...USERS, "18", "0"]) },
+  }),
+  list: (dice) => ({
+    clause: "(p.obj in r.obj.Tags)",
+    request: { obj: () => ({ Tags: dice.some([...USERS, 18], 1 + dice.below(3)) }) },
+    policy: { obj: () => dice.pick([...USERS, "18"]) },
+  }),
+  "literal pattern": (dice) => ({
+    clause: `${dice.pick(['keyMatch(r.obj, "/a/*")', 'keyMatch2(r.obj, "/a/:id")', 'regexMatch(r.obj, "^/b")', 'globMatch(r.obj, "/*")'])}`,
+    request: { obj: () => dice.pick(PATHS) },
   }),
   none: () => ({ clause: "" }),
 } satisfies Record<string, MakePiece>;

@@ -14,9 +14,9 @@ export type SqlAnswers = { readonly answers: readonly Answer[] } | { readonly re
 
 /** Loads a question, answers it and undoes the load; an error of a request is an answer too. */
 const PREPARE = `
-create function pg_temp.answer(model text, request jsonb, context jsonb) returns jsonb language plpgsql as $$
+create function pg_temp.answer(model text, request jsonb, types text[]) returns jsonb language plpgsql as $$
 begin
-  return to_jsonb(private.casbin_enforce(model, request, context));
+  return to_jsonb(private.casbin_enforce(model, request, types));
 exception when others then
   return to_jsonb('error'::text);
 end
@@ -32,7 +32,7 @@ begin
   from jsonb_array_elements(question -> 'rules') with ordinality x (r, place)
   order by place;
   v_answers := (
-    select jsonb_agg(pg_temp.answer('asked', r -> 'values', r -> 'context') order by place)
+    select jsonb_agg(pg_temp.answer('asked', r -> 'values', array(select jsonb_array_elements_text(r -> 'types'))) order by place)
     from jsonb_array_elements(question -> 'requests') with ordinality x (r, place)
   );
   raise exception using errcode = 'UNDO1';
@@ -53,7 +53,7 @@ export async function createSqlEnforcer(
     const asked = questions.map(({ definition, rules, requests }) => ({
       definition,
       rules: rules.map(({ ptype, values }) => [ptype, ...values]),
-      requests: requests.map(({ values, context }) => ({ values, context })),
+      requests: requests.map(({ values, context: { r, p, e, m } }) => ({ values, types: [r, p, e, m] })),
     }));
     const { rows } = await client.query<{ answers: SqlAnswers }>(
       "select pg_temp.answers(q) as answers from jsonb_array_elements($1) with ordinality x (q, place) order by place",
