@@ -16,10 +16,12 @@ export interface ImportPolicyOptions {
 
 export interface ImportPolicySummary {
   readonly model: string;
+  /** The version that the import made; null if nothing differed. */
+  readonly version: number | null;
+  /** Rules. */
   readonly added: number;
   readonly removed: number;
-  readonly unchanged: number;
-  /** The first 1,000. If there is any, nothing was written. */
+  /** The first 1,000, in the order of their lines. If there is any, nothing was written. */
   readonly faults: readonly FileFault[];
 }
 
@@ -27,7 +29,7 @@ export interface ImportPolicySummary {
 const LISTED = 1_000;
 
 /**
- * Writes a model and its rules in one transaction: all or nothing.
+ * Writes a model and its rules as one version, or nothing.
  * @throws PlinthError NOT_FOUND if no model is given and none is stored under the name
  */
 export async function importPolicy(
@@ -47,149 +49,132 @@ export async function importPolicy(
 }
 
 async function write(files: CasbinFiles, options: ImportPolicyOptions): Promise<ImportPolicySummary> {
-  const { client, name } = options;
-  const { model, policy } = files;
-  // Two imports at the same time would mix their rules.
-  await client.query("select pg_advisory_xact_lock(hashtext('plinth access import'))");
-  const isChanged = model ? !(await hasDefinition(client, name, model.definition)) : false;
-  if (!model) await findModel(client, name);
-  const stored = await readRules(client, name);
-  const plan = policy ? planOf(stored, policy.rules, options.append === true, isChanged) : NOTHING;
-  await client.query("delete from access.casbin_rules where id = any ($1::bigint[])", [plan.removed]);
-  const faults = [...files.faults];
-  if (model && isChanged) faults.push(...(await saveModel(client, name, model)));
-  if (policy && faults.length === files.faults.length)
-    faults.push(...(await addRules(client, name, policy.file, plan.added)));
-  return {
-    model: name,
-    added: plan.added.length,
-    removed: plan.removed.length,
-    unchanged: stored.length - plan.removed.length,
-    faults: faults.slice(0, LISTED),
-  };
+  const { client, name: model, append = false } = options;
+  // Otherwise rules that another transaction adds at this moment would be lost.
+  await client.query("select private.casbin_lock()");
+  const definition = files.model?.definition ?? (await findModel(client, model));
+  const stored = await readRules(client, model);
+  const rules = files.policy ? merge(append ? stored : [], files.policy.rules) : stored;
+  const replaced =
+    files.faults.length > 0
+      ? undefined
+      : await tryQuery<{ version: number | null }>(
+          client,
+          "select version::int as version from access.replace_casbin_policy($1, $2, $3)",
+          [model, definition, JSON.stringify(rules)],
+        );
+  if (replaced?.rows) return { model, ...(await readChanges(client, replaced.rows[0]!.version)), faults: [] };
+  const faults = await findFaults(files, { client, model, definition });
+  return { model, version: null, added: 0, removed: 0, faults };
 }
 
-async function hasDefinition(client: pg.ClientBase, name: string, definition: string): Promise<boolean> {
-  const { rowCount } = await client.query(
-    "select from access.casbin_models where name = $1 and definition = $2",
-    [name, definition],
-  );
-  return rowCount === 1;
-}
+/** Rules as lists of their type and values. */
+type Rules = readonly (readonly string[])[];
 
-interface StoredRule {
-  readonly id: string;
-  /** Type and values as one text, to compare rules by; undefined for an inactive rule. */
-  readonly key: string | undefined;
-}
-
-async function readRules(client: pg.ClientBase, name: string): Promise<StoredRule[]> {
-  const { rows } = await client.query<{ id: string; parts: string[]; isActive: boolean }>(
-    `select id, array_remove(array[ptype, v0, v1, v2, v3, v4, v5], null) as parts, is_active as "isActive"
+async function readRules(client: pg.ClientBase, model: string): Promise<Rules> {
+  const { rows } = await client.query<{ rule: string[] }>(
+    `select array_remove(array[ptype, v0, v1, v2, v3, v4, v5], null) as rule
      from access.casbin_rules
-     where model_name = $1
+     where model_name = $1 and is_active
      order by id`,
-    [name],
+    [model],
   );
-  return rows.map(({ id, parts, isActive }) => ({ id, key: isActive ? JSON.stringify(parts) : undefined }));
+  return rows.map(({ rule }) => rule);
 }
 
-/** Rules to delete by their ids, and rules to insert. */
-interface Plan {
-  readonly removed: readonly string[];
-  readonly added: readonly CasbinRule[];
+/** The stored rules, followed by those that are new. */
+function merge(stored: Rules, rules: readonly CasbinRule[]): Rules {
+  const known = new Set(stored.map((rule) => JSON.stringify(rule)));
+  const given = rules.map(({ ptype, values }) => [ptype, ...values]);
+  return [...stored, ...given.filter((rule) => !known.has(JSON.stringify(rule)))];
 }
 
-const NOTHING: Plan = { removed: [], added: [] };
+async function readChanges(client: pg.ClientBase, version: number | null) {
+  const { rows } = await client.query<{ added: number; removed: number }>(
+    `select
+       count(*) filter (where old_values is null)::int as added,
+       count(*) filter (where new_values is null)::int as removed
+     from access.casbin_changes
+     where version = $1 and rule_id is not null`,
+    [version],
+  );
+  return { version, ...rows[0]! };
+}
 
-/**
- * The order of rules matters to some models, and it is that of their ids. Rules at the start of the file that are stored in
- * the same order stay; the rest is written again.
- */
-function planOf(
-  stored: readonly StoredRule[],
-  rules: readonly CasbinRule[],
-  append: boolean,
-  rewrite: boolean,
-): Plan {
-  const keyOf = ({ ptype, values }: CasbinRule) => JSON.stringify([ptype, ...values]);
-  if (append) {
-    const known = new Set(stored.map(({ key }) => key));
-    return { removed: [], added: rules.filter((rule) => !known.has(keyOf(rule))) };
-  }
-  const removed: string[] = [];
-  let kept = 0;
-  for (const { id, key } of stored)
-    if (!rewrite && kept < rules.length && key === keyOf(rules[kept]!)) kept += 1;
-    else removed.push(id);
-  return { removed, added: rules.slice(kept) };
+/** Everything that is refused, in the order of the lines. */
+async function findFaults(
+  { model: file, policy, faults }: CasbinFiles,
+  { client, model, definition }: { client: pg.ClientBase; model: string; definition: string },
+): Promise<FileFault[]> {
+  await client.query("delete from access.casbin_rules where model_name = $1", [model]);
+  const ofModel = await saveModel(client, model, { file: file?.file ?? "", definition });
+  const ofRules = policy && ofModel.length === 0 ? await addRules(client, model, policy) : [];
+  return [...ofModel, ...[...faults, ...ofRules].sort((a, b) => a.line - b.line)].slice(0, LISTED);
 }
 
 async function saveModel(
   client: pg.ClientBase,
-  name: string,
+  model: string,
   { file, definition }: NonNullable<CasbinFiles["model"]>,
 ): Promise<FileFault[]> {
-  const error = await tryQuery(
+  const { error } = await tryQuery(
     client,
     `insert into access.casbin_models as m (name, definition) values ($1, $2)
      on conflict (name) do update set definition = excluded.definition`,
-    [name, definition],
+    [model, definition],
   );
   return error ? [faultOf(error, file)] : [];
 }
 
-/** The largest number of rules in one statement while faults are looked for. */
+/** Rules of one statement. Only if it is refused, they are tried one by one. */
 const CHUNK = 500;
 
-/** Adds the rules in one statement or, if any is refused, reports those that are. */
+/** Adds the rules and reports those that are refused. */
 async function addRules(
   client: pg.ClientBase,
-  name: string,
-  file: string,
-  rules: readonly CasbinRule[],
+  model: string,
+  { file, rules }: NonNullable<CasbinFiles["policy"]>,
 ): Promise<FileFault[]> {
-  if (rules.length === 0 || !(await tryInsert(client, name, rules))) return [];
   const faults: FileFault[] = [];
   for (let start = 0; start < rules.length && faults.length < LISTED; start += CHUNK) {
     const chunk = rules.slice(start, start + CHUNK);
-    if (!(await tryInsert(client, name, chunk))) continue;
+    if (!(await tryInsert(client, model, chunk)).error) continue;
     for (const rule of chunk) {
-      const error = await tryInsert(client, name, [rule]);
+      const { error } = await tryInsert(client, model, [rule]);
       if (error) faults.push({ ...faultOf(error, file), line: rule.line });
     }
   }
   return faults;
 }
 
-function tryInsert(client: pg.ClientBase, name: string, rules: readonly CasbinRule[]) {
+function tryInsert(client: pg.ClientBase, model: string, rules: readonly CasbinRule[]) {
   return tryQuery(
     client,
     `insert into access.casbin_rules (model_name, ptype, v0, v1, v2, v3, v4, v5)
      select $1, r ->> 0, r ->> 1, r ->> 2, r ->> 3, r ->> 4, r ->> 5, r ->> 6
      from jsonb_array_elements($2) with ordinality x (r, place)
      order by place`,
-    [name, JSON.stringify(rules.map(({ ptype, values }) => [ptype, ...values]))],
+    [model, JSON.stringify(rules.map(({ ptype, values }) => [ptype, ...values]))],
   );
 }
 
 /** Runs a statement that the database may refuse. Undoes it and returns the error if it does. */
-async function tryQuery(
+async function tryQuery<Row extends pg.QueryResultRow>(
   client: pg.ClientBase,
   sql: string,
   values: unknown[],
-): Promise<pg.DatabaseError | undefined> {
+): Promise<{ rows: Row[]; error?: undefined } | { rows?: undefined; error: pg.DatabaseError }> {
   await client.query("savepoint casbin");
   try {
-    await client.query(sql, values);
+    const { rows } = await client.query<Row>(sql, values);
     await client.query("release savepoint casbin");
-    return undefined;
+    return { rows };
   } catch (error) {
     const { code = "" } = error as pg.DatabaseError;
     // Rules that the grammar refuses, values that are too long or no text, and names of models that a check refuses.
     if (!/^(PL422|22|23514)/.test(code)) throw error;
     await client.query("rollback to savepoint casbin");
-    return error as pg.DatabaseError;
+    return { error: error as pg.DatabaseError };
   }
 }
 

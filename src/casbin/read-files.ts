@@ -24,20 +24,19 @@ export async function readCasbinFiles(paths: {
 }): Promise<CasbinFiles> {
   const definition = paths.model === undefined ? undefined : await readText(paths.model);
   const policy = paths.policy === undefined ? undefined : parseCasbinPolicy(await readText(paths.policy));
+  const long = (policy?.rules ?? []).filter(({ values }) => values.length > COLUMNS);
   return {
     model: definition === undefined ? undefined : { file: paths.model!, definition },
-    policy: policy && { file: paths.policy!, rules: policy.rules },
-    faults: [...(policy?.faults ?? []), ...(policy?.rules ?? []).flatMap(tooLong)].map((fault) => ({
-      file: paths.policy!,
-      ...fault,
-    })),
+    policy: policy && { file: paths.policy!, rules: policy.rules.filter((rule) => !long.includes(rule)) },
+    faults: [
+      ...(policy?.faults ?? []),
+      ...long.map(({ line }) => ({ line, reason: `The rule has more than ${COLUMNS} values.` })),
+    ].map((fault) => ({ file: paths.policy!, ...fault })),
   };
 }
 
-/** The table of rules has the columns v0 to v5. */
-function tooLong({ line, values }: CasbinRule): { line: number; reason: string }[] {
-  return values.length > 6 ? [{ line, reason: "The rule has more than six values." }] : [];
-}
+/** The values of a rule: the columns v0 to v5. */
+const COLUMNS = 6;
 
 async function readText(path: string): Promise<string> {
   const bytes = await readFile(path).catch((error) => {

@@ -34,7 +34,7 @@ const NEED_CODE: Readonly<Record<string, string>> = {
 
 /** Models that Plinth refuses, each with the place and the reason. */
 const REFUSED: Readonly<Record<string, string>> = {
-  "keymatch_custom_model.conf": "TODO",
+  "keymatch_custom_model.conf": "matchers, line 11, column 23: the function keyMatchCustom is not supported.",
 };
 
 /** Pairs of a model and a policy without results in node-casbin's tests of enforce. */

@@ -45,14 +45,14 @@ const may = async (sub: string, obj: string, act: string) =>
 test("import stores a model and its rules, which apply at once, and changes nothing the second time [C5]", async () => {
   expect(await importBoth()).toEqual({
     code: 0,
-    stdout: "Model default: 4 added, 0 removed, 0 unchanged\n",
+    stdout: expect.stringMatching(/^Model default: 4 added, 0 removed; version \d+\n$/),
     stderr: "",
   });
   expect(await may("alice", "data2", "read")).toBe(true);
   expect(await may("alice", "data2", "write")).toBe(false);
   const before = await asOwner("select * from access.casbin_rules order by id");
   const versions = await asOwner("select * from access.casbin_versions");
-  expect((await importBoth()).stdout).toBe("Model default: 0 added, 0 removed, 4 unchanged\n");
+  expect((await importBoth()).stdout).toBe("Model default: unchanged\n");
   expect(await asOwner("select * from access.casbin_rules order by id")).toEqual(before);
   expect(await asOwner("select * from access.casbin_versions")).toEqual(versions);
 });
@@ -60,13 +60,13 @@ test("import stores a model and its rules, which apply at once, and changes noth
 test("import replaces the rules, or adds to them with --append", async () => {
   await importBoth();
   const more = await folder.write("more.csv", "p, carol, data1, read\ng, alice, data2_admin\n");
-  expect((await access("import", "--policy", more, "--append")).stdout).toBe(
-    "Model default: 1 added, 0 removed, 4 unchanged\n",
+  expect((await access("import", "--policy", more, "--append")).stdout).toMatch(
+    /^Model default: 1 added, 0 removed; version \d+\n$/,
   );
   expect(await may("carol", "data1", "read")).toBe(true);
   const fewer = await folder.write("fewer.csv", "p, alice, data1, read\np, dave, data1, read\n");
-  expect((await access("import", "--policy", fewer)).stdout).toBe(
-    "Model default: 1 added, 4 removed, 1 unchanged\n",
+  expect((await access("import", "--policy", fewer)).stdout).toMatch(
+    /^Model default: 1 added, 4 removed; version \d+\n$/,
   );
   expect((await access("export")).stdout).toBe("p, alice, data1, read\np, dave, data1, read\n");
 });
@@ -86,15 +86,15 @@ test("import reports each refused line with its place and reason, and writes not
   );
   const { code, stdout, stderr } = await access("import", "--policy", bad);
   expect([code, stdout]).toEqual([1, ""]);
-  expect(stderr).toMatch(/^refused: bad\.csv:3: The parentheses of the line are not balanced\.\n/);
-  expect(stderr).toMatch(/\nrefused: bad\.csv:6: The rule has more than six values\.\n/);
-  expect(stderr).toMatch(/\nerror: Nothing was imported, because 2 lines were refused\.\nhint: /);
-  expect((await access("export")).stdout).toBe(POLICY);
-
-  const outside = await folder.write("outside.csv", "p, dave, data1, read\np, dave\nq, dave, data1, read\n");
-  const second = await access("import", "--policy", outside);
-  expect(second.code).toBe(1);
-  expect(second.stderr).toMatch(/^refused: outside\.csv:2: .+\nrefused: outside\.csv:3: .+\nerror: /);
+  expect(stderr.split("\n")).toEqual([
+    "refused: bad.csv:3: The parentheses of the line are not balanced.",
+    'refused: bad.csv:4: Rule "p, dave", v1: p takes 3 values, not 1.',
+    'refused: bad.csv:5: Rule "q, dave, data1, read", ptype: the model defines no q.',
+    "refused: bad.csv:6: The rule has more than 6 values.",
+    "error: Nothing was imported, because 4 lines were refused.",
+    "hint: docs/access.md lists what of Casbin is supported.",
+    "",
+  ]);
   expect((await access("export")).stdout).toBe(POLICY);
 });
 
@@ -102,7 +102,7 @@ test("import refuses a model outside the grammar with line, column and reason [C
   const model = await folder.write("model.conf", DEFINITION.replace("g(r.sub, p.sub)", "h(r.sub, p.sub)"));
   const { code, stderr } = await access("import", "--model", model, "--policy", policy);
   expect(code).toBe(1);
-  expect(stderr).toMatch(/^refused: model\.conf:14:\d+: matchers: .*\bh\b.*\n/);
+  expect(stderr).toMatch(/^refused: model\.conf:14:5: matchers: the function h is not supported\.\n/);
   expect(await asOwner("select * from access.casbin_models")).toEqual([]);
 });
 
@@ -114,7 +114,7 @@ test("check and --dry-run report without changing anything", async () => {
     stderr: "",
   });
   expect((await access("import", "--model", MODEL, "--policy", policy, "--dry-run")).stdout).toBe(
-    "Model default: 4 added, 0 removed, 0 unchanged; nothing was changed\n",
+    "Model default: 4 added, 0 removed; nothing was written\n",
   );
   const bad = await folder.write("short.csv", "p, dave\n");
   const { code, stdout, stderr } = await access("check", "--model", MODEL, "--policy", bad, "--json");
@@ -173,7 +173,11 @@ test("history lists versions, and restore brings a version back as a new one [C5
   const { stdout } = await access("history", "--limit", "2");
   expect(stdout.trim().split("\n")).toHaveLength(2);
   const unknown = await access("restore", "999999");
-  expect([unknown.code, unknown.stdout]).toEqual([1, ""]);
+  expect(unknown).toEqual({
+    code: 1,
+    stdout: "",
+    stderr: "error: Unknown version: 999999.\nhint: plinth access history lists the versions.\n",
+  });
 });
 
 test("import without a model, and export, name the stored models if theirs is unknown", async () => {

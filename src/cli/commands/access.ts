@@ -115,10 +115,11 @@ async function importFiles(
   if (flags.json) printJson(checks ? { faults } : { ...summary, dryRun: flags.dryRun === true, faults });
   if (faults.length > 0) return report(faults, checks);
   if (flags.json) return;
-  const { model, added, removed, unchanged } = summary;
-  const counts = `${added} added, ${removed} removed, ${unchanged} unchanged`;
+  const { model, added, removed, version } = summary;
+  const outcome = flags.dryRun ? "nothing was written" : `version ${version}`;
   if (checks) print("All lines are accepted.");
-  else print(`Model ${model}: ${counts}${flags.dryRun ? "; nothing was changed" : ""}`);
+  else if (version === null) print(`Model ${model}: unchanged`);
+  else print(`Model ${model}: ${added} added, ${removed} removed; ${outcome}`);
 }
 
 function check(flags: FileFlags): Promise<void> {

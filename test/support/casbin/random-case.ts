@@ -216,8 +216,8 @@ function matchersOf(dice: Dice, pieces: readonly Piece[], subject: string): stri
   const first = dice.chance(70) ? clauses : dice.some(clauses, clauses.length);
   const decorate = decoration(dice, subject);
   return [first, ...permutations(clauses)].map((ordered) =>
-    // node-casbin turns the first parentheses after a space into an array if the matcher has an `in`.
-    decorate(ordered.join(" && ").replaceAll(/ \((?=\S+ in )/g, "(")),
+    // If a matcher has an `in`, node-casbin turns parentheses after a space into a list, also those that eval becomes.
+    decorate(ordered.join(" && ").replaceAll(/ (?=\(\S+ in |eval\()/g, "")),
   );
 }
 
