@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:ae6ac111b96ac980b25567ba93ec6a31159d74be
+--! Hash: sha1:40e826952cba4836fc45319f09fd59542146b392
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -1755,6 +1755,14 @@ begin
       using errcode = 'PL422', schema = 'access', table = 'casbin_models', column = 'definition';
   end loop;
 
+  -- The place of each value of a policy, by its name.
+  v_model := v_model || jsonb_build_object('places', (
+    select jsonb_object_agg(p.key, (
+      select jsonb_object_agg(n.name, n.place - 1)
+      from jsonb_array_elements_text(p.value) with ordinality n (name, place)
+    ))
+    from jsonb_each(v_model -> 'p') p
+  ));
   return jsonb_set(v_model, '{checks}', coalesce(
     (
       select jsonb_object_agg(c.ptype, c.checks)
@@ -1874,29 +1882,69 @@ $$;
 comment on function private.casbin_check_rule(jsonb, text, text[]) is
   'Checks a rule against its parsed model. PL422 with the column as detail for a rule outside the grammar.';
 --! EndIncluded access/private/casbin_check_rule.sql
---! Included access/private/casbin_is_selected.sql
--- A place that the selection does not list takes any value.
-create or replace function private.casbin_is_selected(
-  selection jsonb, v0 text, v1 text, v2 text, v3 text, v4 text, v5 text
-)
-  returns boolean
+--! Included access/private/casbin_check.sql
+-- For an import's report: an insert stops at the first rule that the model does not take.
+create or replace function private.casbin_check(definition text, rules jsonb)
+  returns table (rule integer, place text, reason text)
+  language plpgsql
+  stable
+as $$
+declare
+  v_model jsonb;
+  v_rule jsonb;
+begin
+  begin
+    v_model := private.casbin_compile(definition);
+  exception
+    when sqlstate 'PL422' then
+      get stacked diagnostics reason = message_text;
+      place := split_part(reason, ': ', 1);
+      reason := substr(reason, length(place) + 3);
+      return next;
+      return;
+  end;
+  for rule, v_rule in
+    select r.rule_place, r.value from jsonb_array_elements(rules) with ordinality r (value, rule_place) order by r.rule_place
+  loop
+    begin
+      if jsonb_typeof(v_rule) <> 'array' or jsonb_array_length(v_rule) not between 2 and 7
+        or exists (
+          select from jsonb_array_elements(v_rule) v where jsonb_typeof(v) <> 'string' or char_length(v #>> '{}') > 256
+        )
+      then
+        raise exception 'a rule is a type and one to six values of up to 256 characters' using errcode = 'PL422', detail = 'ptype';
+      end if;
+      perform private.casbin_check_rule(
+        v_model, v_rule ->> 0, array[v_rule ->> 1, v_rule ->> 2, v_rule ->> 3, v_rule ->> 4, v_rule ->> 5, v_rule ->> 6]
+      );
+    exception
+      when sqlstate 'PL422' then
+        get stacked diagnostics reason = message_text, place = pg_exception_detail;
+        return next;
+    end;
+  end loop;
+end
+$$;
+
+comment on function private.casbin_check(text, jsonb) is
+  'Returns each rule that a model does not take, with its number in the list, column and reason; without a number, what is wrong with the model.';
+--! EndIncluded access/private/casbin_check.sql
+--! Included access/private/casbin_values.sql
+create or replace function private.casbin_values(list jsonb)
+  returns text[]
   language sql
   immutable
   parallel safe
 as $$
-  select selection = '{}' or (
-    (selection -> '0' ? v0 or not selection ? '0')
-    and (selection -> '1' ? v1 or not selection ? '1')
-    and (selection -> '2' ? v2 or not selection ? '2')
-    and (selection -> '3' ? v3 or not selection ? '3')
-    and (selection -> '4' ? v4 or not selection ? '4')
-    and (selection -> '5' ? v5 or not selection ? '5')
-  )
+  select case
+    when list is null then null
+    when jsonb_array_length(list) = 1 then array[list ->> 0]
+    else array(select jsonb_array_elements_text(list))
+  end
 $$;
 
-comment on function private.casbin_is_selected(jsonb, text, text, text, text, text, text) is
-  'Returns whether the values of a rule are among those that a selection lists by place.';
---! EndIncluded access/private/casbin_is_selected.sql
+comment on function private.casbin_values(jsonb) is 'Returns a list of texts as an array; null for none.';
+--! EndIncluded access/private/casbin_values.sql
 --! Included access/private/casbin_candidates.sql
 -- The rules that a request can match. A selection has the possible values of a column by its place; an empty one selects all. Each
 -- indexed column has a query of its own, so that one plan each serves every request. A rule of two selections is returned twice,
@@ -1911,54 +1959,58 @@ as $$
 #variable_conflict use_column
 declare
   v_selection jsonb;
-  v_keys text[];
-  v_next text[];
+  v_0 text[];
+  v_1 text[];
+  v_2 text[];
+  v_3 text[];
+  v_4 text[];
+  v_5 text[];
 begin
-  for v_selection in select s.value from jsonb_array_elements(selections) s loop
-    if v_selection ? '0' and v_selection ? '1' then
-      v_keys := array(select jsonb_array_elements_text(v_selection -> '0'));
-      v_next := array(select jsonb_array_elements_text(v_selection -> '1'));
-      v_selection := v_selection - '{0,1}'::text[];
+  for i in 0..coalesce(jsonb_array_length(selections), 0) - 1 loop
+    v_selection := selections -> i;
+    v_0 := private.casbin_values(v_selection -> '0');
+    v_1 := private.casbin_values(v_selection -> '1');
+    v_2 := private.casbin_values(v_selection -> '2');
+    v_3 := private.casbin_values(v_selection -> '3');
+    v_4 := private.casbin_values(v_selection -> '4');
+    v_5 := private.casbin_values(v_selection -> '5');
+    if v_0 is not null and v_1 is not null then
       return query
         select r.id, array[r.v0, r.v1, r.v2, r.v3, r.v4, r.v5]::text[], r.compiled
         from access.casbin_rules r
-        where r.v0 = any (v_keys) and r.v1 = any (v_next)
+        where r.v0 = any (v_0) and r.v1 = any (v_1)
           and r.ptype = casbin_candidates.ptype and r.model_name = casbin_candidates.model and r.is_active
-          and private.casbin_is_selected(v_selection, r.v0, r.v1, r.v2, r.v3, r.v4, r.v5);
-    elsif v_selection ? '0' then
-      v_keys := array(select jsonb_array_elements_text(v_selection -> '0'));
-      v_selection := v_selection - '0';
+          and (v_2 is null or r.v2 = any (v_2)) and (v_3 is null or r.v3 = any (v_3)) and (v_4 is null or r.v4 = any (v_4))
+          and (v_5 is null or r.v5 = any (v_5));
+    elsif v_0 is not null then
       return query
         select r.id, array[r.v0, r.v1, r.v2, r.v3, r.v4, r.v5]::text[], r.compiled
         from access.casbin_rules r
-        where r.v0 = any (v_keys)
+        where r.v0 = any (v_0)
           and r.ptype = casbin_candidates.ptype and r.model_name = casbin_candidates.model and r.is_active
-          and private.casbin_is_selected(v_selection, r.v0, r.v1, r.v2, r.v3, r.v4, r.v5);
-    elsif v_selection ? '1' and v_selection ? '2' then
-      v_keys := array(select jsonb_array_elements_text(v_selection -> '1'));
-      v_next := array(select jsonb_array_elements_text(v_selection -> '2'));
-      v_selection := v_selection - '{1,2}'::text[];
+          and (v_2 is null or r.v2 = any (v_2)) and (v_3 is null or r.v3 = any (v_3)) and (v_4 is null or r.v4 = any (v_4))
+          and (v_5 is null or r.v5 = any (v_5));
+    elsif v_1 is not null and v_2 is not null then
       return query
         select r.id, array[r.v0, r.v1, r.v2, r.v3, r.v4, r.v5]::text[], r.compiled
         from access.casbin_rules r
-        where r.v1 = any (v_keys) and r.v2 = any (v_next)
+        where r.v1 = any (v_1) and r.v2 = any (v_2)
           and r.ptype = casbin_candidates.ptype and r.model_name = casbin_candidates.model and r.is_active
-          and private.casbin_is_selected(v_selection, r.v0, r.v1, r.v2, r.v3, r.v4, r.v5);
-    elsif v_selection ? '1' then
-      v_keys := array(select jsonb_array_elements_text(v_selection -> '1'));
-      v_selection := v_selection - '1';
+          and (v_3 is null or r.v3 = any (v_3)) and (v_4 is null or r.v4 = any (v_4)) and (v_5 is null or r.v5 = any (v_5));
+    elsif v_1 is not null then
       return query
         select r.id, array[r.v0, r.v1, r.v2, r.v3, r.v4, r.v5]::text[], r.compiled
         from access.casbin_rules r
-        where r.v1 = any (v_keys)
+        where r.v1 = any (v_1)
           and r.ptype = casbin_candidates.ptype and r.model_name = casbin_candidates.model and r.is_active
-          and private.casbin_is_selected(v_selection, r.v0, r.v1, r.v2, r.v3, r.v4, r.v5);
+          and (v_3 is null or r.v3 = any (v_3)) and (v_4 is null or r.v4 = any (v_4)) and (v_5 is null or r.v5 = any (v_5));
     else
       return query
         select r.id, array[r.v0, r.v1, r.v2, r.v3, r.v4, r.v5]::text[], r.compiled
         from access.casbin_rules r
-        where r.model_name = casbin_candidates.model and r.ptype = casbin_candidates.ptype and r.is_active
-          and private.casbin_is_selected(v_selection, r.v0, r.v1, r.v2, r.v3, r.v4, r.v5);
+        where r.ptype = casbin_candidates.ptype and r.model_name = casbin_candidates.model and r.is_active
+          and (v_2 is null or r.v2 = any (v_2)) and (v_3 is null or r.v3 = any (v_3)) and (v_4 is null or r.v4 = any (v_4))
+          and (v_5 is null or r.v5 = any (v_5));
     end if;
   end loop;
 end
@@ -1982,8 +2034,10 @@ declare
   v_branch jsonb;
   v_part jsonb;
   v_value jsonb;
+  v_domain jsonb;
 begin
-  for v_branch in select b.value from jsonb_array_elements(matcher -> 'branches') b loop
+  for i in 0..jsonb_array_length(matcher -> 'branches') - 1 loop
+    v_branch := matcher -> 'branches' -> i;
     if not (v_branch -> 'reads_rule')::boolean then
       continue when not private.casbin_truthy(private.casbin_eval(v_branch -> 'node', model, request, null, null));
       return '[{}]';
@@ -1992,10 +2046,12 @@ begin
       perform private.casbin_ip_match(private.casbin_argument(request -> (v_branch ->> 'address')::integer), '0.0.0.0');
     end if;
     v_selection := '{}';
-    for v_part in select s.value from jsonb_array_elements(v_branch -> 'select') s loop
-      v_value := request -> (v_part -> 'request')::integer;
+    for j in 0..jsonb_array_length(v_branch -> 'select') - 1 loop
+      v_part := v_branch -> 'select' -> j;
+      v_value := request -> (v_part ->> 'request')::integer;
+      v_domain := request -> (v_part ->> 'domain')::integer;
       if jsonb_typeof(v_value) is distinct from 'string'
-        or v_part -> 'domain' <> 'null' and jsonb_typeof(request -> (v_part ->> 'domain')::integer) is distinct from 'string'
+        or v_part -> 'domain' <> 'null' and jsonb_typeof(v_domain) is distinct from 'string'
       then
         return '[]';
       end if;
@@ -2004,7 +2060,7 @@ begin
         case
           when v_part -> 'g' is null then jsonb_build_array(v_value)
           else to_jsonb(private.casbin_roles(
-            model, v_part ->> 'g', v_value #>> '{}', request ->> (v_part ->> 'domain')::integer
+            model, v_part ->> 'g', v_value #>> '{}', v_domain #>> '{}'
           ))
         end
       );
@@ -2133,13 +2189,12 @@ declare
   v_matcher jsonb := v_model -> 'm' -> types[4];
   v_effect text := v_model -> 'e' ->> types[3];
   v_ptype text := types[2];
-  v_names jsonb := v_model -> 'p' -> v_ptype;
-  v_places text[] := array(select jsonb_array_elements_text(v_names));
-  v_eft integer := array_position(v_places, 'eft');
-  v_priority integer := array_position(v_places, 'priority');
+  v_places jsonb := v_model -> 'places' -> v_ptype;
+  v_eft integer := (v_places ->> 'eft')::integer + 1;
+  v_priority integer := (v_places ->> 'priority')::integer + 1;
+  v_domain integer := (v_places ->> 'dom')::integer + 1;
   v_by_subject boolean := v_model -> 'e' ->> 'e' = 'subject';
   v_is_ordered boolean := v_effect in ('priority', 'subject') and (v_priority is not null or v_by_subject);
-  v_domain integer := array_position(v_places, 'dom');
   v_reads_rules boolean := position(v_ptype || '_' in v_matcher ->> 'text') > 0;
   v_node jsonb := v_matcher -> 'node';
   v_selections jsonb;
@@ -2197,7 +2252,7 @@ begin
     where r.model_name = casbin_enforce.model and r.ptype = v_ptype and r.is_active
   ) then
     v_is_allowed := private.casbin_truthy(private.casbin_eval(
-      v_matcher -> 'node', model, request, array_fill(''::text, array[jsonb_array_length(v_names)]), null
+      v_matcher -> 'node', model, request, array_fill(''::text, array[jsonb_array_length(v_model -> 'p' -> v_ptype)]), null
     ));
   end if;
   return v_is_allowed or v_effect = 'deny';
@@ -2446,6 +2501,52 @@ $$;
 comment on function private.casbin_partial_branch(text, jsonb, jsonb, integer) is
   'Returns how one alternative of a matcher depends on the object: the rules it selects, the rest, and the comparison.';
 --! EndIncluded access/private/casbin_partial_branch.sql
+--! Included access/private/casbin_listed.sql
+-- The objects that rules name, when nothing else of them is to be evaluated: one aggregate instead of a loop, for users with
+-- thousands of rules.
+create or replace function private.casbin_listed(
+  model text,
+  selection jsonb,
+  object integer,
+  eft integer,
+  out allowed text[],
+  out denied text[]
+)
+  language plpgsql
+  stable
+  parallel safe
+  set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_0 text[] := private.casbin_values(selection -> '0');
+  v_1 text[] := private.casbin_values(selection -> '1');
+  v_2 text[] := private.casbin_values(selection -> '2');
+  v_3 text[] := private.casbin_values(selection -> '3');
+  v_4 text[] := private.casbin_values(selection -> '4');
+  v_5 text[] := private.casbin_values(selection -> '5');
+begin
+  select
+    array_agg(e.name) filter (where coalesce(e.effect, '') in ('', 'allow')),
+    array_agg(e.name) filter (where e.effect = 'deny')
+  into allowed, denied
+  from (
+    select
+      case object when 0 then r.v0 when 1 then r.v1 when 2 then r.v2 when 3 then r.v3 when 4 then r.v4 else r.v5 end::text,
+      case eft when 1 then r.v0 when 2 then r.v1 when 3 then r.v2 when 4 then r.v3 when 5 then r.v4 when 6 then r.v5 end
+    from access.casbin_rules r
+    where r.v0 = any (v_0)
+      and r.ptype = 'p'
+      and r.model_name = casbin_listed.model
+      and r.is_active
+      and (v_1 is null or r.v1 = any (v_1)) and (v_2 is null or r.v2 = any (v_2)) and (v_3 is null or r.v3 = any (v_3))
+      and (v_4 is null or r.v4 = any (v_4)) and (v_5 is null or r.v5 = any (v_5))
+  ) e (name, effect);
+end
+$$;
+
+comment on function private.casbin_listed(text, jsonb, integer, integer) is
+  'Returns the values at a place of the rules that a selection of first values selects, by effect.';
+--! EndIncluded access/private/casbin_listed.sql
 --! Included access/private/casbin_partial.sql
 -- Partial evaluation: which objects a request permits, without naming one. Each rule that the rest of the request matches gives
 -- an object, the members of a role, a pattern, or all objects. Null if the model does not reduce to these: attributes of the
@@ -2460,10 +2561,11 @@ declare
   v_model jsonb := private.casbin_model(model, '{r,p,e,m}');
   v_matcher jsonb := v_model -> 'm' -> 'm';
   v_effect text := v_model -> 'e' ->> 'e';
-  v_eft integer := array_position(array(select jsonb_array_elements_text(v_model -> 'p' -> 'p')), 'eft');
+  v_eft integer := (v_model -> 'places' -> 'p' ->> 'eft')::integer + 1;
   v_branch jsonb;
   v_plan record;
   v_rule record;
+  v_listed record;
   v_result double precision;
   v_matched text;
   v_found text[];
@@ -2484,11 +2586,17 @@ begin
     if v_plan.selection is null then
       return;
     end if;
+    if v_plan.kind = 'equal' and v_plan.rest is null and v_plan.selection ? '0' then
+      v_listed := private.casbin_listed(model, v_plan.selection, v_plan.object, v_eft);
+      v_allowed := v_allowed || v_listed.allowed;
+      v_denied := v_denied || v_listed.denied;
+      continue;
+    end if;
     for v_rule in
       select c.rule, c.compiled from private.casbin_candidates(model, 'p', jsonb_build_array(v_plan.selection)) c
     loop
       -- A condition of the rule itself, which may read the object.
-      if exists (
+      if v_rule.compiled is not null and exists (
         select
         from jsonb_each(v_rule.compiled) c
         cross join lateral private.casbin_nodes(c.value -> 'eval') n

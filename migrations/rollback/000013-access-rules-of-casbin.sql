@@ -11,6 +11,7 @@ drop function
   private.casbin_branches(jsonb),
   private.casbin_call(text,text,text,text,jsonb),
   private.casbin_candidates(text,text,jsonb),
+  private.casbin_check(text,jsonb),
   private.casbin_check_rule(jsonb,text,text[]),
   private.casbin_compile(text),
   private.casbin_definition(text,text,text,jsonb),
@@ -23,11 +24,11 @@ drop function
   private.casbin_has_role(text,text,text,text,text),
   private.casbin_inet(text),
   private.casbin_ip_match(text,text),
-  private.casbin_is_selected(jsonb,text,text,text,text,text,text),
   private.casbin_is_trusted(),
   private.casbin_key_pattern(text,text),
   private.casbin_less(jsonb,jsonb,boolean),
   private.casbin_lines(text),
+  private.casbin_listed(text,jsonb,integer,integer),
   private.casbin_literal(text),
   private.casbin_lock(),
   private.casbin_member(jsonb,text),
@@ -57,7 +58,8 @@ drop function
   private.casbin_truthy(jsonb),
   private.casbin_unquote(text),
   private.casbin_utf16(text),
-  private.casbin_utf16_units(text);
+  private.casbin_utf16_units(text),
+  private.casbin_values(jsonb);
 
 drop function
   access.restore_casbin_version(bigint),

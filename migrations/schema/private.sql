@@ -1415,6 +1415,15 @@ create or replace function private.casbin_candidates(model text, ptype text, sel
 comment on function private.casbin_candidates(model text, ptype text, selections jsonb) is 'Returns the active rules of a type whose values are among those of a selection.';
 revoke execute on function private.casbin_candidates(model text, ptype text, selections jsonb) from public;
 
+-- Returns each rule that a model does not take, with its number in the list, column and reason; without a number, what is wrong with the model.
+create or replace function private.casbin_check(definition text, rules jsonb)
+  returns table(rule integer, place text, reason text)
+  language plpgsql
+  stable; -- fixtures/access/private/casbin_check.sql
+
+comment on function private.casbin_check(definition text, rules jsonb) is 'Returns each rule that a model does not take, with its number in the list, column and reason; without a number, what is wrong with the model.';
+revoke execute on function private.casbin_check(definition text, rules jsonb) from public;
+
 -- Checks a rule against its parsed model. PL422 with the column as detail for a rule outside the grammar.
 create or replace function private.casbin_check_rule(model jsonb, ptype text, rule text[])
   returns jsonb
@@ -1526,15 +1535,6 @@ create or replace function private.casbin_ip_match(address text, pattern text)
 comment on function private.casbin_ip_match(address text, pattern text) is 'Returns whether an IP address is equal to another or within a CIDR. PL422 for a text that is no address.';
 revoke execute on function private.casbin_ip_match(address text, pattern text) from public;
 
--- Returns whether the values of a rule are among those that a selection lists by place.
-create or replace function private.casbin_is_selected(selection jsonb, v0 text, v1 text, v2 text, v3 text, v4 text, v5 text)
-  returns boolean
-  language sql
-  immutable parallel safe; -- fixtures/access/private/casbin_is_selected.sql
-
-comment on function private.casbin_is_selected(selection jsonb, v0 text, v1 text, v2 text, v3 text, v4 text, v5 text) is 'Returns whether the values of a rule are among those that a selection lists by place.';
-revoke execute on function private.casbin_is_selected(selection jsonb, v0 text, v1 text, v2 text, v3 text, v4 text, v5 text) from public;
-
 -- Returns whether the caller, a function with definer rights, runs for the server or the owner and not for a user.
 create or replace function private.casbin_is_trusted()
   returns boolean
@@ -1570,6 +1570,16 @@ create or replace function private.casbin_lines(definition text)
 
 comment on function private.casbin_lines(definition text) is 'Returns the entries of a Casbin model file with their sections and places. PL422 for a section that is repeated.';
 revoke execute on function private.casbin_lines(definition text) from public;
+
+-- Returns the values at a place of the rules that a selection of first values selects, by effect.
+create or replace function private.casbin_listed(model text, selection jsonb, object integer, eft integer, out allowed text[], out denied text[])
+  returns record
+  language plpgsql
+  stable parallel safe
+  set plan_cache_mode to 'force_generic_plan'; -- fixtures/access/private/casbin_listed.sql
+
+comment on function private.casbin_listed(model text, selection jsonb, object integer, eft integer, out allowed text[], out denied text[]) is 'Returns the values at a place of the rules that a selection of first values selects, by effect.';
+revoke execute on function private.casbin_listed(model text, selection jsonb, object integer, eft integer, out allowed text[], out denied text[]) from public;
 
 -- Returns a regular expression that matches only the text.
 create or replace function private.casbin_literal(value text)
@@ -1843,6 +1853,15 @@ create or replace function private.casbin_utf16_units(value text)
 
 comment on function private.casbin_utf16_units(value text) is 'Returns the UTF-16 units of a text, by which JavaScript orders texts.';
 revoke execute on function private.casbin_utf16_units(value text) from public;
+
+-- Returns a list of texts as an array; null for none.
+create or replace function private.casbin_values(list jsonb)
+  returns text[]
+  language sql
+  immutable parallel safe; -- fixtures/access/private/casbin_values.sql
+
+comment on function private.casbin_values(list jsonb) is 'Returns a list of texts as an array; null for none.';
+revoke execute on function private.casbin_values(list jsonb) from public;
 
 -- Replaces or deletes the text of a general chat message, and keeps the previous one. PL401, PL403, PL404, PL409.
 create or replace function private.change_general_chat_message(message_id uuid, content text)
