@@ -49,44 +49,94 @@ export async function importPolicy(
 }
 
 async function write(files: CasbinFiles, options: ImportPolicyOptions): Promise<ImportPolicySummary> {
-  const { client, name: model, append = false } = options;
-  // Otherwise rules that another transaction adds at this moment would be lost.
+  const { client, name: model } = options;
+  // Rules that another transaction adds at this moment must neither be lost nor escape the check.
   await client.query("select private.casbin_lock()");
   const definition = files.model?.definition ?? (await findModel(client, model));
-  const stored = await readRules(client, model);
-  const rules = files.policy ? merge(append ? stored : [], files.policy.rules) : stored;
-  const replaced =
-    files.faults.length > 0
-      ? undefined
-      : await tryQuery<{ version: number | null }>(
-          client,
-          "select version::int as version from access.replace_casbin_policy($1, $2, $3)",
-          [model, definition, JSON.stringify(rules)],
-        );
-  if (replaced?.rows) return { model, ...(await readChanges(client, replaced.rows[0]!.version)), faults: [] };
-  const faults = await findFaults(files, { client, model, definition });
-  return { model, version: null, added: 0, removed: 0, faults };
+  const isReplaced = files.policy !== undefined && !options.append;
+  const stored = isReplaced ? [] : await readRules(client, model);
+  const added = newRules(files, stored);
+  const refused = await check(client, definition, files, [...stored, ...added]);
+  const faults = [...files.faults, ...refused].sort(byPlace).slice(0, LISTED);
+  if (faults.length > 0) return { model, version: null, added: 0, removed: 0, faults };
+  const version = await (isReplaced ? replace : extend)(client, model, definition, added);
+  return { model, ...(await readChanges(client, version)), faults };
 }
 
-/** Rules as lists of their type and values. */
-type Rules = readonly (readonly string[])[];
+/** @returns the new version, or null if nothing differs */
+async function replace(
+  client: pg.ClientBase,
+  model: string,
+  definition: string,
+  rules: readonly CasbinRule[],
+): Promise<number | null> {
+  const { rows } = await client.query<{ version: number | null }>(
+    "select version::int as version from access.replace_casbin_policy($1, $2, $3)",
+    [model, definition, asJson(rules)],
+  );
+  return rows[0]!.version;
+}
 
-async function readRules(client: pg.ClientBase, model: string): Promise<Rules> {
-  const { rows } = await client.query<{ rule: string[] }>(
-    `select array_remove(array[ptype, v0, v1, v2, v3, v4, v5], null) as rule
+/** Like replace(), but keeps the stored rules. */
+async function extend(
+  client: pg.ClientBase,
+  model: string,
+  definition: string,
+  rules: readonly CasbinRule[],
+): Promise<number | null> {
+  const known = await client.query("select from access.casbin_models where name = $1 and definition = $2", [
+    model,
+    definition,
+  ]);
+  if (known.rowCount === 1 && rules.length === 0) return null;
+  const { rows } = await client.query<{ version: number }>(
+    "select private.casbin_open_version('')::int as version",
+  );
+  await client.query(
+    `insert into access.casbin_models as m (name, definition) values ($1, $2)
+     on conflict (name) do update set definition = excluded.definition
+     where m.definition <> excluded.definition`,
+    [model, definition],
+  );
+  await client.query(
+    `insert into access.casbin_rules (model_name, ptype, v0, v1, v2, v3, v4, v5)
+     select $1, r ->> 0, r ->> 1, r ->> 2, r ->> 3, r ->> 4, r ->> 5, r ->> 6
+     from jsonb_array_elements($2) with ordinality x (r, place)
+     order by place`,
+    [model, asJson(rules)],
+  );
+  return rows[0]!.version;
+}
+
+/** A rule, and where to find it. */
+interface PlacedRule extends CasbinRule {
+  readonly file: string;
+  readonly line?: number;
+}
+
+async function readRules(client: pg.ClientBase, model: string): Promise<PlacedRule[]> {
+  const { rows } = await client.query<{ id: string; rule: string[] }>(
+    `select id, array_remove(array[ptype, v0, v1, v2, v3, v4, v5], null) as rule
      from access.casbin_rules
-     where model_name = $1 and is_active
+     where model_name = $1
      order by id`,
     [model],
   );
-  return rows.map(({ rule }) => rule);
+  return rows.map(({ id, rule: [ptype = "", ...values] }) => ({ file: `stored rule ${id}`, ptype, values }));
 }
 
-/** The stored rules, followed by those that are new. */
-function merge(stored: Rules, rules: readonly CasbinRule[]): Rules {
-  const known = new Set(stored.map((rule) => JSON.stringify(rule)));
-  const given = rules.map(({ ptype, values }) => [ptype, ...values]);
-  return [...stored, ...given.filter((rule) => !known.has(JSON.stringify(rule)))];
+/** The rules of the file that are not stored. */
+function newRules({ policy }: CasbinFiles, stored: readonly PlacedRule[]): PlacedRule[] {
+  if (!policy) return [];
+  const keyOf = ({ ptype, values }: CasbinRule) => JSON.stringify([ptype, ...values]);
+  const known = new Set(stored.map(keyOf));
+  return policy.rules
+    .filter((rule) => !known.has(keyOf(rule)))
+    .map((rule) => ({ file: policy.file, ...rule }));
+}
+
+function asJson(rules: readonly CasbinRule[]): string {
+  return JSON.stringify(rules.map(({ ptype, values }) => [ptype, ...values]));
 }
 
 async function readChanges(client: pg.ClientBase, version: number | null) {
@@ -101,86 +151,31 @@ async function readChanges(client: pg.ClientBase, version: number | null) {
   return { version, ...rows[0]! };
 }
 
-/** Everything that is refused, in the order of the lines. */
-async function findFaults(
-  { model: file, policy, faults }: CasbinFiles,
-  { client, model, definition }: { client: pg.ClientBase; model: string; definition: string },
-): Promise<FileFault[]> {
-  await client.query("delete from access.casbin_rules where model_name = $1", [model]);
-  const ofModel = await saveModel(client, model, { file: file?.file ?? "", definition });
-  const ofRules = policy && ofModel.length === 0 ? await addRules(client, model, policy) : [];
-  return [...ofModel, ...[...faults, ...ofRules].sort((a, b) => a.line - b.line)].slice(0, LISTED);
-}
-
-async function saveModel(
+async function check(
   client: pg.ClientBase,
-  model: string,
-  { file, definition }: NonNullable<CasbinFiles["model"]>,
+  definition: string,
+  { model }: CasbinFiles,
+  rules: readonly PlacedRule[],
 ): Promise<FileFault[]> {
-  const { error } = await tryQuery(
-    client,
-    `insert into access.casbin_models as m (name, definition) values ($1, $2)
-     on conflict (name) do update set definition = excluded.definition`,
-    [model, definition],
+  const { rows } = await client.query<{ rule: number | null; place: string; reason: string }>(
+    "select rule, place, reason from private.casbin_check($1, $2)",
+    [definition, asJson(rules)],
   );
-  return error ? [faultOf(error, file)] : [];
-}
-
-/** Rules of one statement. Only if it is refused, they are tried one by one. */
-const CHUNK = 500;
-
-/** Adds the rules and reports those that are refused. */
-async function addRules(
-  client: pg.ClientBase,
-  model: string,
-  { file, rules }: NonNullable<CasbinFiles["policy"]>,
-): Promise<FileFault[]> {
-  const faults: FileFault[] = [];
-  for (let start = 0; start < rules.length && faults.length < LISTED; start += CHUNK) {
-    const chunk = rules.slice(start, start + CHUNK);
-    if (!(await tryInsert(client, model, chunk)).error) continue;
-    for (const rule of chunk) {
-      const { error } = await tryInsert(client, model, [rule]);
-      if (error) faults.push({ ...faultOf(error, file), line: rule.line });
+  return rows.map(({ rule, place, reason }) => {
+    if (rule !== null) {
+      const { file, line } = rules[rule - 1]!;
+      return { file, ...(line !== undefined && { line }), reason: `${place}: ${reason}.` };
     }
-  }
-  return faults;
+    const [, section, line, column] = /^(.*), line (\d+), column (\d+)$/.exec(place) ?? [];
+    return {
+      file: model?.file ?? "stored model",
+      line: Number(line ?? 1),
+      column: Number(column ?? 1),
+      reason: `${section ?? place}: ${reason}`,
+    };
+  });
 }
 
-function tryInsert(client: pg.ClientBase, model: string, rules: readonly CasbinRule[]) {
-  return tryQuery(
-    client,
-    `insert into access.casbin_rules (model_name, ptype, v0, v1, v2, v3, v4, v5)
-     select $1, r ->> 0, r ->> 1, r ->> 2, r ->> 3, r ->> 4, r ->> 5, r ->> 6
-     from jsonb_array_elements($2) with ordinality x (r, place)
-     order by place`,
-    [model, JSON.stringify(rules.map(({ ptype, values }) => [ptype, ...values]))],
-  );
-}
-
-/** Runs a statement that the database may refuse. Undoes it and returns the error if it does. */
-async function tryQuery<Row extends pg.QueryResultRow>(
-  client: pg.ClientBase,
-  sql: string,
-  values: unknown[],
-): Promise<{ rows: Row[]; error?: undefined } | { rows?: undefined; error: pg.DatabaseError }> {
-  await client.query("savepoint casbin");
-  try {
-    const { rows } = await client.query<Row>(sql, values);
-    await client.query("release savepoint casbin");
-    return { rows };
-  } catch (error) {
-    const { code = "" } = error as pg.DatabaseError;
-    // Rules that the grammar refuses, values that are too long or no text, and names of models that a check refuses.
-    if (!/^(PL422|22|23514)/.test(code)) throw error;
-    await client.query("rollback to savepoint casbin");
-    return { error: error as pg.DatabaseError };
-  }
-}
-
-/** Reads the place from a message such as "matchers, line 12, column 5: …". */
-function faultOf({ message }: pg.DatabaseError, file: string): FileFault {
-  const [, section, line, column, reason] = /^(.*), line (\d+), column (\d+): (.*)$/s.exec(message) ?? [];
-  if (section === undefined) return { file, line: 1, reason: message };
-  return { file, line: Number(line), column: Number(column), reason: `${section}: ${reason}` };
+function byPlace(a: FileFault, b: FileFault): number {
+  return a.file.localeCompare(b.file) || (a.line ?? 0) - (b.line ?? 0);
 }

@@ -1,10 +1,13 @@
 import { parse } from "csv-parse/sync";
 
-/** A rule of a policy file. */
 export interface CasbinRule {
-  readonly line: number;
   readonly ptype: string;
   readonly values: readonly string[];
+}
+
+/** A rule of a policy file. */
+export interface CasbinLine extends CasbinRule {
+  readonly line: number;
 }
 
 /** A line of a file that cannot be used. */
@@ -17,8 +20,8 @@ export interface CasbinFault {
  * Reads the rules of a Casbin policy file exactly as node-casbin does: each line by itself, values trimmed, `#` at the start
  * of a line as a comment, and values with commas kept together by quotes or by parentheses.
  */
-export function parseCasbinPolicy(text: string): { rules: CasbinRule[]; faults: CasbinFault[] } {
-  const rules: CasbinRule[] = [];
+export function parseCasbinPolicy(text: string): { rules: CasbinLine[]; faults: CasbinFault[] } {
+  const rules: CasbinLine[] = [];
   const faults: CasbinFault[] = [];
   for (const [index, content] of text
     .replace(/^\uFEFF/, "")

@@ -90,6 +90,7 @@ describe("SQL answers the published requests of node-casbin's", () => {
     }));
     expect(await ask({ definition: definitionOf(one), rules: rulesOf(one), requests })).toEqual({
       answers: one.results.map((values) => values.at(-1)),
+      lists: [],
     });
   });
 });
@@ -103,6 +104,7 @@ describe("SQL answers requests with the names of a policy as node-casbin does", 
     const requests = requestsWith(definition, rules);
     expect(await ask({ definition, rules, requests })).toEqual({
       answers: await askNodeCasbin(definition, rules, requests),
+      lists: [],
     });
   });
 });

@@ -59,11 +59,13 @@ test("import stores a model and its rules, which apply at once, and changes noth
 
 test("import replaces the rules, or adds to them with --append", async () => {
   await importBoth();
+  await asOwner("update access.casbin_rules set is_active = false where v0 = 'bob'");
   const more = await folder.write("more.csv", "p, carol, data1, read\ng, alice, data2_admin\n");
   expect((await access("import", "--policy", more, "--append")).stdout).toMatch(
     /^Model default: 1 added, 0 removed; version \d+\n$/,
   );
   expect(await may("carol", "data1", "read")).toBe(true);
+  expect(await asOwner("select v0 from access.casbin_rules where not is_active")).toEqual([{ v0: "bob" }]);
   const fewer = await folder.write("fewer.csv", "p, alice, data1, read\np, dave, data1, read\n");
   expect((await access("import", "--policy", fewer)).stdout).toMatch(
     /^Model default: 1 added, 4 removed; version \d+\n$/,
@@ -88,9 +90,9 @@ test("import reports each refused line with its place and reason, and writes not
   expect([code, stdout]).toEqual([1, ""]);
   expect(stderr.split("\n")).toEqual([
     "refused: bad.csv:3: The parentheses of the line are not balanced.",
-    'refused: bad.csv:4: Rule "p, dave", v1: p takes 3 values, not 1.',
-    'refused: bad.csv:5: Rule "q, dave, data1, read", ptype: the model defines no q.',
-    "refused: bad.csv:6: The rule has more than 6 values.",
+    "refused: bad.csv:4: v1: p takes 3 values, not 1.",
+    "refused: bad.csv:5: ptype: the model defines no q.",
+    "refused: bad.csv:6: ptype: a rule is a type and one to six values of up to 256 characters.",
     "error: Nothing was imported, because 4 lines were refused.",
     "hint: docs/access.md lists what of Casbin is supported.",
     "",
@@ -104,6 +106,17 @@ test("import refuses a model outside the grammar with line, column and reason [C
   expect(code).toBe(1);
   expect(stderr).toMatch(/^refused: model\.conf:14:5: matchers: the function h is not supported\.\n/);
   expect(await asOwner("select * from access.casbin_models")).toEqual([]);
+});
+
+test("import refuses a model that does not take the stored rules", async () => {
+  await importBoth();
+  const model = await folder.write(
+    "no-roles.conf",
+    DEFINITION.replace("[role_definition]\ng = _, _", "").replace("g(r.sub, p.sub)", "r.sub == p.sub"),
+  );
+  const { code, stderr } = await access("import", "--model", model);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^refused: stored rule \d+: ptype: the model defines no g\.\nerror: /);
 });
 
 test("check and --dry-run report without changing anything", async () => {

@@ -2,7 +2,7 @@ import type pg from "pg";
 import { makeDice } from "../operations/dice.ts";
 import { type Answer, askNodeCasbin } from "./node-casbin.ts";
 import { type Case, type Request, randomCase } from "./random-case.ts";
-import { createSqlEnforcer, type SqlAnswers } from "./sql.ts";
+import { createSqlEnforcer, type List, type SqlAnswers } from "./sql.ts";
 
 export interface CompareOptions {
   /** Connected as the owner. */
@@ -38,6 +38,9 @@ export interface Comparison {
 /** Cases that are sent in one round trip. */
 const BATCH = 20;
 
+/** Lists of each case. */
+const LISTS = 5;
+
 /** Asks random requests of random models of node-casbin and of SQL. */
 export async function compareWithNodeCasbin(options: CompareOptions): Promise<Comparison> {
   const { client, seed, count } = options;
@@ -48,7 +51,7 @@ export async function compareWithNodeCasbin(options: CompareOptions): Promise<Co
   let asked = 0;
   while (asked < count) {
     const cases = Array.from({ length: BATCH }, () => randomCase(dice));
-    const sql = await askSql(cases);
+    const sql = await askSql(cases.map((one) => ({ ...one, lists: listsOf(one) })));
     for (const [index, one] of cases.entries()) {
       const expected = await askNodeCasbin(one.definition, one.rules, one.requests);
       for (const difference of await differencesOf(one, expected, sql[index]!)) {
@@ -73,7 +76,12 @@ async function differencesOf(
     if (expected.every((answer) => answer === "error")) return [];
     return [{ asked, request: undefined, nodeCasbin: undefined, sql: sql.refused }];
   }
-  const differences: Difference[] = [];
+  const differences: Difference[] = sql.lists.map((list) => ({
+    asked,
+    request: undefined,
+    nodeCasbin: undefined,
+    sql: list,
+  }));
   for (const [index, request] of asked.requests.entries()) {
     const [nodeCasbin, answer] = [expected[index]!, sql.answers[index]!];
     if (nodeCasbin === answer) continue;
@@ -81,6 +89,24 @@ async function differencesOf(
     differences.push({ asked, request, nodeCasbin, sql: answer });
   }
   return differences;
+}
+
+/** Requests of a model of sub, obj and act, and perhaps of a domain, as requests for all objects of the case. */
+function listsOf({ definition, requests }: Case): List[] {
+  const names = /^r = (.*)$/m.exec(definition)![1]!.split(", ");
+  const named = requests
+    .filter(({ context }) => context.r === "r")
+    .map(({ values }) => Object.fromEntries(names.map((name, index) => [name, values[index]])));
+  const objs = [...new Set(named.map(({ obj }) => obj))].filter((obj) => typeof obj === "string");
+  return named
+    .filter(({ sub }) => typeof sub === "string" && objs.length > 0)
+    .slice(0, LISTS)
+    .map(({ sub, obj: _, act = "read", ...context }) => ({
+      sub: sub as string,
+      act: act as string,
+      context,
+      objs,
+    }));
 }
 
 /**

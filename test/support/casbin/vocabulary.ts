@@ -1,5 +1,5 @@
 /** Few words, so that random rules and requests often meet. */
-export const USERS = ["alice", "bob", "carol", "dave"] as const;
+export const USERS = ["alice", "bob", "carol", "dave", "00000000-0000-7000-8000-000000000001"] as const;
 export const ROLES = ["admin", "editor", "viewer", "guest"] as const;
 export const OBJECTS = ["data1", "data2", "data3"] as const;
 export const GROUPS = ["books", "pens"] as const;
