@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:40e826952cba4836fc45319f09fd59542146b392
+--! Hash: sha1:1fdf142e93c6087ae9b826740121eb69a76f1878
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -14,7 +14,8 @@ create table access.casbin_models (
   created_by varchar(100) default coalesce(plinth.current_user_id()::text, session_user::text),
   updated_by varchar(100) default coalesce(plinth.current_user_id()::text, session_user::text),
   constraint casbin_models_name_check check (name ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$'),
-  constraint casbin_models_definition_check check (length(definition) <= 20000)
+  constraint casbin_models_definition_check check (length(definition) <= 20000),
+  constraint casbin_models_compiled_check check (jsonb_typeof(compiled) = 'object')
 );
 
 alter table access.casbin_models enable row level security;
@@ -2938,7 +2939,7 @@ begin
   v_partial := private.casbin_partial_of(model, to_jsonb(v_sub), act, context);
   if v_partial.objects is null or v_partial.pattern is not null then
     raise exception 'The rules of this model do not list their objects.'
-      using errcode = 'PL422', hint = 'Use access.casbin_permits.';
+      using errcode = 'PL422', hint = 'Ask about each object.';
   end if;
   return query select distinct o from unnest(v_partial.objects) o;
 end

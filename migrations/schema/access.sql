@@ -49,6 +49,7 @@ create table access.casbin_models (
   created_by character varying(100) default coalesce(plinth.current_user_id()::text, session_user::text),
   updated_by character varying(100) default coalesce(plinth.current_user_id()::text, session_user::text),
   constraint casbin_models_pkey primary key (name),
+  constraint casbin_models_compiled_check check (jsonb_typeof(compiled) = 'object'::text),
   constraint casbin_models_definition_check check (length(definition) <= 20000),
   constraint casbin_models_name_check check (name ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$'::text)
 );
