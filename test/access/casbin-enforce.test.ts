@@ -166,7 +166,7 @@ test("conditions of rules read subject, object and environment, such as a time w
     ]);
     const ask = (sub: object, obj: object, hour: number) =>
       tx
-        .rows<{ answer: boolean }>("select access.enforce($1::jsonb, $2::jsonb, 'read', $3) as answer", [
+        .rows<{ answer: boolean }>("select access.enforce_abac($1, $2, 'read', $3) as answer", [
           sub,
           obj,
           { Hour: hour },
