@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:40e826952cba4836fc45319f09fd59542146b392
+--! Hash: sha1:7966aa35e1f6b3c844f166982c6482ad88841490
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -14,7 +14,8 @@ create table access.casbin_models (
   created_by varchar(100) default coalesce(plinth.current_user_id()::text, session_user::text),
   updated_by varchar(100) default coalesce(plinth.current_user_id()::text, session_user::text),
   constraint casbin_models_name_check check (name ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$'),
-  constraint casbin_models_definition_check check (length(definition) <= 20000)
+  constraint casbin_models_definition_check check (length(definition) <= 20000),
+  constraint casbin_models_compiled_check check (jsonb_typeof(compiled) = 'object')
 );
 
 alter table access.casbin_models enable row level security;
@@ -120,6 +121,9 @@ select r.id, p.id
 from access.roles r
 cross join access.permissions p
 where r.role_name = 'admin' and p.permission_name = 'manage_access_rules';
+
+-- The server's roles ask, too; they have no rights to the tables.
+grant usage on schema access to :PLINTH_SERVICE, :PLINTH_WORKER;
 
 --! Included access/private/casbin_utf16.sql
 -- A text of JavaScript consists of UTF-16 units: a character beyond U+FFFF counts as two, for "." in a pattern and for order.
@@ -2777,9 +2781,10 @@ $$;
 comment on function access.enforce(text, text, text, jsonb, text) is
   'Returns whether the access rules allow the subject to act on the object. The subject of a user is the user''s id; asking about others needs manage_access_rules. PL403 without it, PL404 for an unknown model, PL422 for a context without a value that the model reads.';
 grant execute on function access.enforce(text, text, text, jsonb, text) to :PLINTH_USER, :PLINTH_SERVICE, :PLINTH_WORKER;
-
--- With attributes, for models such as r.sub.Age > 18.
-create or replace function access.enforce(
+--! EndIncluded access/functions/enforce.sql
+--! Included access/functions/enforce_abac.sql
+-- access.enforce for attributes, as in r.sub.Age > 18. A name of its own, because PostGraphile leaves out overloaded functions.
+create or replace function access.enforce_abac(
   sub jsonb,
   obj jsonb,
   act text,
@@ -2799,10 +2804,10 @@ begin
 end
 $$;
 
-comment on function access.enforce(jsonb, jsonb, text, jsonb, text) is
-  E'@behavior -*\nReturns whether the access rules allow a subject to act on an object, either with attributes. Errors as for text; a subject with attributes is another subject than the caller.';
-grant execute on function access.enforce(jsonb, jsonb, text, jsonb, text) to :PLINTH_USER, :PLINTH_SERVICE, :PLINTH_WORKER;
---! EndIncluded access/functions/enforce.sql
+comment on function access.enforce_abac(jsonb, jsonb, text, jsonb, text) is
+  E'@behavior -*\nReturns whether the access rules allow a subject to act on an object, either with attributes. Errors as of access.enforce; a subject with attributes is another subject than the caller.';
+grant execute on function access.enforce_abac(jsonb, jsonb, text, jsonb, text) to :PLINTH_USER, :PLINTH_SERVICE, :PLINTH_WORKER;
+--! EndIncluded access/functions/enforce_abac.sql
 --! Included access/functions/enforce_many.sql
 -- One query for a whole list: the rules are reduced once to the objects that they permit. A model that does not reduce is
 -- evaluated for each object.
@@ -2938,7 +2943,7 @@ begin
   v_partial := private.casbin_partial_of(model, to_jsonb(v_sub), act, context);
   if v_partial.objects is null or v_partial.pattern is not null then
     raise exception 'The rules of this model do not list their objects.'
-      using errcode = 'PL422', hint = 'Use access.casbin_permits.';
+      using errcode = 'PL422', hint = 'Ask about each object.';
   end if;
   return query select distinct o from unnest(v_partial.objects) o;
 end

@@ -3,8 +3,8 @@ drop function
   access.casbin_objects(text,jsonb,text),
   access.casbin_permit(text,jsonb,text),
   access.casbin_permits(jsonb,text),
-  access.enforce(jsonb,jsonb,text,jsonb,text),
   access.enforce(text,text,text,jsonb,text),
+  access.enforce_abac(jsonb,jsonb,text,jsonb,text),
   access.enforce_many(text,text[],text,jsonb,text),
   private.casbin_argument(jsonb),
   private.casbin_arithmetic(text,jsonb,jsonb),
@@ -74,5 +74,7 @@ drop function
   private.recheck_casbin_rules(),
   private.record_casbin_changes(),
   private.touch_casbin();
+
+revoke usage on schema access from :PLINTH_SERVICE, :PLINTH_WORKER;
 
 delete from access.permissions where permission_name = 'manage_access_rules';

@@ -2,7 +2,7 @@
 
 create schema access;
 comment on schema access is 'Roles, permissions and grants.';
-grant usage on schema access to :PLINTH_ANONYMOUS, :PLINTH_USER;
+grant usage on schema access to :PLINTH_ANONYMOUS, :PLINTH_SERVICE, :PLINTH_USER, :PLINTH_WORKER;
 
 -- Tables ----------------------------------------------------------------------------------------------
 
@@ -49,6 +49,7 @@ create table access.casbin_models (
   created_by character varying(100) default coalesce(plinth.current_user_id()::text, session_user::text),
   updated_by character varying(100) default coalesce(plinth.current_user_id()::text, session_user::text),
   constraint casbin_models_pkey primary key (name),
+  constraint casbin_models_compiled_check check (jsonb_typeof(compiled) = 'object'::text),
   constraint casbin_models_definition_check check (length(definition) <= 20000),
   constraint casbin_models_name_check check (name ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$'::text)
 );
@@ -553,17 +554,6 @@ comment on function access.casbin_permits(permit jsonb, obj text) is E'@behavior
 revoke execute on function access.casbin_permits(permit jsonb, obj text) from public;
 grant execute on function access.casbin_permits(permit jsonb, obj text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Returns whether the access rules allow a subject to act on an object, either with attributes. Errors as for text; a subject with attributes is another subject than the caller.
-create or replace function access.enforce(sub jsonb, obj jsonb, act text, context jsonb default '{}'::jsonb, model text default 'default'::text)
-  returns boolean
-  language plpgsql
-  stable parallel safe security definer
-  set search_path to 'pg_catalog'; -- fixtures/access/functions/enforce.sql
-
-comment on function access.enforce(sub jsonb, obj jsonb, act text, context jsonb, model text) is E'@behavior -*\nReturns whether the access rules allow a subject to act on an object, either with attributes. Errors as for text; a subject with attributes is another subject than the caller.';
-revoke execute on function access.enforce(sub jsonb, obj jsonb, act text, context jsonb, model text) from public;
-grant execute on function access.enforce(sub jsonb, obj jsonb, act text, context jsonb, model text) to :PLINTH_SERVICE, :PLINTH_USER, :PLINTH_WORKER;
-
 -- Returns whether the access rules allow the subject to act on the object. The subject of a user is the user's id; asking about others needs manage_access_rules. PL403 without it, PL404 for an unknown model, PL422 for a context without a value that the model reads.
 create or replace function access.enforce(sub text, obj text, act text, context jsonb default '{}'::jsonb, model text default 'default'::text)
   returns boolean
@@ -574,6 +564,17 @@ create or replace function access.enforce(sub text, obj text, act text, context 
 comment on function access.enforce(sub text, obj text, act text, context jsonb, model text) is 'Returns whether the access rules allow the subject to act on the object. The subject of a user is the user''s id; asking about others needs manage_access_rules. PL403 without it, PL404 for an unknown model, PL422 for a context without a value that the model reads.';
 revoke execute on function access.enforce(sub text, obj text, act text, context jsonb, model text) from public;
 grant execute on function access.enforce(sub text, obj text, act text, context jsonb, model text) to :PLINTH_SERVICE, :PLINTH_USER, :PLINTH_WORKER;
+
+-- Returns whether the access rules allow a subject to act on an object, either with attributes. Errors as of access.enforce; a subject with attributes is another subject than the caller.
+create or replace function access.enforce_abac(sub jsonb, obj jsonb, act text, context jsonb default '{}'::jsonb, model text default 'default'::text)
+  returns boolean
+  language plpgsql
+  stable parallel safe security definer
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/enforce_abac.sql
+
+comment on function access.enforce_abac(sub jsonb, obj jsonb, act text, context jsonb, model text) is E'@behavior -*\nReturns whether the access rules allow a subject to act on an object, either with attributes. Errors as of access.enforce; a subject with attributes is another subject than the caller.';
+revoke execute on function access.enforce_abac(sub jsonb, obj jsonb, act text, context jsonb, model text) from public;
+grant execute on function access.enforce_abac(sub jsonb, obj jsonb, act text, context jsonb, model text) to :PLINTH_SERVICE, :PLINTH_USER, :PLINTH_WORKER;
 
 -- Returns those of the objects on which the access rules allow the subject to act. The subject and the errors are those of access.enforce.
 create or replace function access.enforce_many(sub text, objs text[], act text, context jsonb default '{}'::jsonb, model text default 'default'::text)

@@ -24,6 +24,7 @@ afterAll(async () => {
 });
 
 const WATCHED = [
+  "access.casbin_models",
   "access.permissions",
   "access.role_permissions",
   "access.roles",
