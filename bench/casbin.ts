@@ -2,8 +2,9 @@
 //   enforce   access.enforce by the server about any of 10,000 users: round trip at the median and the 99th percentile. Target: under
 //             1 ms at the median.
 //   many      access.enforce_many of 10,000 objects in one query.
-//   list      10,000 rows, of which a user may read half, under a policy that asks Casbin, to the same rows under a policy with the
-//             answer in a column; and a page of 50 rows. Target: at most 1.5 times the time.
+//   list      a table of 10,000 rows under a policy that asks Casbin, to the same rows under a policy with the answer in a column,
+//             for rules that name half of the objects, rules that name 100, and one rule with a pattern for half. Target: at most
+//             1.5 times the time.
 //   beside    node-casbin in this process with the same rules: loading them, enforce, and 10,000 times enforce.
 // node bench/casbin.ts [--rules 100000] [--rounds 2000]
 import { parseArgs } from "node:util";
@@ -29,6 +30,7 @@ const ROUNDS = Number(flags.rounds);
 const OBJECTS = 10_000;
 const ROLES = 1_000;
 const USERS = 10_000;
+const FEW = 100;
 const LIST_ROUNDS = 31;
 
 const MODEL = `[request_definition]
@@ -42,12 +44,21 @@ e = some(where (p.eft == allow))
 [matchers]
 m = g(r.sub, p.sub) && r.obj == p.obj && r.act == p.act`;
 
+/** Patterns in a model of their own, with one rule for half of the objects. */
+const PATTERNS = MODEL.replace("r.obj == p.obj", "keyMatch(r.obj, p.obj)");
+const PATTERN_RULES = [
+  ["p", "reader", "public/*", "read"],
+  ["g", "role0", "reader"],
+];
+
 const dice = makeDice(1);
+const nameOf = (object: number) => `${object % 2 === 0 ? "public" : "private"}/${object}`;
 const userId = (number: number) => `00000000-0000-7000-8000-${String(number).padStart(12, "0")}`;
 const ME = userId(0);
 const rules = [
-  // Half of the objects, through a role of the user's role.
-  ...Array.from({ length: OBJECTS / 2 }, (_, object) => ["p", "reader", `document:${object * 2}`, "read"]),
+  // Half of the objects to read and 100 to write, through a role of the user's role.
+  ...Array.from({ length: OBJECTS / 2 }, (_, object) => ["p", "reader", nameOf(object * 2), "read"]),
+  ...Array.from({ length: FEW }, (_, object) => ["p", "reader", nameOf(object * 2), "write"]),
   ["g", "role0", "reader"],
   ...Array.from({ length: USERS }, (_, user) => ["g", userId(user), `role${user % ROLES}`]),
 ];
@@ -55,7 +66,7 @@ while (rules.length < RULES)
   rules.push([
     "p",
     `role${1 + dice.below(ROLES - 1)}`,
-    `document:${dice.below(OBJECTS)}`,
+    nameOf(dice.below(OBJECTS)),
     dice.pick(["read", "write"]),
   ]);
 
@@ -73,46 +84,80 @@ async function load(db: TestDatabase): Promise<void> {
       client.query("select access.replace_casbin_policy('default', $1, $2)", [MODEL, JSON.stringify(rules)]),
     );
     console.log(`${rules.length} rules imported in ${ms(took)}`);
+    await client.query("select access.replace_casbin_policy('patterns', $1, $2)", [
+      PATTERNS,
+      JSON.stringify([...PATTERN_RULES, ["g", ME, "role0"]]),
+    ]);
     const role = roleName(db.rolePrefix, "user");
-    await client.query(`
-      create schema bench;
-      create table bench.documents (id integer primary key, name text not null, is_even boolean not null);
-      insert into bench.documents
-      select n, 'document:' || n, n % 2 = 0 from generate_series(0, ${OBJECTS - 1}) n;
-      create table bench.hashed (like bench.documents including all);
-      create table bench.permitted (like bench.documents including all);
-      insert into bench.hashed table bench.documents;
-      insert into bench.permitted table bench.documents;
-      alter table bench.documents enable row level security;
-      alter table bench.hashed enable row level security;
-      alter table bench.permitted enable row level security;
-      create policy by_column on bench.documents for select using (is_even);
-      create policy by_objects on bench.hashed for select
-        using (name in (select access.casbin_objects('read')));
-      create policy by_permit on bench.permitted for select
-        using (access.casbin_permits((select access.casbin_permit('read')), name));
-      grant usage on schema bench to ${role};
-      grant select on all tables in schema bench to ${role};
-    `);
-    await client.query("vacuum analyze bench.documents, bench.hashed, bench.permitted, access.casbin_rules");
+    await client.query(`create schema bench; grant usage on schema bench to ${role}`);
+    for (const { table, policy } of LISTS.flatMap(({ tables }) => tables))
+      await client.query(`
+        create table bench.${table} (id integer primary key, name text not null, is_half boolean, is_few boolean);
+        insert into bench.${table}
+        select n, case n % 2 when 0 then 'public/' else 'private/' end || n, n % 2 = 0, n % 2 = 0 and n < ${FEW * 2}
+        from generate_series(0, ${OBJECTS - 1}) n;
+        alter table bench.${table} enable row level security;
+        create policy reader on bench.${table} for select using (${policy});
+        grant select on bench.${table} to ${role};
+        analyze bench.${table};`);
+    await client.query("vacuum analyze access.casbin_rules");
   });
 }
+
+/** Tables with the same rows. The first of each list has the answer in a column. */
+const LISTS = [
+  {
+    rules: "rules that name 5,000 objects",
+    rows: OBJECTS / 2,
+    tables: [
+      { table: "half", policy: "is_half" },
+      { table: "half_objects", policy: "name in (select access.casbin_objects('read'))" },
+      {
+        table: "half_permits",
+        policy: "access.casbin_permits((select access.casbin_permit('read')), name)",
+      },
+    ],
+  },
+  {
+    rules: "rules that name 100 objects",
+    rows: FEW,
+    tables: [
+      { table: "few", policy: "is_few" },
+      { table: "few_objects", policy: "name in (select access.casbin_objects('write'))" },
+      {
+        table: "few_permits",
+        policy: "access.casbin_permits((select access.casbin_permit('write')), name)",
+      },
+    ],
+  },
+  {
+    rules: "a rule with a pattern",
+    rows: OBJECTS / 2,
+    tables: [
+      { table: "pattern", policy: "is_half" },
+      {
+        table: "pattern_permits",
+        policy: "access.casbin_permits((select access.casbin_permit('read', '{}', 'patterns')), name)",
+      },
+    ],
+  },
+];
 
 async function measureEnforce(client: pg.Client): Promise<void> {
   const text = "select access.enforce($1::text, $2::text, $3) as may";
   const times: number[] = [];
   let allowed = 0;
   for (let round = 0; round < ROUNDS; round += 1) {
-    const values = [userId(dice.below(USERS)), `document:${dice.below(OBJECTS)}`, "read"];
+    const values = [userId(dice.below(USERS)), nameOf(dice.below(OBJECTS)), "read"];
     const started = performance.now();
     const { rows } = await client.query({ name: "enforce", text, values });
     times.push(performance.now() - started);
     if (rows[0].may) allowed += 1;
   }
-  const { rows } = await client.query("select access.enforce($1::text, 'document:0', 'read') as may", [ME]);
+  const { rows } = await client.query("select access.enforce($1::text, 'public/0', 'read') as may", [ME]);
   if (rows[0].may !== true) throw new Error("The rules are not those of this benchmark.");
   console.log(
-    `enforce: median ${ms(percentile(times, 0.5))}, p99 ${ms(percentile(times, 0.99))}; ${allowed} of ${ROUNDS} allowed`,
+    `enforce: at least ${ms(Math.min(...times))}, median ${ms(percentile(times, 0.5))}, p99 ${ms(percentile(times, 0.99))}; ${allowed} of ${ROUNDS} allowed`,
   );
   const empty: number[] = [];
   for (let round = 0; round < ROUNDS; round += 1)
@@ -121,7 +166,7 @@ async function measureEnforce(client: pg.Client): Promise<void> {
 }
 
 async function measureMany(client: pg.Client): Promise<void> {
-  const objects = Array.from({ length: OBJECTS }, (_, object) => `document:${object}`);
+  const objects = Array.from({ length: OBJECTS }, (_, object) => nameOf(object));
   const times: number[] = [];
   for (let round = 0; round < LIST_ROUNDS; round += 1)
     times.push(
@@ -134,35 +179,31 @@ async function measureMany(client: pg.Client): Promise<void> {
         if (rows.length < OBJECTS / 2) throw new Error(`${rows.length} objects are permitted.`);
       }),
     );
-  console.log(`enforce_many: ${OBJECTS} objects in one query, median ${ms(percentile(times, 0.5))}`);
+  console.log(`enforce_many: ${OBJECTS} objects in one query, at least ${ms(Math.min(...times))}`);
 }
 
-/** The tables take turns, so that a busy moment slows all of them. */
+/** The tables of a list take turns, so that a busy moment slows all of them; the fastest run of each counts. */
 async function measureLists(db: TestDatabase): Promise<void> {
   await withClient(db.url("authenticator"), async (client) => {
-    const lists = { "all rows": "", "a page of 50": " order by id limit 50" };
-    for (const [name, ending] of Object.entries(lists)) {
-      const times: Record<string, number[]> = { documents: [], hashed: [], permitted: [] };
+    const settings = `select set_config('role', '${roleName(db.rolePrefix, "user")}', true), set_config('jwt.claims.user_id', '${ME}', true)`;
+    for (const { rules: kind, rows: expected, tables } of LISTS) {
+      const times = tables.map((): number[] => []);
       for (let round = 0; round < LIST_ROUNDS; round += 1)
-        for (const table of Object.keys(times)) {
-          await client.query(
-            `begin; select set_config('role', '${roleName(db.rolePrefix, "user")}', true), set_config('jwt.claims.user_id', '${ME}', true)`,
-          );
-          const text = `select * from bench.${table}${ending}`;
-          const values: unknown[] = [];
-          times[table]!.push(
+        for (const [index, { table }] of tables.entries()) {
+          await client.query(`begin; ${settings}`);
+          const query = { name: table, text: `select * from bench.${table}` };
+          times[index]!.push(
             await time(async () => {
-              const { rows } = await client.query({ name: `${table} ${name}`, text, values });
-              if (rows.length !== (ending ? 50 : OBJECTS / 2))
-                throw new Error(`${rows.length} rows of ${table}`);
+              const { rowCount } = await client.query(query);
+              if (rowCount !== expected) throw new Error(`${rowCount} rows of ${table}`);
             }),
           );
           await client.query("commit");
         }
-      const median = (table: string) => percentile(times[table]!, 0.5);
-      for (const table of ["hashed", "permitted"])
+      const [without, ...withCasbin] = times.map((list) => Math.min(...list));
+      for (const [index, fastest] of withCasbin.entries())
         console.log(
-          `list, ${name}, ${table === "hashed" ? "casbin_objects" : "casbin_permits"}: ${ms(median(table))}, ${(median(table) / median("documents")).toFixed(2)} times the ${ms(median("documents"))} without`,
+          `list, ${kind}, ${tables[index + 1]!.policy.split("(select ")[1]!.split("(")[0]}: ${ms(fastest)}, ${(fastest / without!).toFixed(2)} times the ${ms(without!)} without`,
         );
     }
   });
@@ -176,7 +217,7 @@ async function measureNodeCasbin(): Promise<void> {
   });
   const times: number[] = [];
   for (let round = 0; round < 15; round += 1) {
-    const values = [userId(dice.below(USERS)), `document:${dice.below(OBJECTS)}`, "read"];
+    const values = [userId(dice.below(USERS)), nameOf(dice.below(OBJECTS)), "read"];
     times.push(await time(() => enforcer.enforceSync(...values)));
   }
   const median = percentile(times, 0.5);
