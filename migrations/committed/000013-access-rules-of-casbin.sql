@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:7966aa35e1f6b3c844f166982c6482ad88841490
+--! Hash: sha1:a238c140be4af622726b57da2086f47a957da907
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -1105,11 +1105,12 @@ declare
   v_kind text;
 begin
   loop
-    v_rest := substr(source, v_at);
+    -- A window, because copying the rest of the source for each token would take quadratic time.
+    v_rest := substr(source, v_at, 1000);
     v_text := substring(v_rest from '^[ \t\n\r]+');
     if v_text is not null then
       v_at := v_at + length(v_text);
-      v_rest := substr(source, v_at);
+      continue;
     end if;
     exit when v_rest = '';
     v_text := substring(v_rest from '^(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?');
@@ -1702,6 +1703,10 @@ declare
   v_at text;
   v_equals integer;
 begin
+  if length(definition) > 20000 then
+    raise exception 'A model may have up to 20,000 characters.'
+      using errcode = 'PL422', schema = 'access', table = 'casbin_models', column = 'definition';
+  end if;
   for v_entry in
     select l.*, array_position(v_sections, l.section) as n
     from private.casbin_lines(definition) with ordinality l (section, entry, starts, lines, columns, place)
@@ -2095,16 +2100,15 @@ declare
   v_rank integer := 0;
 begin
   loop
-    select r.v1 into v_subject
+    -- An aggregate, because "order by id limit 1" lets PostgreSQL read the type's rules by id until a match.
+    select (array_agg(r.v1 order by r.id desc))[1] into v_subject
     from access.casbin_rules r
     where r.v0 = v_subject
       and r.ptype = 'g'
       and r.model_name = casbin_rank.model
       and r.is_active
-      and (casbin_rank.domain is null or r.v2 = casbin_rank.domain)
-    order by r.id desc
-    limit 1;
-    exit when not found;
+      and (casbin_rank.domain is null or r.v2 = casbin_rank.domain);
+    exit when v_subject is null;
     v_rank := v_rank - 1;
     if v_rank < -1000 then
       raise exception 'The roles of % form a cycle, so that its priority is undefined.', subject using errcode = 'PL422';
@@ -3015,7 +3019,7 @@ grant execute on function access.restore_casbin_version(bigint) to :PLINTH_USER;
 --! EndIncluded access/functions/restore_casbin_version.sql
 --! Included access/functions/replace_casbin_policy.sql
 -- An import is one change: no request sees a part of it, and an import of what is there makes no version. Rules keep the order of
--- the list, which decides between rules of equal priority.
+-- the list, which decides between rules of equal priority; those that stay, up to the first new one, keep their ids and authors.
 create or replace function access.replace_casbin_policy(
   model text,
   definition text,
@@ -3030,6 +3034,10 @@ create or replace function access.replace_casbin_policy(
 as $$
 declare
   v_place integer;
+  v_rules jsonb[];
+  v_stored record;
+  v_kept integer := 0;
+  v_removed bigint[] := '{}';
   v_version bigint;
   v_result access.casbin_versions;
 begin
@@ -3038,6 +3046,7 @@ begin
   if jsonb_typeof(rules) is distinct from 'array' then
     raise exception 'Rules must be a list of lists.' using errcode = 'PL422', column = 'rules';
   end if;
+  v_rules := array(select r.rule from jsonb_array_elements(rules) with ordinality r (rule, place) order by r.place);
   select r.place into v_place
   from jsonb_array_elements(rules) with ordinality r (rule, place)
   where case
@@ -3055,36 +3064,38 @@ begin
       using errcode = 'PL422', column = 'rules';
   end if;
 
-  if exists (
+  for v_stored in
+    select
+      r.id,
+      case
+        when r.is_active then to_jsonb(array_remove(array[r.ptype, r.v0, r.v1, r.v2, r.v3, r.v4, r.v5]::text[], null))
+      end as rule
+    from access.casbin_rules r
+    where r.model_name = model
+    order by r.id
+  loop
+    if v_stored.rule = v_rules[v_kept + 1] then
+      v_kept := v_kept + 1;
+    else
+      v_removed := v_removed || v_stored.id;
+    end if;
+  end loop;
+  if v_removed = '{}' and v_kept = cardinality(v_rules) and exists (
     select
     from access.casbin_models m
-    where m.name = model
-      and m.definition = replace_casbin_policy.definition
-      and rules = (
-        select coalesce(
-          jsonb_agg(
-            case
-              when r.is_active
-              then to_jsonb(array_remove(array[r.ptype, r.v0, r.v1, r.v2, r.v3, r.v4, r.v5]::text[], null))
-            end
-            order by r.id
-          ),
-          '[]'
-        )
-        from access.casbin_rules r
-        where r.model_name = model
-      )
+    where m.name = model and m.definition = replace_casbin_policy.definition
   ) then
     return null;
   end if;
+
   v_version := private.casbin_open_version(reason);
-  delete from access.casbin_rules r where r.model_name = model;
+  delete from access.casbin_rules r where r.id = any (v_removed);
   insert into access.casbin_models as m (name, definition)
   values (model, definition)
   on conflict (name) do update set definition = excluded.definition;
   insert into access.casbin_rules (model_name, ptype, v0, v1, v2, v3, v4, v5)
   select model, r.rule ->> 0, r.rule ->> 1, r.rule ->> 2, r.rule ->> 3, r.rule ->> 4, r.rule ->> 5, r.rule ->> 6
-  from jsonb_array_elements(rules) with ordinality r (rule, place)
+  from unnest(v_rules[v_kept + 1:]) with ordinality r (rule, place)
   order by r.place;
   perform set_config('plinth.casbin_version', '', true);
   select v.* into v_result from access.casbin_versions v where v.version = v_version;
@@ -3117,7 +3128,8 @@ create or replace trigger _200_compile
   for each row
   execute function private.compile_casbin_model();
 
--- The rules were checked against the earlier definition.
+-- The rules were checked against the earlier definition. A new effect does not concern them, nor a matcher that takes no value of
+-- a rule as a pattern or condition.
 create or replace function private.recheck_casbin_rules()
   returns trigger
   language plpgsql
@@ -3136,7 +3148,10 @@ comment on function private.recheck_casbin_rules() is
 create or replace trigger _400_recheck_rules
   after update of definition on access.casbin_models
   for each row
-  when (old.compiled is distinct from new.compiled)
+  when (
+    old.compiled - '{e,m}'::text[] <> new.compiled - '{e,m}'::text[]
+    or old.compiled <> new.compiled and new.compiled -> 'checks' <> '{}'
+  )
   execute function private.recheck_casbin_rules();
 --! EndIncluded access/triggers/casbin_models.sql
 --! Included access/triggers/casbin_rules.sql
@@ -3221,7 +3236,7 @@ begin
   if tg_op <> 'DELETE' then
     v_new := array(select to_jsonb(n) - '{compiled,updated_at,updated_by}'::text[] from new_rows n);
   end if;
-  if not exists (select unnest(v_old) except select unnest(v_new)) and not exists (select unnest(v_new) except select unnest(v_old)) then
+  if tg_op = 'UPDATE' and not exists (select unnest(v_old) except select unnest(v_new)) or v_old || v_new = '{}' then
     return null;
   end if;
   if v_version is null then

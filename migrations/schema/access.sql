@@ -71,7 +71,7 @@ create trigger _300_touch
 create trigger _400_recheck_rules
   after update of definition on access.casbin_models
   for each row
-  when (old.compiled is distinct from new.compiled)
+  when ((old.compiled - '{e,m}'::text[]) <> (new.compiled - '{e,m}'::text[]) or old.compiled <> new.compiled and (new.compiled -> 'checks'::text) <> '{}'::jsonb)
   execute function private.recheck_casbin_rules();
 create trigger _500_record_delete
   after delete on access.casbin_models referencing old table as old_rows

@@ -121,6 +121,18 @@ test("a policy is replaced as a whole or not at all, and in one version", async 
   });
 });
 
+test("rules that stay keep their number, time and author", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await replacePolicy(tx, modelText(), ["p, a, b, c", "p, d, e, f", "p, g, h, i"]);
+    const [first, , third] = await rulesOf(tx);
+    await replacePolicy(tx, modelText(), ["p, a, b, c", "p, g, h, i", "p, new, h, i"]);
+    expect((await rulesOf(tx)).slice(0, 2)).toEqual([first, third]);
+    expect(
+      await tx.rows("select from access.casbin_changes where version = $1", [await latest(tx)]),
+    ).toHaveLength(2);
+  });
+});
+
 test("restoring waits for a change under way and takes it back", async () => {
   await owner("select access.replace_casbin_policy('default', $1, $2)", [
     modelText(),
