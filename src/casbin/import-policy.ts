@@ -48,6 +48,18 @@ export async function importPolicy(
   }
 }
 
+/**
+ * Checks a model and a policy without the rules that are stored. Writes nothing.
+ * @throws PlinthError NOT_FOUND if no model is given and none is stored under the name
+ */
+export async function checkPolicy(
+  files: CasbinFiles,
+  { client, name }: Pick<ImportPolicyOptions, "client" | "name">,
+): Promise<readonly FileFault[]> {
+  const definition = files.model?.definition ?? (await findModel(client, name));
+  return findFaults(client, definition, files, newRules(files, []));
+}
+
 async function write(files: CasbinFiles, options: ImportPolicyOptions): Promise<ImportPolicySummary> {
   const { client, name: model } = options;
   // Rules that another transaction adds at this moment must neither be lost nor escape the check.
@@ -56,8 +68,7 @@ async function write(files: CasbinFiles, options: ImportPolicyOptions): Promise<
   const isReplaced = files.policy !== undefined && !options.append;
   const stored = isReplaced ? [] : await readRules(client, model);
   const added = newRules(files, stored);
-  const refused = await check(client, definition, files, [...stored, ...added]);
-  const faults = [...files.faults, ...refused].sort(byPlace).slice(0, LISTED);
+  const faults = await findFaults(client, definition, files, [...stored, ...added]);
   if (faults.length > 0) return { model, version: null, added: 0, removed: 0, faults };
   const version = await (isReplaced ? replace : extend)(client, model, definition, added);
   return { model, ...(await readChanges(client, version)), faults };
@@ -151,17 +162,17 @@ async function readChanges(client: pg.ClientBase, version: number | null) {
   return { version, ...rows[0]! };
 }
 
-async function check(
+async function findFaults(
   client: pg.ClientBase,
   definition: string,
-  { model }: CasbinFiles,
+  { model, faults }: CasbinFiles,
   rules: readonly PlacedRule[],
-): Promise<FileFault[]> {
+): Promise<readonly FileFault[]> {
   const { rows } = await client.query<{ rule: number | null; place: string; reason: string }>(
     "select rule, place, reason from private.casbin_check($1, $2)",
     [definition, asJson(rules)],
   );
-  return rows.map(({ rule, place, reason }) => {
+  const refused = rows.map(({ rule, place, reason }): FileFault => {
     if (rule !== null) {
       const { file, line } = rules[rule - 1]!;
       return { file, ...(line !== undefined && { line }), reason: `${place}: ${reason}.` };
@@ -174,6 +185,7 @@ async function check(
       reason: `${section ?? place}: ${reason}`,
     };
   });
+  return [...faults, ...refused].sort(byPlace).slice(0, LISTED);
 }
 
 function byPlace(a: FileFault, b: FileFault): number {

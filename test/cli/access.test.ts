@@ -135,7 +135,7 @@ test("check and --dry-run report without changing anything", async () => {
     1,
     { faults: [{ file: bad, line: 1, reason: expect.any(String) }] },
   ]);
-  expect(stderr).toMatch(/error: a line was refused\./);
+  expect(stderr).toMatch(/\nerror: A line was refused\.\n/);
   expect(await asOwner("select * from access.casbin_models")).toEqual([]);
   expect(await asOwner("select * from access.casbin_versions")).toEqual(before);
 });

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { FileFault } from "../../casbin/read-files.ts";
+import type { CasbinFiles, FileFault } from "../../casbin/read-files.ts";
 import { note, oneLine, print, printable, printJson } from "../output.ts";
 import { withClient, withSession } from "../session.ts";
 import { UsageError } from "../usage-error.ts";
@@ -100,40 +100,48 @@ Example:
     .action(restore);
 }
 
-async function importFiles(
-  flags: FileFlags & { append?: boolean; dryRun?: boolean },
-  { checks = false }: { checks?: boolean } = {},
-): Promise<void> {
-  if (flags.model === undefined && flags.policy === undefined)
-    throw new UsageError("Name a file with --model or --policy.");
-  const { readCasbinFiles } = await import("../../casbin/read-files.ts");
+async function importFiles(flags: FileFlags & { append?: boolean; dryRun?: boolean }): Promise<void> {
+  const files = await readFiles(flags);
   const { importPolicy } = await import("../../casbin/import-policy.ts");
-  const files = await readCasbinFiles(flags);
-  const { faults, ...summary } = await withSession(({ database }) =>
+  const summary = await withSession(({ database }) =>
     withClient(database, "owner", (client) => importPolicy(files, { ...flags, client })),
   );
-  if (flags.json) printJson(checks ? { faults } : { ...summary, dryRun: flags.dryRun === true, faults });
-  if (faults.length > 0) return report(faults, checks);
+  if (flags.json) printJson({ ...summary, dryRun: flags.dryRun === true });
+  if (summary.faults.length > 0)
+    return report(summary.faults, (lines) => `Nothing was imported, because ${lines} refused.`);
   if (flags.json) return;
   const { model, added, removed, version } = summary;
   const outcome = flags.dryRun ? "nothing was written" : `version ${version}`;
-  if (checks) print("All lines are accepted.");
-  else if (version === null) print(`Model ${model}: unchanged`);
+  if (version === null) print(`Model ${model}: unchanged`);
   else print(`Model ${model}: ${added} added, ${removed} removed; ${outcome}`);
 }
 
-function check(flags: FileFlags): Promise<void> {
-  return importFiles({ ...flags, dryRun: true }, { checks: true });
+async function check(flags: FileFlags): Promise<void> {
+  const files = await readFiles(flags);
+  const { checkPolicy } = await import("../../casbin/import-policy.ts");
+  const faults = await withSession(({ database }) =>
+    withClient(database, "owner", (client) => checkPolicy(files, { ...flags, client })),
+  );
+  if (flags.json) printJson({ faults });
+  if (faults.length > 0)
+    return report(faults, (lines) => `${lines[0]!.toUpperCase()}${lines.slice(1)} refused.`);
+  if (!flags.json) print("All lines are accepted.");
 }
 
-function report(faults: readonly FileFault[], checks: boolean): void {
+async function readFiles(flags: FileFlags): Promise<CasbinFiles> {
+  if (flags.model === undefined && flags.policy === undefined)
+    throw new UsageError("Name a file with --model or --policy.");
+  const { readCasbinFiles } = await import("../../casbin/read-files.ts");
+  return readCasbinFiles(flags);
+}
+
+function report(faults: readonly FileFault[], sentence: (lines: string) => string): void {
   for (const { file, line, column, reason } of faults.slice(0, LISTED)) {
     const place = [printable(file), line, column].filter((part) => part !== undefined).join(":");
     note(`refused: ${place}: ${oneLine(reason)}`);
   }
   if (faults.length > LISTED) note(`… and ${faults.length - LISTED} more; --json lists up to 1,000.`);
-  const lines = faults.length === 1 ? "a line was" : `${faults.length} lines were`;
-  note(checks ? `error: ${lines} refused.` : `error: Nothing was imported, because ${lines} refused.`);
+  note(`error: ${sentence(faults.length === 1 ? "a line was" : `${faults.length} lines were`)}`);
   note("hint: docs/access.md lists what of Casbin is supported.");
   process.exitCode = 1;
 }
