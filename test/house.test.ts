@@ -10,7 +10,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["schema-dump", "schema-docs", "http"],
   ["graphql", "documents"],
   ["demo", "accounts", "jobs"],
-  ["import", "keys", "export", "payments", "limits", "live"],
+  ["import", "keys", "export", "casbin", "payments", "limits", "live"],
   ["database", "request", "mail"],
   ["config", "oauth"],
   ["auth"],

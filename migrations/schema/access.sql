@@ -2,66 +2,224 @@
 
 create schema access;
 comment on schema access is 'Roles, permissions and grants.';
-grant usage on schema access to :PLINTH_ANONYMOUS, :PLINTH_USER;
-
--- Types and sequences ---------------------------------------------------------------------------------
-
--- Explanation of whether an operation is allowed.
-create type access.access_explanation as (
-  verdict text,
-  reason text,
-  database_role text,
-  operation text,
-  object text,
-  grants access.explained_grant[],
-  policies access.explained_policy[],
-  changes text[],
-  notes text[]
-);
-
-comment on type access.access_explanation is 'Explanation of whether an operation is allowed.';
-
--- A part of the condition of a policy, with its outcome.
-create type access.explained_condition as (
-  depth integer,
-  operator text,
-  condition text,
-  outcome boolean,
-  is_open boolean,
-  error text
-);
-
-comment on type access.explained_condition is 'A part of the condition of a policy, with its outcome.';
-
--- A privilege that an operation needs.
-create type access.explained_grant as (
-  privilege text,
-  object text,
-  columns text[],
-  missing_columns text[],
-  is_held boolean,
-  granted_to text
-);
-
-comment on type access.explained_grant is 'A privilege that an operation needs.';
-
--- A row policy that applies to an operation, with its outcome.
-create type access.explained_policy as (
-  relation text,
-  purpose text,
-  policy text,
-  command text,
-  is_permissive boolean,
-  description text,
-  condition text,
-  outcome boolean,
-  error text,
-  parts access.explained_condition[]
-);
-
-comment on type access.explained_policy is 'A row policy that applies to an operation, with its outcome.';
+grant usage on schema access to :PLINTH_ANONYMOUS, :PLINTH_SERVICE, :PLINTH_USER, :PLINTH_WORKER;
 
 -- Tables ----------------------------------------------------------------------------------------------
+
+-- One row per rule or model that a version created, changed or deleted.
+create table access.casbin_changes (
+  id bigint generated always as identity,
+  version bigint not null,
+  model_name text not null,
+  rule_id bigint,
+  old_values jsonb,
+  new_values jsonb,
+  constraint casbin_changes_pkey primary key (id),
+  constraint casbin_changes_values_check check (old_values is not null or new_values is not null),
+  constraint casbin_changes_version_fkey foreign key (version) references access.casbin_versions(version) on delete cascade
+);
+
+alter table access.casbin_changes enable row level security;
+
+create index casbin_changes_version_idx on access.casbin_changes using btree (version);
+
+comment on table access.casbin_changes is 'One row per rule or model that a version created, changed or deleted.';
+comment on column access.casbin_changes.id is 'Number of the change, in the order of the changes.';
+comment on column access.casbin_changes.version is 'The version that the change belongs to.';
+comment on column access.casbin_changes.model_name is 'Name of the model.';
+comment on column access.casbin_changes.rule_id is 'Number of the rule; null for a change of the model itself.';
+comment on column access.casbin_changes.old_values is 'Values before the change; null for a new row.';
+comment on column access.casbin_changes.new_values is 'Values after the change; null for a deleted row.';
+
+create policy select_manager on access.casbin_changes
+  for select to :PLINTH_USER
+  using ((select access.has_permission('manage_access_rules'::text)));
+comment on policy select_manager on access.casbin_changes is 'Users with manage_access_rules read the changes of rules and models.';
+
+grant select on access.casbin_changes to :PLINTH_USER;
+
+-- One row per access model in Casbin's format: how requests are matched with rules.
+create table access.casbin_models (
+  name text not null default 'default'::text,
+  definition text not null,
+  description text not null default ''::text,
+  compiled jsonb not null,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  created_by character varying(100) default coalesce(plinth.current_user_id()::text, session_user::text),
+  updated_by character varying(100) default coalesce(plinth.current_user_id()::text, session_user::text),
+  constraint casbin_models_pkey primary key (name),
+  constraint casbin_models_compiled_check check (jsonb_typeof(compiled) = 'object'::text),
+  constraint casbin_models_definition_check check (length(definition) <= 20000),
+  constraint casbin_models_name_check check (name ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$'::text)
+);
+
+alter table access.casbin_models enable row level security;
+
+create trigger _100_lock
+  before insert or delete or update on access.casbin_models
+  for each statement
+  execute function private.lock_casbin();
+create trigger _200_compile
+  before insert or update of definition, compiled on access.casbin_models
+  for each row
+  execute function private.compile_casbin_model();
+create trigger _300_touch
+  before update on access.casbin_models
+  for each row
+  execute function private.touch_casbin();
+create trigger _400_recheck_rules
+  after update of definition on access.casbin_models
+  for each row
+  when ((old.compiled - '{e,m}'::text[]) <> (new.compiled - '{e,m}'::text[]) or old.compiled <> new.compiled and (new.compiled -> 'checks'::text) <> '{}'::jsonb)
+  execute function private.recheck_casbin_rules();
+create trigger _500_record_delete
+  after delete on access.casbin_models referencing old table as old_rows
+  for each statement
+  execute function private.record_casbin_changes('name');
+create trigger _500_record_insert
+  after insert on access.casbin_models referencing new table as new_rows
+  for each statement
+  execute function private.record_casbin_changes('name');
+create trigger _500_record_update
+  after update on access.casbin_models referencing old table as old_rows new table as new_rows
+  for each statement
+  execute function private.record_casbin_changes('name');
+create trigger _700_record_data_change
+  after insert or delete or update on access.casbin_models
+  for each row
+  execute function private.record_data_change('name', '', 'updated_at,compiled', '');
+
+comment on table access.casbin_models is 'One row per access model in Casbin''s format: how requests are matched with rules.';
+comment on column access.casbin_models.name is 'Unique name; functions use the model default if none is named.';
+comment on column access.casbin_models.definition is 'Text of the model, as in Casbin''s .conf files.';
+comment on column access.casbin_models.description is 'Purpose of the model.';
+comment on column access.casbin_models.compiled is E'@behavior -*\nParsed form of the definition; a trigger writes it.';
+comment on column access.casbin_models.created_at is 'Time when the model was created.';
+comment on column access.casbin_models.updated_at is 'Time of the last change.';
+comment on column access.casbin_models.created_by is 'Id of the account, or the database role, that created the model.';
+comment on column access.casbin_models.updated_by is 'Id of the account, or the database role, of the last change.';
+
+create policy all_manager on access.casbin_models
+  for all to :PLINTH_USER
+  using ((select access.has_permission('manage_access_rules'::text)))
+  with check ((select access.has_permission('manage_access_rules'::text)));
+comment on policy all_manager on access.casbin_models is 'Users with manage_access_rules read and change the models.';
+
+grant
+  select,
+  insert (name, definition, description),
+  update (definition, description),
+  delete
+  on access.casbin_models to :PLINTH_USER;
+
+-- One row per access rule in Casbin's format.
+create table access.casbin_rules (
+  id bigint generated by default as identity,
+  model_name text not null default 'default'::text,
+  ptype character varying(10) not null,
+  v0 character varying(256),
+  v1 character varying(256),
+  v2 character varying(256),
+  v3 character varying(256),
+  v4 character varying(256),
+  v5 character varying(256),
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  created_by character varying(100) default coalesce(plinth.current_user_id()::text, session_user::text),
+  updated_by character varying(100) default coalesce(plinth.current_user_id()::text, session_user::text),
+  is_active boolean not null default true,
+  compiled jsonb,
+  constraint casbin_rules_pkey primary key (id),
+  constraint casbin_rules_model_name_fkey foreign key (model_name) references access.casbin_models(name) on update cascade
+);
+
+alter table access.casbin_rules enable row level security;
+
+create index casbin_rules_is_active_idx on access.casbin_rules using btree (is_active);
+create index casbin_rules_model_name_idx on access.casbin_rules using btree (model_name, ptype, id);
+create index casbin_rules_ptype_idx on access.casbin_rules using btree (ptype);
+create index casbin_rules_v0_idx on access.casbin_rules using btree (v0, ptype, model_name, v1);
+create index casbin_rules_v1_idx on access.casbin_rules using btree (v1, ptype, model_name, v2);
+
+create trigger _100_lock
+  before insert or delete or update on access.casbin_rules
+  for each statement
+  execute function private.lock_casbin();
+create trigger _200_check
+  before insert or update on access.casbin_rules
+  for each row
+  execute function private.check_casbin_rule();
+create trigger _300_touch
+  before update on access.casbin_rules
+  for each row
+  execute function private.touch_casbin();
+create trigger _500_record_delete
+  after delete on access.casbin_rules referencing old table as old_rows
+  for each statement
+  execute function private.record_casbin_changes('id');
+create trigger _500_record_insert
+  after insert on access.casbin_rules referencing new table as new_rows
+  for each statement
+  execute function private.record_casbin_changes('id');
+create trigger _500_record_update
+  after update on access.casbin_rules referencing old table as old_rows new table as new_rows
+  for each statement
+  execute function private.record_casbin_changes('id');
+
+comment on table access.casbin_rules is 'One row per access rule in Casbin''s format.';
+comment on column access.casbin_rules.id is 'Number of the rule; rules of equal priority apply in this order.';
+comment on column access.casbin_rules.model_name is 'The model that the rule belongs to.';
+comment on column access.casbin_rules.ptype is 'Type of the rule: p, p2 … for policies, g, g2 … for roles.';
+comment on column access.casbin_rules.v0 is 'First value of the rule, as the model defines it.';
+comment on column access.casbin_rules.v1 is 'Second value of the rule.';
+comment on column access.casbin_rules.v2 is 'Third value of the rule.';
+comment on column access.casbin_rules.v3 is 'Fourth value of the rule.';
+comment on column access.casbin_rules.v4 is 'Fifth value of the rule.';
+comment on column access.casbin_rules.v5 is 'Sixth value of the rule.';
+comment on column access.casbin_rules.created_at is 'Time when the rule was created.';
+comment on column access.casbin_rules.updated_at is 'Time of the last change.';
+comment on column access.casbin_rules.created_by is 'Id of the account, or the database role, that created the rule.';
+comment on column access.casbin_rules.updated_by is 'Id of the account, or the database role, of the last change.';
+comment on column access.casbin_rules.is_active is 'Whether the rule applies.';
+comment on column access.casbin_rules.compiled is E'@behavior -*\nPatterns and conditions of the rule in parsed form; a trigger writes it.';
+
+create policy all_manager on access.casbin_rules
+  for all to :PLINTH_USER
+  using ((select access.has_permission('manage_access_rules'::text)))
+  with check ((select access.has_permission('manage_access_rules'::text)));
+comment on policy all_manager on access.casbin_rules is 'Users with manage_access_rules read and change the rules.';
+
+grant
+  select,
+  insert (model_name, ptype, v0, v1, v2, v3, v4, v5, is_active),
+  update (ptype, v0, v1, v2, v3, v4, v5, is_active),
+  delete
+  on access.casbin_rules to :PLINTH_USER;
+
+-- One row per change of the access rules or models.
+create table access.casbin_versions (
+  version bigint generated always as identity,
+  created_at timestamp with time zone not null default now(),
+  created_by character varying(100) not null default coalesce(plinth.current_user_id()::text, session_user::text),
+  reason text not null default ''::text,
+  constraint casbin_versions_pkey primary key (version)
+);
+
+alter table access.casbin_versions enable row level security;
+
+comment on table access.casbin_versions is 'One row per change of the access rules or models.';
+comment on column access.casbin_versions.version is 'Number of the version, in the order of the changes.';
+comment on column access.casbin_versions.created_at is 'Time of the change.';
+comment on column access.casbin_versions.created_by is 'Id of the account, or the database role, that made the change.';
+comment on column access.casbin_versions.reason is 'Reason of the change, such as the version that it restores.';
+
+create policy select_manager on access.casbin_versions
+  for select to :PLINTH_USER
+  using ((select access.has_permission('manage_access_rules'::text)));
+comment on policy select_manager on access.casbin_versions is 'Users with manage_access_rules read the versions of rules and models.';
+
+grant select on access.casbin_versions to :PLINTH_USER;
 
 -- One row per permission that a policy or function checks.
 create table access.permissions (
@@ -323,17 +481,6 @@ grant
 
 -- Functions -------------------------------------------------------------------------------------------
 
--- Returns the verdict on an operation, its reason, and what would have to change, from the outcomes that access.explain_access found.
-create or replace function access.access_conclusion(evaluated_case jsonb)
-  returns access.access_explanation
-  language plpgsql
-  stable
-  set search_path to 'pg_catalog'; -- fixtures/access/functions/access_conclusion.sql
-
-comment on function access.access_conclusion(evaluated_case jsonb) is E'@behavior -*\nReturns the verdict on an operation, its reason, and what would have to change, from the outcomes that access.explain_access found.';
-revoke execute on function access.access_conclusion(evaluated_case jsonb) from public;
-grant execute on function access.access_conclusion(evaluated_case jsonb) to :PLINTH_USER;
-
 -- Trigger: writes role_deleted to the audit log.
 create or replace function access.audit_deleted_role()
   returns trigger
@@ -375,15 +522,70 @@ comment on function access.can_use_model(model_id uuid) is 'Returns whether the 
 revoke execute on function access.can_use_model(model_id uuid) from public;
 grant execute on function access.can_use_model(model_id uuid) to :PLINTH_USER;
 
--- Explains whether a user or a visitor may select, insert, update or delete a row, or execute a function: the verdict, the grants and policies that decide, and what would have to change. Shows outcomes, never values of the row. Needs explain_access; the question is recorded in the audit log. PL403 without the permission, PL404 for an unknown account, table or function.
-create or replace function access.explain_access(operation text, object text, user_id uuid default null::uuid, key jsonb default null::jsonb, new_values jsonb default null::jsonb, database_role text default null::text, session_id uuid default null::uuid, returns_row boolean default false)
-  returns access.access_explanation
+-- Returns the objects on which the access rules allow the signed-in user to act; none without a user. PL404 for an unknown model, PL422 if rules match objects by patterns or attributes.
+create or replace function access.casbin_objects(act text, context jsonb default '{}'::jsonb, model text default 'default'::text)
+  returns setof text
   language plpgsql
-  set search_path to 'pg_catalog'; -- fixtures/access/functions/explain_access.sql
+  stable parallel safe security definer
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/casbin_objects.sql
 
-comment on function access.explain_access(operation text, object text, user_id uuid, key jsonb, new_values jsonb, database_role text, session_id uuid, returns_row boolean) is 'Explains whether a user or a visitor may select, insert, update or delete a row, or execute a function: the verdict, the grants and policies that decide, and what would have to change. Shows outcomes, never values of the row. Needs explain_access; the question is recorded in the audit log. PL403 without the permission, PL404 for an unknown account, table or function.';
-revoke execute on function access.explain_access(operation text, object text, user_id uuid, key jsonb, new_values jsonb, database_role text, session_id uuid, returns_row boolean) from public;
-grant execute on function access.explain_access(operation text, object text, user_id uuid, key jsonb, new_values jsonb, database_role text, session_id uuid, returns_row boolean) to :PLINTH_USER;
+comment on function access.casbin_objects(act text, context jsonb, model text) is E'@behavior -*\nReturns the objects on which the access rules allow the signed-in user to act; none without a user. PL404 for an unknown model, PL422 if rules match objects by patterns or attributes.';
+revoke execute on function access.casbin_objects(act text, context jsonb, model text) from public;
+grant execute on function access.casbin_objects(act text, context jsonb, model text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Returns what the signed-in user may do by the access rules, for access.casbin_permits; nothing without a user. PL404 for an unknown model, PL422 for a model without sub and obj or a context that lacks a value.
+create or replace function access.casbin_permit(act text, context jsonb default '{}'::jsonb, model text default 'default'::text)
+  returns jsonb
+  language plpgsql
+  stable parallel safe security definer
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/casbin_permit.sql
+
+comment on function access.casbin_permit(act text, context jsonb, model text) is E'@behavior -*\nReturns what the signed-in user may do by the access rules, for access.casbin_permits; nothing without a user. PL404 for an unknown model, PL422 for a model without sub and obj or a context that lacks a value.';
+revoke execute on function access.casbin_permit(act text, context jsonb, model text) from public;
+grant execute on function access.casbin_permit(act text, context jsonb, model text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Returns whether an object is among those that access.casbin_permit returned. Errors as of access.enforce.
+create or replace function access.casbin_permits(permit jsonb, obj text)
+  returns boolean
+  language plpgsql
+  stable parallel safe; -- fixtures/access/functions/casbin_permits.sql
+
+comment on function access.casbin_permits(permit jsonb, obj text) is E'@behavior -*\nReturns whether an object is among those that access.casbin_permit returned. Errors as of access.enforce.';
+revoke execute on function access.casbin_permits(permit jsonb, obj text) from public;
+grant execute on function access.casbin_permits(permit jsonb, obj text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Returns whether the access rules allow the subject to act on the object. The subject of a user is the user's id; asking about others needs manage_access_rules. PL403 without it, PL404 for an unknown model, PL422 for a context without a value that the model reads.
+create or replace function access.enforce(sub text, obj text, act text, context jsonb default '{}'::jsonb, model text default 'default'::text)
+  returns boolean
+  language plpgsql
+  stable parallel safe security definer
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/enforce.sql
+
+comment on function access.enforce(sub text, obj text, act text, context jsonb, model text) is 'Returns whether the access rules allow the subject to act on the object. The subject of a user is the user''s id; asking about others needs manage_access_rules. PL403 without it, PL404 for an unknown model, PL422 for a context without a value that the model reads.';
+revoke execute on function access.enforce(sub text, obj text, act text, context jsonb, model text) from public;
+grant execute on function access.enforce(sub text, obj text, act text, context jsonb, model text) to :PLINTH_SERVICE, :PLINTH_USER, :PLINTH_WORKER;
+
+-- Returns whether the access rules allow a subject to act on an object, either with attributes. Errors as of access.enforce; a subject with attributes is another subject than the caller.
+create or replace function access.enforce_abac(sub jsonb, obj jsonb, act text, context jsonb default '{}'::jsonb, model text default 'default'::text)
+  returns boolean
+  language plpgsql
+  stable parallel safe security definer
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/enforce_abac.sql
+
+comment on function access.enforce_abac(sub jsonb, obj jsonb, act text, context jsonb, model text) is E'@behavior -*\nReturns whether the access rules allow a subject to act on an object, either with attributes. Errors as of access.enforce; a subject with attributes is another subject than the caller.';
+revoke execute on function access.enforce_abac(sub jsonb, obj jsonb, act text, context jsonb, model text) from public;
+grant execute on function access.enforce_abac(sub jsonb, obj jsonb, act text, context jsonb, model text) to :PLINTH_SERVICE, :PLINTH_USER, :PLINTH_WORKER;
+
+-- Returns those of the objects on which the access rules allow the subject to act. The subject and the errors are those of access.enforce.
+create or replace function access.enforce_many(sub text, objs text[], act text, context jsonb default '{}'::jsonb, model text default 'default'::text)
+  returns setof text
+  language plpgsql
+  stable parallel safe security definer
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/enforce_many.sql
+
+comment on function access.enforce_many(sub text, objs text[], act text, context jsonb, model text) is 'Returns those of the objects on which the access rules allow the subject to act. The subject and the errors are those of access.enforce.';
+revoke execute on function access.enforce_many(sub text, objs text[], act text, context jsonb, model text) from public;
+grant execute on function access.enforce_many(sub text, objs text[], act text, context jsonb, model text) to :PLINTH_SERVICE, :PLINTH_USER, :PLINTH_WORKER;
 
 -- Grants a user a role, or changes when it expires. Needs manage_roles. PL404 for an unknown role.
 create or replace function access.grant_role(user_id uuid, role_name text, expires_at timestamp with time zone default null::timestamp with time zone)
@@ -415,17 +617,6 @@ create or replace function access.keep_role_name()
 comment on function access.keep_role_name() is 'Trigger: rejects renaming the roles admin and user (PL409).';
 revoke execute on function access.keep_role_name() from public;
 
--- Returns the outcome of a part of a condition from those of its parts; null if it depends on a row.
-create or replace function access.known_outcome(parts jsonb, place integer default 0)
-  returns boolean
-  language plpgsql
-  immutable
-  set search_path to 'pg_catalog'; -- fixtures/access/functions/known_outcome.sql
-
-comment on function access.known_outcome(parts jsonb, place integer) is E'@behavior -*\nReturns the outcome of a part of a condition from those of its parts; null if it depends on a row.';
-revoke execute on function access.known_outcome(parts jsonb, place integer) from public;
-grant execute on function access.known_outcome(parts jsonb, place integer) to :PLINTH_USER;
-
 -- Returns whether the signed-in user holds every permission that the other account holds.
 create or replace function access.may_administer(user_id uuid)
   returns boolean
@@ -437,38 +628,27 @@ comment on function access.may_administer(user_id uuid) is E'@behavior -*\nRetur
 revoke execute on function access.may_administer(user_id uuid) from public;
 grant execute on function access.may_administer(user_id uuid) to :PLINTH_USER;
 
--- Returns private.access_case to a user with explain_access and records the question. PL403 without the permission.
-create or replace function access.permitted_access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, database_role text, returns_row boolean)
-  returns jsonb
+-- Replaces a model and all its rules in one version, or returns null if nothing changes. Rules are lists such as ["p", "alice", "data1", "read"]. Needs manage_access_rules: PL403 without it, PL422 for a model or rule outside the grammar.
+create or replace function access.replace_casbin_policy(model text, definition text, rules jsonb, reason text default ''::text)
+  returns access.casbin_versions
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'; -- fixtures/access/functions/permitted_access_case.sql
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/replace_casbin_policy.sql
 
-comment on function access.permitted_access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, database_role text, returns_row boolean) is E'@behavior -*\nReturns private.access_case to a user with explain_access and records the question. PL403 without the permission.';
-revoke execute on function access.permitted_access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, database_role text, returns_row boolean) from public;
-grant execute on function access.permitted_access_case(user_id uuid, operation text, object text, key jsonb, new_values jsonb, database_role text, returns_row boolean) to :PLINTH_USER;
+comment on function access.replace_casbin_policy(model text, definition text, rules jsonb, reason text) is 'Replaces a model and all its rules in one version, or returns null if nothing changes. Rules are lists such as ["p", "alice", "data1", "read"]. Needs manage_access_rules: PL403 without it, PL422 for a model or rule outside the grammar.';
+revoke execute on function access.replace_casbin_policy(model text, definition text, rules jsonb, reason text) from public;
+grant execute on function access.replace_casbin_policy(model text, definition text, rules jsonb, reason text) to :PLINTH_USER;
 
--- Returns the text of a condition without the sub-selects and casts that do not help to read it.
-create or replace function access.readable_condition(condition text)
-  returns text
-  language sql
-  immutable
-  set search_path to 'pg_catalog'; -- fixtures/access/functions/readable_condition.sql
-
-comment on function access.readable_condition(condition text) is E'@behavior -*\nReturns the text of a condition without the sub-selects and casts that do not help to read it.';
-revoke execute on function access.readable_condition(condition text) from public;
-grant execute on function access.readable_condition(condition text) to :PLINTH_USER;
-
--- Returns what must hold so that a part of a condition gets the wanted outcome, as the end of a sentence.
-create or replace function access.required_change(parts jsonb, place integer default 0, wanted boolean default true)
-  returns text
+-- Restores all access rules and models as of a version, as a new version. Needs manage_access_rules: PL403 without it, PL404 for an unknown version.
+create or replace function access.restore_casbin_version(version bigint)
+  returns access.casbin_versions
   language plpgsql
-  immutable
-  set search_path to 'pg_catalog'; -- fixtures/access/functions/required_change.sql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/restore_casbin_version.sql
 
-comment on function access.required_change(parts jsonb, place integer, wanted boolean) is E'@behavior -*\nReturns what must hold so that a part of a condition gets the wanted outcome, as the end of a sentence.';
-revoke execute on function access.required_change(parts jsonb, place integer, wanted boolean) from public;
-grant execute on function access.required_change(parts jsonb, place integer, wanted boolean) to :PLINTH_USER;
+comment on function access.restore_casbin_version(version bigint) is 'Restores all access rules and models as of a version, as a new version. Needs manage_access_rules: PL403 without it, PL404 for an unknown version.';
+revoke execute on function access.restore_casbin_version(version bigint) from public;
+grant execute on function access.restore_casbin_version(version bigint) to :PLINTH_USER;
 
 -- Revokes a user's role. Needs manage_roles. PL404 when the user does not have it or the caller may not revoke it.
 create or replace function access.revoke_role(user_id uuid, role_name text)
@@ -479,28 +659,6 @@ create or replace function access.revoke_role(user_id uuid, role_name text)
 comment on function access.revoke_role(user_id uuid, role_name text) is 'Revokes a user''s role. Needs manage_roles. PL404 when the user does not have it or the caller may not revoke it.';
 revoke execute on function access.revoke_role(user_id uuid, role_name text) from public;
 grant execute on function access.revoke_role(user_id uuid, role_name text) to :PLINTH_USER;
-
--- Returns what would have to change so that a row passes the policies of a step, as sentences.
-create or replace function access.step_changes(step jsonb, database_role text)
-  returns text[]
-  language sql
-  immutable
-  set search_path to 'pg_catalog'; -- fixtures/access/functions/step_changes.sql
-
-comment on function access.step_changes(step jsonb, database_role text) is E'@behavior -*\nReturns what would have to change so that a row passes the policies of a step, as sentences.';
-revoke execute on function access.step_changes(step jsonb, database_role text) from public;
-grant execute on function access.step_changes(step jsonb, database_role text) to :PLINTH_USER;
-
--- Returns whether a row passes the policies of a step; null if it depends on a row.
-create or replace function access.step_outcome(step jsonb)
-  returns boolean
-  language sql
-  immutable
-  set search_path to 'pg_catalog'; -- fixtures/access/functions/step_outcome.sql
-
-comment on function access.step_outcome(step jsonb) is E'@behavior -*\nReturns whether a row passes the policies of a step; null if it depends on a row.';
-revoke execute on function access.step_outcome(step jsonb) from public;
-grant execute on function access.step_outcome(step jsonb) to :PLINTH_USER;
 
 -- Returns the ids of the models that the caller may use: public ones and those granted to them.
 create or replace function access.usable_model_ids()

@@ -1399,6 +1399,500 @@ create or replace function private.can_user_use_model(user_id uuid, model_id uui
 comment on function private.can_user_use_model(user_id uuid, model_id uuid) is 'Returns whether a user may use a model.';
 revoke execute on function private.can_user_use_model(user_id uuid, model_id uuid) from public;
 
+-- Returns an argument of a function as text; what JavaScript takes as false is empty.
+create or replace function private.casbin_argument(value jsonb)
+  returns text
+  language sql
+  immutable parallel safe; -- fixtures/access/private/casbin_argument.sql
+
+comment on function private.casbin_argument(value jsonb) is 'Returns an argument of a function as text; what JavaScript takes as false is empty.';
+revoke execute on function private.casbin_argument(value jsonb) from public;
+
+-- Returns the result of + - * / or %, computed as JavaScript does; + joins texts.
+create or replace function private.casbin_arithmetic(op text, a jsonb, b jsonb)
+  returns jsonb
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_arithmetic.sql
+
+comment on function private.casbin_arithmetic(op text, a jsonb, b jsonb) is 'Returns the result of + - * / or %, computed as JavaScript does; + joins texts.';
+revoke execute on function private.casbin_arithmetic(op text, a jsonb, b jsonb) from public;
+
+-- Returns the alternatives of a parsed matcher, with the conditions that select rules by index and the rest.
+create or replace function private.casbin_branches(matcher jsonb)
+  returns jsonb
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_branches.sql
+
+comment on function private.casbin_branches(matcher jsonb) is 'Returns the alternatives of a parsed matcher, with the conditions that select rules by index and the rest.';
+revoke execute on function private.casbin_branches(matcher jsonb) from public;
+
+-- Returns the result of a function of a matcher, such as keyMatch2. PL422 for a pattern outside the grammar.
+create or replace function private.casbin_call(function_name text, key text, pattern text, parameter text, translated jsonb)
+  returns jsonb
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_call.sql
+
+comment on function private.casbin_call(function_name text, key text, pattern text, parameter text, translated jsonb) is 'Returns the result of a function of a matcher, such as keyMatch2. PL422 for a pattern outside the grammar.';
+revoke execute on function private.casbin_call(function_name text, key text, pattern text, parameter text, translated jsonb) from public;
+
+-- Returns the active rules of a type whose values are among those of a selection.
+create or replace function private.casbin_candidates(model text, ptype text, selections jsonb)
+  returns table(id bigint, rule text[], compiled jsonb)
+  language plpgsql
+  stable parallel safe
+  set plan_cache_mode to 'force_generic_plan'; -- fixtures/access/private/casbin_candidates.sql
+
+comment on function private.casbin_candidates(model text, ptype text, selections jsonb) is 'Returns the active rules of a type whose values are among those of a selection.';
+revoke execute on function private.casbin_candidates(model text, ptype text, selections jsonb) from public;
+
+-- Returns each rule that a model does not take, with its number in the list, column and reason; without a number, what is wrong with the model.
+create or replace function private.casbin_check(definition text, rules jsonb)
+  returns table(rule integer, place text, reason text)
+  language plpgsql
+  stable; -- fixtures/access/private/casbin_check.sql
+
+comment on function private.casbin_check(definition text, rules jsonb) is 'Returns each rule that a model does not take, with its number in the list, column and reason; without a number, what is wrong with the model.';
+revoke execute on function private.casbin_check(definition text, rules jsonb) from public;
+
+-- Checks a rule against its parsed model. PL422 with the column as detail for a rule outside the grammar.
+create or replace function private.casbin_check_rule(model jsonb, ptype text, rule text[])
+  returns jsonb
+  language plpgsql
+  immutable; -- fixtures/access/private/casbin_check_rule.sql
+
+comment on function private.casbin_check_rule(model jsonb, ptype text, rule text[]) is 'Checks a rule against its parsed model. PL422 with the column as detail for a rule outside the grammar.';
+revoke execute on function private.casbin_check_rule(model jsonb, ptype text, rule text[]) from public;
+
+-- Parses a Casbin model. PL422 with section, line, column and reason for a model outside the grammar.
+create or replace function private.casbin_compile(definition text)
+  returns jsonb
+  language plpgsql
+  immutable; -- fixtures/access/private/casbin_compile.sql
+
+comment on function private.casbin_compile(definition text) is 'Parses a Casbin model. PL422 with section, line, column and reason for a model outside the grammar.';
+revoke execute on function private.casbin_compile(definition text) from public;
+
+-- Parses one entry of a Casbin model. PL422 with the place as detail for what is outside the grammar.
+create or replace function private.casbin_definition(letter text, name text, value text, model jsonb)
+  returns jsonb
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_definition.sql
+
+comment on function private.casbin_definition(letter text, name text, value text, model jsonb) is 'Parses one entry of a Casbin model. PL422 with the place as detail for what is outside the grammar.';
+revoke execute on function private.casbin_definition(letter text, name text, value text, model jsonb) from public;
+
+-- Returns the effect of a rule for a value of the matcher. PL422 for a value of another type, where node-casbin throws.
+create or replace function private.casbin_effect(value jsonb, eft text)
+  returns double precision
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_effect.sql
+
+comment on function private.casbin_effect(value jsonb, eft text) is 'Returns the effect of a rule for a value of the matcher. PL422 for a value of another type, where node-casbin throws.';
+revoke execute on function private.casbin_effect(value jsonb, eft text) from public;
+
+-- Returns whether the model and its rules allow a request; types names its definitions of request, policy, effect and matcher. PL404 for an unknown model, PL422 for a request that the model does not take.
+create or replace function private.casbin_enforce(model text, request jsonb, types text[] default '{r,p,e,m}'::text[])
+  returns boolean
+  language plpgsql
+  stable parallel safe security definer
+  set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_generic_plan'; -- fixtures/access/private/casbin_enforce.sql
+
+comment on function private.casbin_enforce(model text, request jsonb, types text[]) is 'Returns whether the model and its rules allow a request; types names its definitions of request, policy, effect and matcher. PL404 for an unknown model, PL422 for a request that the model does not take.';
+revoke execute on function private.casbin_enforce(model text, request jsonb, types text[]) from public;
+grant execute on function private.casbin_enforce(model text, request jsonb, types text[]) to :PLINTH_SERVICE, :PLINTH_WORKER;
+
+-- Returns whether two values are equal by JavaScript's ==.
+create or replace function private.casbin_equal(a jsonb, b jsonb)
+  returns boolean
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_equal.sql
+
+comment on function private.casbin_equal(a jsonb, b jsonb) is 'Returns whether two values are equal by JavaScript''s ==.';
+revoke execute on function private.casbin_equal(a jsonb, b jsonb) from public;
+
+-- Returns the value of a parsed expression for a request and a rule. PL422 where node-casbin throws.
+create or replace function private.casbin_eval(node jsonb, model text, request jsonb, rule text[], compiled jsonb)
+  returns jsonb
+  language plpgsql
+  stable parallel safe; -- fixtures/access/private/casbin_eval.sql
+
+comment on function private.casbin_eval(node jsonb, model text, request jsonb, rule text[], compiled jsonb) is 'Returns the value of a parsed expression for a request and a rule. PL422 where node-casbin throws.';
+revoke execute on function private.casbin_eval(node jsonb, model text, request jsonb, rule text[], compiled jsonb) from public;
+
+-- Parses an expression of a matcher, or of a rule if names ->> eval is false. PL422 with the place as detail.
+create or replace function private.casbin_expression(source text, names jsonb)
+  returns jsonb
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_expression.sql
+
+comment on function private.casbin_expression(source text, names jsonb) is 'Parses an expression of a matcher, or of a rule if names ->> eval is false. PL422 with the place as detail.';
+revoke execute on function private.casbin_expression(source text, names jsonb) from public;
+
+-- Translates a pattern of globMatch into a regular expression. PL422 for one with other wildcards than * and ?.
+create or replace function private.casbin_glob(pattern text)
+  returns text
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_glob.sql
+
+comment on function private.casbin_glob(pattern text) is 'Translates a pattern of globMatch into a regular expression. PL422 for one with other wildcards than * and ?.';
+revoke execute on function private.casbin_glob(pattern text) from public;
+
+-- Returns whether a name is the role or inherits it, as g(name, role, domain) in a matcher asks.
+create or replace function private.casbin_has_role(model text, ptype text, name text, role text, domain text)
+  returns boolean
+  language sql
+  stable parallel safe; -- fixtures/access/private/casbin_has_role.sql
+
+comment on function private.casbin_has_role(model text, ptype text, name text, role text, domain text) is 'Returns whether a name is the role or inherits it, as g(name, role, domain) in a matcher asks.';
+revoke execute on function private.casbin_has_role(model text, ptype text, name text, role text, domain text) from public;
+
+-- Returns the address or CIDR of a text, or null if it is none.
+create or replace function private.casbin_inet(value text)
+  returns inet
+  language sql
+  immutable parallel safe; -- fixtures/access/private/casbin_inet.sql
+
+comment on function private.casbin_inet(value text) is 'Returns the address or CIDR of a text, or null if it is none.';
+revoke execute on function private.casbin_inet(value text) from public;
+
+-- Returns whether an IP address is equal to another or within a CIDR. PL422 for a text that is no address.
+create or replace function private.casbin_ip_match(address text, pattern text)
+  returns boolean
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_ip_match.sql
+
+comment on function private.casbin_ip_match(address text, pattern text) is 'Returns whether an IP address is equal to another or within a CIDR. PL422 for a text that is no address.';
+revoke execute on function private.casbin_ip_match(address text, pattern text) from public;
+
+-- Returns whether the caller, a function with definer rights, runs for the server or the owner and not for a user.
+create or replace function private.casbin_is_trusted()
+  returns boolean
+  language sql
+  stable parallel safe; -- fixtures/access/private/casbin_is_trusted.sql
+
+comment on function private.casbin_is_trusted() is 'Returns whether the caller, a function with definer rights, runs for the server or the owner and not for a user.';
+revoke execute on function private.casbin_is_trusted() from public;
+
+-- Returns the JavaScript regular expression of a pattern of keyMatch2, 3, 4, 5 or keyGet2. PL422 for a parameter without a name.
+create or replace function private.casbin_key_pattern(function_name text, pattern text)
+  returns text
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_key_pattern.sql
+
+comment on function private.casbin_key_pattern(function_name text, pattern text) is 'Returns the JavaScript regular expression of a pattern of keyMatch2, 3, 4, 5 or keyGet2. PL422 for a parameter without a name.';
+revoke execute on function private.casbin_key_pattern(function_name text, pattern text) from public;
+
+-- Returns whether a value is less than another by JavaScript's <, or by its <=.
+create or replace function private.casbin_less(a jsonb, b jsonb, or_equal boolean)
+  returns boolean
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_less.sql
+
+comment on function private.casbin_less(a jsonb, b jsonb, or_equal boolean) is 'Returns whether a value is less than another by JavaScript''s <, or by its <=.';
+revoke execute on function private.casbin_less(a jsonb, b jsonb, or_equal boolean) from public;
+
+-- Returns the entries of a Casbin model file with their sections and places. PL422 for a section that is repeated.
+create or replace function private.casbin_lines(definition text)
+  returns table(section text, entry text, starts integer[], lines integer[], columns integer[])
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_lines.sql
+
+comment on function private.casbin_lines(definition text) is 'Returns the entries of a Casbin model file with their sections and places. PL422 for a section that is repeated.';
+revoke execute on function private.casbin_lines(definition text) from public;
+
+-- Returns the values at a place of the rules that a selection of first values selects, by effect.
+create or replace function private.casbin_listed(model text, selection jsonb, object integer, eft integer, out allowed text[], out denied text[])
+  returns record
+  language plpgsql
+  stable parallel safe
+  set plan_cache_mode to 'force_generic_plan'; -- fixtures/access/private/casbin_listed.sql
+
+comment on function private.casbin_listed(model text, selection jsonb, object integer, eft integer, out allowed text[], out denied text[]) is 'Returns the values at a place of the rules that a selection of first values selects, by effect.';
+revoke execute on function private.casbin_listed(model text, selection jsonb, object integer, eft integer, out allowed text[], out denied text[]) from public;
+
+-- Returns a regular expression that matches only the text.
+create or replace function private.casbin_literal(value text)
+  returns text
+  language sql
+  immutable parallel safe; -- fixtures/access/private/casbin_literal.sql
+
+comment on function private.casbin_literal(value text) is 'Returns a regular expression that matches only the text.';
+revoke execute on function private.casbin_literal(value text) from public;
+
+-- Waits until no other transaction changes access rules.
+create or replace function private.casbin_lock()
+  returns void
+  language sql; -- fixtures/access/private/casbin_lock.sql
+
+comment on function private.casbin_lock() is 'Waits until no other transaction changes access rules.';
+revoke execute on function private.casbin_lock() from public;
+
+-- Returns an attribute of a value, null if it has none. PL422 for an attribute of nothing, where JavaScript throws.
+create or replace function private.casbin_member(value jsonb, name text)
+  returns jsonb
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_member.sql
+
+comment on function private.casbin_member(value jsonb, name text) is 'Returns an attribute of a value, null if it has none. PL422 for an attribute of nothing, where JavaScript throws.';
+revoke execute on function private.casbin_member(value jsonb, name text) from public;
+
+-- Returns a role and the names that inherit it: the reverse of private.casbin_roles.
+create or replace function private.casbin_members(model text, ptype text, role text, domain text)
+  returns text[]
+  language plpgsql
+  stable parallel safe
+  set plan_cache_mode to 'force_generic_plan'; -- fixtures/access/private/casbin_members.sql
+
+comment on function private.casbin_members(model text, ptype text, role text, domain text) is 'Returns a role and the names that inherit it: the reverse of private.casbin_roles.';
+revoke execute on function private.casbin_members(model text, ptype text, role text, domain text) from public;
+
+-- Returns a model in parsed form. PL404 for an unknown model, PL422 for definitions that it does not have.
+create or replace function private.casbin_model(model text, types text[])
+  returns jsonb
+  language plpgsql
+  stable parallel safe; -- fixtures/access/private/casbin_model.sql
+
+comment on function private.casbin_model(model text, types text[]) is 'Returns a model in parsed form. PL404 for an unknown model, PL422 for definitions that it does not have.';
+revoke execute on function private.casbin_model(model text, types text[]) from public;
+
+-- Returns each node of a parsed expression.
+create or replace function private.casbin_nodes(node jsonb)
+  returns setof jsonb
+  language sql
+  immutable parallel safe; -- fixtures/access/private/casbin_nodes.sql
+
+comment on function private.casbin_nodes(node jsonb) is 'Returns each node of a parsed expression.';
+revoke execute on function private.casbin_nodes(node jsonb) from public;
+
+-- Returns the value as a number, as JavaScript converts it; NaN if it is none.
+create or replace function private.casbin_number(value jsonb)
+  returns double precision
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_number.sql
+
+comment on function private.casbin_number(value jsonb) is 'Returns the value as a number, as JavaScript converts it; NaN if it is none.';
+revoke execute on function private.casbin_number(value jsonb) from public;
+
+-- Returns a number as JSON; NaN and the infinities as an object.
+create or replace function private.casbin_number_value(value double precision)
+  returns jsonb
+  language sql
+  immutable parallel safe; -- fixtures/access/private/casbin_number_value.sql
+
+comment on function private.casbin_number_value(value double precision) is 'Returns a number as JSON; NaN and the infinities as an object.';
+revoke execute on function private.casbin_number_value(value double precision) from public;
+
+-- Creates a version that the following changes of the transaction belong to, and returns its number.
+create or replace function private.casbin_open_version(reason text)
+  returns bigint
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/access/private/casbin_open_version.sql
+
+comment on function private.casbin_open_version(reason text) is 'Creates a version that the following changes of the transaction belong to, and returns its number.';
+revoke execute on function private.casbin_open_version(reason text) from public;
+
+-- Parses tokens from an index on. PL422 with the place as detail for what is outside the grammar.
+create or replace function private.casbin_parse(tokens jsonb, at integer, precedence integer, depth integer, names jsonb, allows_list boolean default false, out node jsonb, out next integer)
+  returns record
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_parse.sql
+
+comment on function private.casbin_parse(tokens jsonb, at integer, precedence integer, depth integer, names jsonb, allows_list boolean, out node jsonb, out next integer) is 'Parses tokens from an index on. PL422 with the place as detail for what is outside the grammar.';
+revoke execute on function private.casbin_parse(tokens jsonb, at integer, precedence integer, depth integer, names jsonb, allows_list boolean, out node jsonb, out next integer) from public;
+
+-- Parses the call of a function. PL422 with the place as detail for an unknown function or a wrong number of arguments.
+create or replace function private.casbin_parse_call(tokens jsonb, at integer, depth integer, names jsonb, out node jsonb, out next integer)
+  returns record
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_parse_call.sql
+
+comment on function private.casbin_parse_call(tokens jsonb, at integer, depth integer, names jsonb, out node jsonb, out next integer) is 'Parses the call of a function. PL422 with the place as detail for an unknown function or a wrong number of arguments.';
+revoke execute on function private.casbin_parse_call(tokens jsonb, at integer, depth integer, names jsonb, out node jsonb, out next integer) from public;
+
+-- Returns the objects that a request permits, as a list and a pattern; null for a model that does not reduce to these.
+create or replace function private.casbin_partial(model text, request jsonb, place integer, out objects text[], out pattern text)
+  returns record
+  language plpgsql
+  stable parallel safe; -- fixtures/access/private/casbin_partial.sql
+
+comment on function private.casbin_partial(model text, request jsonb, place integer, out objects text[], out pattern text) is 'Returns the objects that a request permits, as a list and a pattern; null for a model that does not reduce to these.';
+revoke execute on function private.casbin_partial(model text, request jsonb, place integer, out objects text[], out pattern text) from public;
+
+-- Returns how one alternative of a matcher depends on the object: the rules it selects, the rest, and the comparison.
+create or replace function private.casbin_partial_branch(model text, branch jsonb, request jsonb, place integer, out selection jsonb, out rest jsonb, out kind text, out object integer, out role_type text, out domain text)
+  returns record
+  language plpgsql
+  stable parallel safe; -- fixtures/access/private/casbin_partial_branch.sql
+
+comment on function private.casbin_partial_branch(model text, branch jsonb, request jsonb, place integer, out selection jsonb, out rest jsonb, out kind text, out object integer, out role_type text, out domain text) is 'Returns how one alternative of a matcher depends on the object: the rules it selects, the rest, and the comparison.';
+revoke execute on function private.casbin_partial_branch(model text, branch jsonb, request jsonb, place integer, out selection jsonb, out rest jsonb, out kind text, out object integer, out role_type text, out domain text) from public;
+
+-- Returns private.casbin_partial of a request without its object. PL404 for an unknown model, PL422 for one without sub and obj.
+create or replace function private.casbin_partial_of(model text, sub jsonb, act text, context jsonb, out objects text[], out pattern text)
+  returns record
+  language plpgsql
+  stable parallel safe; -- fixtures/access/private/casbin_partial_of.sql
+
+comment on function private.casbin_partial_of(model text, sub jsonb, act text, context jsonb, out objects text[], out pattern text) is 'Returns private.casbin_partial of a request without its object. PL404 for an unknown model, PL422 for one without sub and obj.';
+revoke execute on function private.casbin_partial_of(model text, sub jsonb, act text, context jsonb, out objects text[], out pattern text) from public;
+
+-- Returns the translated pattern of a function. PL422 with the place as detail for a pattern outside the grammar.
+create or replace function private.casbin_pattern(function_name text, pattern text)
+  returns jsonb
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_pattern.sql
+
+comment on function private.casbin_pattern(function_name text, pattern text) is 'Returns the translated pattern of a function. PL422 with the place as detail for a pattern outside the grammar.';
+revoke execute on function private.casbin_pattern(function_name text, pattern text) from public;
+
+-- Returns the line and column of a place in an entry of a Casbin model file.
+create or replace function private.casbin_place(at integer, starts integer[], lines integer[], columns integer[])
+  returns text
+  language sql
+  immutable parallel safe; -- fixtures/access/private/casbin_place.sql
+
+comment on function private.casbin_place(at integer, starts integer[], lines integer[], columns integer[]) is 'Returns the line and column of a place in an entry of a Casbin model file.';
+revoke execute on function private.casbin_place(at integer, starts integer[], lines integer[], columns integer[]) from public;
+
+-- Returns the order of a subject's rules by its roles, for subjectPriority. PL422 for roles that form a cycle.
+create or replace function private.casbin_rank(model text, subject text, domain text)
+  returns integer
+  language plpgsql
+  stable parallel safe
+  set plan_cache_mode to 'force_generic_plan'; -- fixtures/access/private/casbin_rank.sql
+
+comment on function private.casbin_rank(model text, subject text, domain text) is 'Returns the order of a subject''s rules by its roles, for subjectPriority. PL422 for roles that form a cycle.';
+revoke execute on function private.casbin_rank(model text, subject text, domain text) from public;
+
+-- Translates a JavaScript regular expression. PL422 with the place as detail for one outside the supported subset.
+create or replace function private.casbin_regex(source text)
+  returns text
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_regex.sql
+
+comment on function private.casbin_regex(source text) is 'Translates a JavaScript regular expression. PL422 with the place as detail for one outside the supported subset.';
+revoke execute on function private.casbin_regex(source text) from public;
+
+-- Translates a class of a JavaScript regular expression. PL422 with the place as detail for what means something else here.
+create or replace function private.casbin_regex_class(source text, out translated text, out length integer)
+  returns record
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_regex_class.sql
+
+comment on function private.casbin_regex_class(source text, out translated text, out length integer) is 'Translates a class of a JavaScript regular expression. PL422 with the place as detail for what means something else here.';
+revoke execute on function private.casbin_regex_class(source text, out translated text, out length integer) from public;
+
+-- Returns the values of a request in the order of the model's definition. PL422 for a context that lacks one.
+create or replace function private.casbin_request(model text, sub jsonb, obj jsonb, act jsonb, context jsonb)
+  returns jsonb
+  language plpgsql
+  stable parallel safe; -- fixtures/access/private/casbin_request.sql
+
+comment on function private.casbin_request(model text, sub jsonb, obj jsonb, act jsonb, context jsonb) is 'Returns the values of a request in the order of the model''s definition. PL422 for a context that lacks one.';
+revoke execute on function private.casbin_request(model text, sub jsonb, obj jsonb, act jsonb, context jsonb) from public;
+
+-- Raises PL403 unless the caller may ask what the subject may do.
+create or replace function private.casbin_require_asker(model text, sub jsonb)
+  returns void
+  language plpgsql
+  stable parallel safe; -- fixtures/access/private/casbin_require_asker.sql
+
+comment on function private.casbin_require_asker(model text, sub jsonb) is 'Raises PL403 unless the caller may ask what the subject may do.';
+revoke execute on function private.casbin_require_asker(model text, sub jsonb) from public;
+
+-- Raises PL403 unless the caller may change access rules.
+create or replace function private.casbin_require_manager()
+  returns void
+  language plpgsql
+  stable; -- fixtures/access/private/casbin_require_manager.sql
+
+comment on function private.casbin_require_manager() is 'Raises PL403 unless the caller may change access rules.';
+revoke execute on function private.casbin_require_manager() from public;
+
+-- Returns a name and the roles that it inherits by rules of the type, in the domain if one is given.
+create or replace function private.casbin_roles(model text, ptype text, name text, domain text default null::text)
+  returns text[]
+  language plpgsql
+  stable parallel safe
+  set plan_cache_mode to 'force_generic_plan'; -- fixtures/access/private/casbin_roles.sql
+
+comment on function private.casbin_roles(model text, ptype text, name text, domain text) is 'Returns a name and the roles that it inherits by rules of the type, in the domain if one is given.';
+revoke execute on function private.casbin_roles(model text, ptype text, name text, domain text) from public;
+
+-- Returns which rules a request can match, by the values of their columns: [] if only evaluation tells, null if none.
+create or replace function private.casbin_selections(model text, matcher jsonb, request jsonb)
+  returns jsonb
+  language plpgsql
+  stable parallel safe; -- fixtures/access/private/casbin_selections.sql
+
+comment on function private.casbin_selections(model text, matcher jsonb, request jsonb) is 'Returns which rules a request can match, by the values of their columns: [] if only evaluation tells, null if none.';
+revoke execute on function private.casbin_selections(model text, matcher jsonb, request jsonb) from public;
+
+-- Returns the value as text, as JavaScript's String() does.
+create or replace function private.casbin_text(value jsonb)
+  returns text
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_text.sql
+
+comment on function private.casbin_text(value jsonb) is 'Returns the value as text, as JavaScript''s String() does.';
+revoke execute on function private.casbin_text(value jsonb) from public;
+
+-- Splits an expression into tokens. PL422 with the place as detail for what is none.
+create or replace function private.casbin_tokens(source text, is_rule boolean)
+  returns jsonb
+  language plpgsql
+  immutable parallel safe; -- fixtures/access/private/casbin_tokens.sql
+
+comment on function private.casbin_tokens(source text, is_rule boolean) is 'Splits an expression into tokens. PL422 with the place as detail for what is none.';
+revoke execute on function private.casbin_tokens(source text, is_rule boolean) from public;
+
+-- Returns whether JavaScript takes the value as true. SQL's null stands for undefined.
+create or replace function private.casbin_truthy(value jsonb)
+  returns boolean
+  language sql
+  immutable parallel safe; -- fixtures/access/private/casbin_truthy.sql
+
+comment on function private.casbin_truthy(value jsonb) is 'Returns whether JavaScript takes the value as true. SQL''s null stands for undefined.';
+revoke execute on function private.casbin_truthy(value jsonb) from public;
+
+-- Returns the value of a text in quotes, with the escapes of jsep.
+create or replace function private.casbin_unquote(quoted text)
+  returns jsonb
+  language sql
+  immutable parallel safe; -- fixtures/access/private/casbin_unquote.sql
+
+comment on function private.casbin_unquote(quoted text) is 'Returns the value of a text in quotes, with the escapes of jsep.';
+revoke execute on function private.casbin_unquote(quoted text) from public;
+
+-- Returns the text with each character beyond U+FFFF as two characters, as JavaScript counts them.
+create or replace function private.casbin_utf16(value text)
+  returns text
+  language sql
+  immutable parallel safe; -- fixtures/access/private/casbin_utf16.sql
+
+comment on function private.casbin_utf16(value text) is 'Returns the text with each character beyond U+FFFF as two characters, as JavaScript counts them.';
+revoke execute on function private.casbin_utf16(value text) from public;
+
+-- Returns the UTF-16 units of a text, by which JavaScript orders texts.
+create or replace function private.casbin_utf16_units(value text)
+  returns integer[]
+  language sql
+  immutable parallel safe; -- fixtures/access/private/casbin_utf16_units.sql
+
+comment on function private.casbin_utf16_units(value text) is 'Returns the UTF-16 units of a text, by which JavaScript orders texts.';
+revoke execute on function private.casbin_utf16_units(value text) from public;
+
+-- Returns a list of texts as an array; null for none.
+create or replace function private.casbin_values(list jsonb)
+  returns text[]
+  language sql
+  immutable parallel safe; -- fixtures/access/private/casbin_values.sql
+
+comment on function private.casbin_values(list jsonb) is 'Returns a list of texts as an array; null for none.';
+revoke execute on function private.casbin_values(list jsonb) from public;
+
 -- Replaces or deletes the text of a general chat message, and keeps the previous one. PL401, PL403, PL404, PL409.
 create or replace function private.change_general_chat_message(message_id uuid, content text)
   returns rooms.general_chat_messages
@@ -1437,6 +1931,16 @@ create or replace function private.check_batch_size(batch_size integer, most int
 
 comment on function private.check_batch_size(batch_size integer, most integer) is 'Raises PL422 unless batch_size is from 1 to most.';
 revoke execute on function private.check_batch_size(batch_size integer, most integer) from public;
+
+-- Trigger: checks a rule against its model and parses its patterns. PL422 with rule, column and reason for one outside the grammar.
+create or replace function private.check_casbin_rule()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/access/triggers/casbin_rules.sql
+
+comment on function private.check_casbin_rule() is 'Trigger: checks a rule against its model and parses its patterns. PL422 with rule, column and reason for one outside the grammar.';
+revoke execute on function private.check_casbin_rule() from public;
 
 -- Allows the signed-in account to change its providers and locks its row; PL401 without a live session, PL403 without a recent sign-in.
 create or replace function private.check_provider_change()
@@ -1492,6 +1996,16 @@ create or replace function private.close_unlimited_grants(user_id uuid, source_i
 
 comment on function private.close_unlimited_grants(user_id uuid, source_id uuid, closed_at timestamp with time zone) is 'Ends the unlimited plan grants of a source; limited ones stay.';
 revoke execute on function private.close_unlimited_grants(user_id uuid, source_id uuid, closed_at timestamp with time zone) from public;
+
+-- Trigger: parses the definition of a model. PL422 with section, line, column and reason for one outside the grammar.
+create or replace function private.compile_casbin_model()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/access/triggers/casbin_models.sql
+
+comment on function private.compile_casbin_model() is 'Trigger: parses the definition of a model. PL422 with section, line, column and reason for one outside the grammar.';
+revoke execute on function private.compile_casbin_model() from public;
 
 -- Completes the items for the learners who have played enough of them by their present duration. Repeating it changes nothing.
 create or replace function private.complete_played_items(item_ids uuid[])
@@ -3011,6 +3525,16 @@ create or replace function private.lock_audience_of_room()
 comment on function private.lock_audience_of_room() is 'Trigger: locks the counters of members and invited users of a deleted room, in one order.';
 revoke execute on function private.lock_audience_of_room() from public;
 
+-- Trigger: lets one transaction at a time change access rules.
+create or replace function private.lock_casbin()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/access/triggers/casbin_versions.sql
+
+comment on function private.lock_casbin() is 'Trigger: lets one transaction at a time change access rules.';
+revoke execute on function private.lock_casbin() from public;
+
 -- Prevents content changes (exclusive) and completions (shared) from missing each other until the transaction ends.
 create or replace function private.lock_completions(exclusively boolean)
   returns void
@@ -3510,6 +4034,26 @@ create or replace function private.receive_payment_event(provider text, provider
 comment on function private.receive_payment_event(provider text, provider_event_id text, event_type text, provider_customer_id text, occurred_at timestamp with time zone, payload jsonb) is 'Stores an event of a payment provider; returns its id, the same for an event stored before.';
 revoke execute on function private.receive_payment_event(provider text, provider_event_id text, event_type text, provider_customer_id text, occurred_at timestamp with time zone, payload jsonb) from public;
 grant execute on function private.receive_payment_event(provider text, provider_event_id text, event_type text, provider_customer_id text, occurred_at timestamp with time zone, payload jsonb) to :PLINTH_SERVICE;
+
+-- Trigger: checks the rules of a model whose definition changed. PL422 for a rule that the new one does not take.
+create or replace function private.recheck_casbin_rules()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/access/triggers/casbin_models.sql
+
+comment on function private.recheck_casbin_rules() is 'Trigger: checks the rules of a model whose definition changed. PL422 for a rule that the new one does not take.';
+revoke execute on function private.recheck_casbin_rules() from public;
+
+-- Trigger: adds a version with the rows that a statement changed. Its argument is the key column.
+create or replace function private.record_casbin_changes()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/access/triggers/casbin_versions.sql
+
+comment on function private.record_casbin_changes() is 'Trigger: adds a version with the rows that a statement changed. Its argument is the key column.';
+revoke execute on function private.record_casbin_changes() from public;
 
 -- Records the learners who had completed one of the courses, and their progress in the trainings of the skills, with the content available at a moment. Repeating it changes nothing.
 create or replace function private.record_completions(course_ids uuid[], skill_ids uuid[], at timestamp with time zone default clock_timestamp())
@@ -4473,6 +5017,16 @@ create or replace function private.touch_api_tokens(token_ids uuid[], seen_at ti
 comment on function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) is 'Records time and address of the use of API tokens, at most once a minute; returns the number of changed rows.';
 revoke execute on function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) from public;
 grant execute on function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) to :PLINTH_SERVICE;
+
+-- Trigger: sets the time and author of a row that really changed.
+create or replace function private.touch_casbin()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/access/triggers/casbin_versions.sql
+
+comment on function private.touch_casbin() is 'Trigger: sets the time and author of a row that really changed.';
+revoke execute on function private.touch_casbin() from public;
 
 -- Records time and address of the use of sessions, at most once a minute; returns the number of changed rows.
 create or replace function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[])

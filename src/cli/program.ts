@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command, Help, type Option } from "commander";
 import { PACKAGE_ROOT } from "../support/paths.ts";
+import { addAccess } from "./commands/access.ts";
 import { addDb } from "./commands/db.ts";
 import { addDocs } from "./commands/docs.ts";
 import { addDoctor } from "./commands/doctor.ts";
@@ -70,6 +71,7 @@ export function buildProgram(): Command {
     addImport,
     addExport,
     addDocuments,
+    addAccess,
     addExplainAccess,
     addKeys,
     addSchema,

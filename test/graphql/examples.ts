@@ -1,3 +1,5 @@
+import { RBAC_MODEL } from "../support/access-probes.ts";
+
 /**
  * How the generated mutations of a table are tried, in the order create, update, delete. Of values, `:ada` is an id of
  * `IDS`, and `select …` a query for one.
@@ -20,6 +22,16 @@ export interface Example {
 
 /** By the type of the row. */
 export const EXAMPLES: Readonly<Record<string, Example>> = {
+  CasbinModel: {
+    by: "manage_access_rules",
+    create: { name: "site", definition: RBAC_MODEL },
+    patch: { description: "The pages of the site" },
+  },
+  CasbinRule: {
+    by: "manage_access_rules",
+    create: { ptype: "p", v0: "writer", v1: "report", v2: "write" },
+    patch: { isActive: false },
+  },
   Chat: { by: "ada", isOpen: true, create: { title: "Plinths" }, patch: { title: "Columns" } },
   ConsentPurpose: {
     by: "manage_consents",

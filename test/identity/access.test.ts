@@ -175,6 +175,7 @@ describe("roles and permissions", () => {
         "manage_security",
         "view_audit_log",
         "manage_consents",
+        "manage_access_rules",
         "moderate_general_chat",
         "manage_content_access",
         "manage_skills",

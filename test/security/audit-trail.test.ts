@@ -24,6 +24,7 @@ afterAll(async () => {
 });
 
 const WATCHED = [
+  "access.casbin_models",
   "access.permissions",
   "access.plan_model_access",
   "access.role_model_access",

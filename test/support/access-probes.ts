@@ -30,6 +30,19 @@ export const IDS: Readonly<Record<string, string>> = {
 export const withIds = (sql: string): string =>
   sql.replace(/(?<!:):([a-z]+)\b/g, (_, name: string) => `'${IDS[name]}'`);
 
+/** A model of Casbin: roles with permissions. */
+export const RBAC_MODEL = `[request_definition]
+r = sub, obj, act
+[policy_definition]
+p = sub, obj, act
+[role_definition]
+g = _, _
+[policy_effect]
+e = some(where (p.eft == allow))
+[matchers]
+m = g(r.sub, p.sub) && r.obj == p.obj && r.act == p.act
+`;
+
 /** Ada and Bob own one row of each table; one model is public, one granted to both, one to neither. */
 export const SEED = `
   insert into identity.users (id, username) values (:ada, 'ada'), (:bob, 'bob');
@@ -46,6 +59,8 @@ export const SEED = `
     select r.id, p.id from access.roles r, access.permissions p where r.role_name = 'spare' and permission_name = 'spare';
   insert into access.role_permissions (role_id, permission_id)
     select r.id, p.id from access.roles r, access.permissions p where r.role_name = 'manage_roles' and permission_name = 'spare';
+  insert into access.casbin_models (definition) values ('${RBAC_MODEL}');
+  insert into access.casbin_rules (ptype, v0, v1, v2) values ('p', 'reader', 'report', 'read');
   insert into identity.user_settings (user_id) values (:ada), (:bob);
   insert into identity.user_security_settings (user_id) values (:ada), (:bob);
   insert into identity.user_preferences (user_id, preference_type, preference_key, preference_value)
@@ -349,6 +364,26 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
       "insert into access.plan_model_access (plan_code, model_id) values ('free', :hidden)",
       1,
     ],
+  ],
+  "access.casbin_models": [
+    ["ada", "select from access.casbin_models", 0],
+    ["manage_access_rules", "select from access.casbin_models", 1],
+    ["ada", `insert into access.casbin_models (name, definition) values ('x', '${RBAC_MODEL}')`, DENIED],
+    ["manage_access_rules", "update access.casbin_models set description = 'x'", 1],
+  ],
+  "access.casbin_rules": [
+    ["ada", "select from access.casbin_rules", 0],
+    ["manage_access_rules", "select from access.casbin_rules", 1],
+    ["ada", "insert into access.casbin_rules (ptype, v0, v1, v2) values ('p', 'x', 'x', 'x')", DENIED],
+    ["manage_access_rules", "insert into access.casbin_rules (ptype, v0, v1) values ('g', 'x', 'reader')", 1],
+  ],
+  "access.casbin_versions": [
+    ["ada", "select from access.casbin_versions", 0],
+    ["manage_access_rules", "select from access.casbin_versions", 2],
+  ],
+  "access.casbin_changes": [
+    ["ada", "select from access.casbin_changes", 0],
+    ["manage_access_rules", "select from access.casbin_changes", 2],
   ],
   "llm.model_providers": catalogue("llm.model_providers", "(name) values ('x')"),
   "llm.models": catalogue("llm.models", "(provider_id, name, display_name) values (:shown, 'x', 'x')"),

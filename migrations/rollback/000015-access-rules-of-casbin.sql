@@ -1,0 +1,80 @@
+-- Deletes all access rules, models and versions.
+drop function
+  access.casbin_objects(text,jsonb,text),
+  access.casbin_permit(text,jsonb,text),
+  access.casbin_permits(jsonb,text),
+  access.enforce(text,text,text,jsonb,text),
+  access.enforce_abac(jsonb,jsonb,text,jsonb,text),
+  access.enforce_many(text,text[],text,jsonb,text),
+  private.casbin_argument(jsonb),
+  private.casbin_arithmetic(text,jsonb,jsonb),
+  private.casbin_branches(jsonb),
+  private.casbin_call(text,text,text,text,jsonb),
+  private.casbin_candidates(text,text,jsonb),
+  private.casbin_check(text,jsonb),
+  private.casbin_check_rule(jsonb,text,text[]),
+  private.casbin_compile(text),
+  private.casbin_definition(text,text,text,jsonb),
+  private.casbin_effect(jsonb,text),
+  private.casbin_enforce(text,jsonb,text[]),
+  private.casbin_equal(jsonb,jsonb),
+  private.casbin_eval(jsonb,text,jsonb,text[],jsonb),
+  private.casbin_expression(text,jsonb),
+  private.casbin_glob(text),
+  private.casbin_has_role(text,text,text,text,text),
+  private.casbin_inet(text),
+  private.casbin_ip_match(text,text),
+  private.casbin_is_trusted(),
+  private.casbin_key_pattern(text,text),
+  private.casbin_less(jsonb,jsonb,boolean),
+  private.casbin_lines(text),
+  private.casbin_listed(text,jsonb,integer,integer),
+  private.casbin_literal(text),
+  private.casbin_lock(),
+  private.casbin_member(jsonb,text),
+  private.casbin_members(text,text,text,text),
+  private.casbin_model(text,text[]),
+  private.casbin_nodes(jsonb),
+  private.casbin_number(jsonb),
+  private.casbin_number_value(double precision),
+  private.casbin_open_version(text),
+  private.casbin_parse(jsonb,integer,integer,integer,jsonb,boolean),
+  private.casbin_parse_call(jsonb,integer,integer,jsonb),
+  private.casbin_partial(text,jsonb,integer),
+  private.casbin_partial_branch(text,jsonb,jsonb,integer),
+  private.casbin_partial_of(text,jsonb,text,jsonb),
+  private.casbin_pattern(text,text),
+  private.casbin_place(integer,integer[],integer[],integer[]),
+  private.casbin_rank(text,text,text),
+  private.casbin_regex(text),
+  private.casbin_regex_class(text),
+  private.casbin_request(text,jsonb,jsonb,jsonb,jsonb),
+  private.casbin_require_asker(text,jsonb),
+  private.casbin_require_manager(),
+  private.casbin_roles(text,text,text,text),
+  private.casbin_selections(text,jsonb,jsonb),
+  private.casbin_text(jsonb),
+  private.casbin_tokens(text,boolean),
+  private.casbin_truthy(jsonb),
+  private.casbin_unquote(text),
+  private.casbin_utf16(text),
+  private.casbin_utf16_units(text),
+  private.casbin_values(jsonb);
+
+drop function
+  access.restore_casbin_version(bigint),
+  access.replace_casbin_policy(text, text, jsonb, text);
+
+drop table access.casbin_changes, access.casbin_versions, access.casbin_rules, access.casbin_models;
+
+drop function
+  private.check_casbin_rule(),
+  private.compile_casbin_model(),
+  private.lock_casbin(),
+  private.recheck_casbin_rules(),
+  private.record_casbin_changes(),
+  private.touch_casbin();
+
+revoke usage on schema access from :PLINTH_SERVICE, :PLINTH_WORKER;
+
+delete from access.permissions where permission_name = 'manage_access_rules';
