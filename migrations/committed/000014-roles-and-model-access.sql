@@ -1,5 +1,5 @@
---! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:b4143dc276199eb8ba651d15aed13c5320b3b371
+--! Previous: sha1:9e19908a1c5ae23f1a967b801f2c7479af5f157b
+--! Hash: sha1:3d5c1e503e4d354214243eb327a316f7e5dd1eaa
 --! Message: roles and model access
 
 -- Roles, permissions and model access: grants with a reason, models for roles and plans, an administrator that always remains,

@@ -1,5 +1,5 @@
---! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:a238c140be4af622726b57da2086f47a957da907
+--! Previous: sha1:3d5c1e503e4d354214243eb327a316f7e5dd1eaa
+--! Hash: sha1:2df2bb72079d9691a7e5efdae66545b2b99525a9
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -115,12 +115,6 @@ comment on column access.casbin_changes.new_values is 'Values after the change; 
 
 insert into access.permissions (permission_name, description) values
   ('manage_access_rules', 'Read and change access rules and models; ask about other users'' access.');
-
-insert into access.role_permissions (role_id, permission_id)
-select r.id, p.id
-from access.roles r
-cross join access.permissions p
-where r.role_name = 'admin' and p.permission_name = 'manage_access_rules';
 
 -- The server's roles ask, too; they have no rights to the tables.
 grant usage on schema access to :PLINTH_SERVICE, :PLINTH_WORKER;
@@ -3153,6 +3147,12 @@ create or replace trigger _400_recheck_rules
     or old.compiled <> new.compiled and new.compiled -> 'checks' <> '{}'
   )
   execute function private.recheck_casbin_rules();
+
+-- Not access.casbin_rules: access.casbin_changes has the old and new values of each rule, and an import has many.
+create or replace trigger _700_record_data_change
+  after insert or update or delete on access.casbin_models
+  for each row
+  execute function private.record_data_change('name', '', 'updated_at,compiled', '');
 --! EndIncluded access/triggers/casbin_models.sql
 --! Included access/triggers/casbin_rules.sql
 create or replace function private.check_casbin_rule()

@@ -1,5 +1,5 @@
---! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:05ca182991134f2908a262cb2bc43e1d4a1d2875
+--! Previous: sha1:2df2bb72079d9691a7e5efdae66545b2b99525a9
+--! Hash: sha1:3ff343171553ac5d3a7f417d5ae0d371b3030244
 --! Message: explain access
 
 -- Explains why access is allowed or denied: the grants, the policies and the outcome of each part.
@@ -88,12 +88,6 @@ comment on column access.access_explanation.notes is 'Facts about the account or
 
 insert into access.permissions (permission_name, description) values
   ('explain_access', 'Ask why a user may or may not read or change a row.');
-
-insert into access.role_permissions (role_id, permission_id)
-select r.id, p.id
-from access.roles r
-join access.permissions p on p.permission_name = 'explain_access'
-where r.role_name = 'admin';
 
 --! Included access/private/condition_parts.sql
 -- Splits a condition at AND, OR and NOT, for people who read why a policy did not pass. The text must be one that pg_get_expr wrote:

@@ -1,5 +1,5 @@
---! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:78ace7c8c006497fbef4c70e888c231db21da56b
+--! Previous: sha1:3ff343171553ac5d3a7f417d5ae0d371b3030244
+--! Hash: sha1:8bf04f0c422d74f0a76135c320b9f961fa0b6a8e
 --! Message: visible denials
 
 --! Included identity/functions/logout.sql
