@@ -164,8 +164,8 @@ describe("a fault fails its own check only", () => {
 
   test("reports a role that owns a table", async () => {
     const findings = await whileBroken(
-      `grant create on schema llm to ${role("worker")}; create table llm.stray (); alter table llm.stray enable row level security; alter table llm.stray owner to ${role("worker")}`,
-      `drop table llm.stray; revoke create on schema llm from ${role("worker")}`,
+      `grant create on schema llm to ${role("worker")}; create table llm.stray (); alter table llm.stray enable row level security; alter table llm.stray owner to ${role("worker")}; revoke create on schema llm from ${role("worker")}`,
+      "drop table llm.stray",
       adminUrl,
     );
     expect(failing(findings)).toEqual(["ownership"]);

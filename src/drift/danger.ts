@@ -1,0 +1,38 @@
+import type { Change, Difference } from "./compare.ts";
+
+/** Properties that change speed or size, but neither access nor results. */
+const HARMLESS = ["storage options", "statistics", "storage", "cost", "rows", "parallel", "support"];
+
+/** Kinds of objects that open or replace something by being there. A grant to a role is one of them. */
+const OPENING = [
+  "grant",
+  "default privileges",
+  "setting",
+  "rule",
+  "operator",
+  "operator class",
+  "cast",
+  "extension",
+];
+
+/** Whether a difference may give or take access, or change results. */
+export function isDangerous({ kind, object, changes }: Difference): boolean {
+  if (kind === "changed") return changes.some((change) => !isHarmless(change));
+  // A role that nobody may alter lacks its search path, so names at its prompt need their schema.
+  if (kind === "missing") return object.kind !== "setting";
+  return OPENING.includes(object.kind) || opens(object.kind, object.properties);
+}
+
+function isHarmless({ property }: Change): boolean {
+  return HARMLESS.includes(property);
+}
+
+function opens(kind: string, properties: Difference["object"]["properties"]): boolean {
+  if (kind === "policy") return !("restrictive" in properties);
+  // Rows of an inheriting table appear in its parent.
+  if (kind === "table") return "inherits" in properties;
+  return (
+    /^(function|procedure)$/.test(kind) &&
+    ("security definer" in properties || ["c", "internal"].includes(properties.language ?? ""))
+  );
+}
