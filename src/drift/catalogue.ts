@@ -16,7 +16,8 @@ export type Catalogue = ReadonlyMap<string, CatalogueObject>;
 const JOINTS: Readonly<Record<string, readonly [string, string]>> = {
   column: ["column", "of"],
   grant: ["grant to", "on"],
-  revoke: ["revoke from", "on"],
+  revoke: ["privileges of", "on"],
+  "default privileges": ["default privileges", "in"],
   setting: ["setting", "of"],
 };
 

@@ -46,19 +46,29 @@ function changesOf(expected: CatalogueObject | undefined, found: CatalogueObject
 
 function withoutParts(differences: readonly Difference[]): Difference[] {
   const whole = (kind: Difference["kind"]) =>
-    new Set(differences.filter((each) => each.kind === kind).map(({ object }) => subjectOf(object)));
+    new Set(
+      differences
+        .filter((each) => each.kind === kind && !each.object.on)
+        .map(({ object }) => subjectOf(object)),
+    );
   const [missing, extra] = [whole("missing"), whole("extra")];
   return differences.filter(({ kind, object }) => {
     if (object.on === undefined) return true;
     if (kind === "missing") return !missing.has(object.on);
-    return kind !== "extra" || object.kind === "grant" || !extra.has(object.on);
+    const showsRows = object.kind === "grant" && !object.on.startsWith("type ");
+    return kind !== "extra" || showsRows || !extra.has(object.on);
   });
 }
 
-/** The name under which an object's parts and grants refer to it. */
-function subjectOf(object: CatalogueObject): string | undefined {
-  if (object.on !== undefined) return undefined;
-  const isRelation = /^(table|view|materialized view|foreign table|sequence)$/.test(object.kind);
-  const word = /^(procedure|aggregate)$/.test(object.kind) ? "function" : object.kind;
-  return isRelation ? object.name : titleOf({ ...object, kind: word });
+const SUBJECTS: Readonly<Record<string, string>> = {
+  aggregate: "function",
+  domain: "type",
+  procedure: "function",
+};
+
+/** The name by which an object's parts and grants refer to it: relations by their name alone. */
+function subjectOf({ kind, name }: CatalogueObject): string {
+  return /^(table|view|materialized view|foreign table|sequence)$/.test(kind)
+    ? name
+    : titleOf({ kind: SUBJECTS[kind] ?? kind, name });
 }

@@ -3,9 +3,10 @@ import type { Change, Difference } from "./compare.ts";
 /** Properties that change speed or size, but neither access nor results. */
 const HARMLESS = ["storage options", "statistics", "storage", "cost", "rows", "parallel", "support"];
 
-/** Kinds of objects that open or replace something by being there. A grant to a role is one of them. */
-const OPENING = [
+/** Kinds of objects that by existing give or take access, or change what statements mean. */
+const POWERFUL = [
   "grant",
+  "revoke",
   "default privileges",
   "setting",
   "rule",
@@ -18,9 +19,9 @@ const OPENING = [
 /** Whether a difference may give or take access, or change results. */
 export function isDangerous({ kind, object, changes }: Difference): boolean {
   if (kind === "changed") return changes.some((change) => !isHarmless(change));
-  // A role that nobody may alter lacks its search path, so names at its prompt need their schema.
+  // Without its search path, a role must write names in full; that is all.
   if (kind === "missing") return object.kind !== "setting";
-  return OPENING.includes(object.kind) || opens(object.kind, object.properties);
+  return POWERFUL.includes(object.kind) || opens(object.kind, object.properties);
 }
 
 function isHarmless({ property }: Change): boolean {

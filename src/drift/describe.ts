@@ -4,14 +4,25 @@ import type { Change, Difference } from "./compare.ts";
 /** Properties of which only a hash is known. */
 const HASHED = /^[\w-]{43}(?: or [\w-]{43})*$/;
 
-/** One line: `policy select_own on identity.users: expected using (…), found using true`. */
+/** The names of usual values, which are not stored. */
+const USUAL: Readonly<Record<string, string>> = {
+  enabled: "yes",
+  language: "plpgsql",
+  parallel: "unsafe",
+  persistence: "permanent",
+  volatility: "volatile",
+};
+
+/** One line: `policy select_own on identity.users: expected using (…), found true`. */
 export function describeDifference({ kind, object, changes }: Difference): string {
   const title = titleOf(object);
+  if (object.kind === "revoke") return `${title}: expected ${object.properties.privileges}, found none`;
   if (object.kind === "grant" || object.kind === "default privileges") {
-    const [before, after] = [sideOf(changes, "expected"), sideOf(changes, "found")];
-    return `${title}: expected ${before}, found ${after}`;
+    const [expected, found] = (["expected", "found"] as const).map((side) =>
+      describePrivileges(object.kind, changes, side),
+    );
+    return `${title}: expected ${expected}, found ${found}`;
   }
-  if (object.kind === "revoke") return `${title}: ${object.properties.privileges}`;
   if (kind === "missing") return `${title}: missing`;
   if (kind === "extra") return `${title}: not made by the migrations`;
   return `${title}: ${changes.map(describeChange).join("; ")}`;
@@ -19,20 +30,20 @@ export function describeDifference({ kind, object, changes }: Difference): strin
 
 function describeChange({ property, expected, found }: Change): string {
   if (HASHED.test(expected ?? "") || HASHED.test(found ?? "")) return `the ${property} differs`;
-  const none = expected === "yes" || found === "yes" ? "no" : "none";
-  const [before, after] = shorten(expected ?? none, found ?? none);
+  const usual = USUAL[property] ?? (expected === "yes" || found === "yes" ? "no" : "none");
+  const [before, after] = shorten(expected ?? usual, found ?? usual);
   return `expected ${property} ${before}, found ${after}`;
 }
 
-/** `select, update (email, name)` */
-function sideOf(changes: readonly Change[], side: "expected" | "found"): string {
-  const texts = Object.entries(Object.fromEntries(changes.map((each) => [each.property, each[side]])))
-    .filter((entry): entry is [string, string] => entry[1] !== undefined)
-    .map(([privilege, scope]) => describeScope(privilege, scope.split(", ")));
-  return texts.length === 0 ? "none" : texts.join(", ");
+function describePrivileges(kind: string, changes: readonly Change[], side: "expected" | "found"): string {
+  const texts = changes.flatMap(({ property, [side]: value }) => {
+    if (value === undefined) return [];
+    return [kind === "grant" ? describeScope(property, value.split(", ")) : `${value} to ${property}`];
+  });
+  return texts.join(", ") || "none";
 }
 
-/** A star is the whole object, other names are columns; a role's future privileges are listed as they are. */
+/** A star is the whole object; other names are columns. */
 function describeScope(privilege: string, names: readonly string[]): string {
   const columns = names.filter((name) => name !== "*");
   if (columns.length === 0) return privilege;

@@ -26,14 +26,23 @@ export function tagged(comment: string): string {
   return `case when ${comment} like '%@%' then ${comment} end`;
 }
 
-/** Not excluded by a pretended membership: `alter extension … add` would otherwise hide an object. */
-export const IS_FUNCTION_OF_EXTENSION = `(
-  exists (
-    select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'i'
-  )
-  or p.prolang = (select oid from pg_language where lanname = 'c') and exists (
-    select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e'
-  )
+/** The extensions of Plinth: all their functions are written in C. */
+const OWN_EXTENSIONS = "('btree_gin', 'btree_gist', 'pg_trgm')";
+
+/**
+ * The functions of extensions, and those of range types. A function that was only added to an extension of Plinth (`alter extension …
+ * add function`) is not one: it would be hidden.
+ */
+const IS_FUNCTION_OF_EXTENSION = `exists (
+  select
+  from pg_depend d
+  left join pg_extension e on d.refclassid = 'pg_extension'::regclass and e.oid = d.refobjid
+  where d.classid = 'pg_proc'::regclass
+    and d.objid = p.oid
+    and (
+      d.deptype = 'i'
+      or d.deptype = 'e' and (e.extname not in ${OWN_EXTENSIONS} or p.prolang = (select oid from pg_language where lanname = 'c'))
+    )
 )`;
 
 /** Types that are written with `create type` or `create domain`, without those of extensions. */
