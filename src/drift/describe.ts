@@ -17,7 +17,7 @@ const USUAL: Readonly<Record<string, string>> = {
 export function describeDifference({ kind, object, changes }: Difference): string {
   const title = titleOf(object);
   if (object.kind === "revoke") return `${title}: expected ${object.properties.privileges}, found none`;
-  if (object.kind === "grant" || object.kind === "default privileges") {
+  if (object.kind === "grant" || (object.kind === "default privileges" && kind !== "missing")) {
     const [expected, found] = (["expected", "found"] as const).map((side) =>
       describePrivileges(object.kind, changes, side),
     );

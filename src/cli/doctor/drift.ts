@@ -5,6 +5,7 @@ import { isDangerous } from "../../drift/danger.ts";
 import { describeDifference } from "../../drift/describe.ts";
 import { readCatalogue } from "../../drift/read-catalogue.ts";
 import { readSnapshot } from "../../drift/snapshot.ts";
+import { oneLine } from "../output.ts";
 import { type CheckGroup, type Finding, fail, ok, warn } from "./check.ts";
 
 /** A check of the differences that belong to it. */
@@ -67,7 +68,7 @@ export const checkDrift: CheckGroup = async ({ client, config, role }) => {
     differences.filter((difference) => !isMissingObject(difference)),
     checkOf,
   );
-  const named = (text: string) => withRoleNames(text, config.rolePrefix);
+  const named = (text: string) => oneLine(withRoleNames(text, config.rolePrefix));
   const pending = role === "owner" ? "" : " If migrations are pending, run plinth migrate first.";
   return [
     describeMissing(missing, expected.size, pending),
@@ -117,7 +118,7 @@ function describeMissing(missing: readonly Difference[], all: number, pending: s
     check,
     `${missing.length} of ${all} objects that the migrations make are missing.`,
     `After a restore, restore the database again; see Backups in docs/operations.md. Otherwise create them again as the owner; ${EXPECTED}.${pending}`,
-    limited(missing.map(({ object }) => missingName(object))),
+    limited(missing.map(({ object }) => oneLine(missingName(object)))),
   );
 }
 
@@ -136,7 +137,7 @@ function limited(lines: readonly string[]): string[] {
 
 /** Replaces the placeholders of migrations, which a DBA does not know. */
 function withRoleNames(text: string, prefix: string): string {
-  return ROLES.reduce(
+  return ROLES.reduce<string>(
     (result, role) =>
       result.replaceAll(
         `:PLINTH_${role.toUpperCase()}`,

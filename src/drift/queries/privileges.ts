@@ -49,7 +49,7 @@ export const PRIVILEGES_QUERY = `
     )
   group by o.name`;
 
-/** Privileges of future objects. */
+/** Privileges that other roles will have on future objects. */
 export const DEFAULT_PRIVILEGES_QUERY = `
   ${WITH_RELATIONS}
   select 'default privileges' as kind,
@@ -69,6 +69,7 @@ export const DEFAULT_PRIVILEGES_QUERY = `
             order by e.privilege_type
           ) as privileges
         from aclexplode(d.defaclacl) e
+        where e.grantee <> d.defaclrole
         group by e.grantee
       ) grants
     ) as properties
