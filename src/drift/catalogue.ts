@@ -28,8 +28,6 @@ export function titleOf({ kind, name, on }: Pick<CatalogueObject, "kind" | "name
   return `${head} ${name} ${joint} ${on}`;
 }
 
-/** Objects by title, sorted. */
 export function catalogueOf(objects: readonly CatalogueObject[]): Catalogue {
-  const entries = objects.map((object) => [titleOf(object), object] as const);
-  return new Map(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+  return new Map(objects.map((object) => [titleOf(object), object]));
 }

@@ -10,9 +10,10 @@ export function snapshotText(catalogue: Catalogue): string {
   const partitions = new Set(
     [...catalogue.values()].filter(({ properties }) => "partition of" in properties).map(({ name }) => name),
   );
-  const lines = [...catalogue.values()]
-    .filter(({ name, on }) => !partitions.has(on ?? name))
-    .map((object) => JSON.stringify(object));
+  const lines = [...catalogue]
+    .filter(([, { name, on }]) => !partitions.has(on ?? name))
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, object]) => JSON.stringify(object));
   return `[\n${lines.join(",\n")}\n]\n`;
 }
 
