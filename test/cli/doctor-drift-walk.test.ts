@@ -271,3 +271,50 @@ testHere("names each relation, function and schema that anonymous may use", asyn
   expect(objects.length).toBeGreaterThan(700);
   expect(objects.filter((on) => !named.has(titleOf({ kind: "grant", name: role, on })))).toEqual([]);
 });
+
+/** Statements that make an object again from what the server prints, as a dump and a restore do. */
+const REMADE = [
+  `select format('create or replace view %s%s as %s', c.oid::regclass, ' with (' || array_to_string(c.reloptions, ', ') || ')', pg_get_viewdef(c.oid))
+   from pg_class c where c.oid in ${RELATIONS} and c.relkind = 'v'`,
+  `select format('alter table %1$s drop constraint %2$I, add constraint %2$I %3$s', conrelid::regclass, conname, pg_get_constraintdef(oid))
+   from pg_constraint where conrelid in ${RELATIONS} and contype = 'c' and conislocal and coninhcount = 0`,
+  `select format('alter policy %I on %s using (%s)', polname, polrelid::regclass, pg_get_expr(polqual, polrelid))
+   from pg_policy where polrelid in ${RELATIONS} and polqual is not null`,
+  `select format('alter policy %I on %s with check (%s)', polname, polrelid::regclass, pg_get_expr(polwithcheck, polrelid))
+   from pg_policy where polrelid in ${RELATIONS} and polwithcheck is not null`,
+  `select format('drop trigger %I on %s; %s', tgname, tgrelid::regclass, pg_get_triggerdef(oid))
+   from pg_trigger where tgrelid in ${RELATIONS} and not tgisinternal and tgparentid = 0`,
+  `select format('drop index %s; %s', i.indexrelid::regclass, replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON '))
+   from pg_index i join pg_class c on c.oid = i.indexrelid
+   where i.indrelid in ${RELATIONS} and not c.relispartition
+     and not exists (select from pg_constraint k where k.conindid = i.indexrelid)`,
+  `select format('alter table %s alter column %I set default %s', d.adrelid::regclass, a.attname, pg_get_expr(d.adbin, d.adrelid))
+   from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
+   where d.adrelid in ${RELATIONS} and a.attgenerated = ''`,
+  `select pg_get_functiondef(oid) from pg_proc where pronamespace in ${NAMESPACES} and prosqlbody is not null`,
+  `select format('create materialized view analytics.%I as %s', 'copy_of_' || c.relname, pg_get_viewdef(c.oid))
+   from pg_class c where c.oid in ${RELATIONS} and c.relkind = 'm'`,
+];
+
+test("an object that is made again from its printed definition is the same", async () => {
+  await client.query("begin");
+  try {
+    await client.query("set local search_path = ''");
+    for (const query of REMADE) {
+      const { rows } = await client.query<string[]>({ text: query, rowMode: "array" });
+      expect(rows.length).toBeGreaterThan(1);
+      await client.query(rows.map(([statement]) => statement!.replace(/;$/, "")).join(";\n"));
+    }
+    const remade = await readCatalogue(client, db.rolePrefix);
+    const differences = compareCatalogues(snapshot, remade);
+    const copies = differences.filter(({ object }) => object.name.startsWith("analytics.copy_of_"));
+    expect(differences.filter((difference) => !copies.includes(difference))).toEqual([]);
+    for (const { object } of copies) {
+      const original = clean.get(titleOf({ ...object, name: object.name.replace("copy_of_", "") }));
+      expect(object.properties.definition).toBe(original!.properties.definition);
+    }
+    expect(copies.length).toBeGreaterThan(1);
+  } finally {
+    await client.query("rollback");
+  }
+});
