@@ -7,6 +7,7 @@ import { checkRoles } from "../../src/cli/doctor/roles.ts";
 import { checkTables } from "../../src/cli/doctor/tables.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { LOGIN_ROLES, roleName, rolePlaceholders } from "../../src/config/roles.ts";
+import { runBootstrap } from "../../src/database/bootstrap.ts";
 import { openDatabase } from "../../src/database/database.ts";
 import { migrateDatabase } from "../../src/database/migrate.ts";
 import { rollback } from "../../src/database/rollback.ts";
@@ -14,10 +15,17 @@ import { databaseUrl, type ScratchDatabase } from "../../src/database/scratch-da
 import { QUEUES } from "../../src/jobs/index.ts";
 import { createEmptyTestDatabase, createTestDatabase, testSetup, withClient } from "../support/database.ts";
 import { FAULTS, type Fault } from "../support/drift-faults.ts";
+import { dumpAndRestore, findPgDump } from "../support/pg-dump.ts";
 import { cli, databaseEnv } from "./run-cli.ts";
 
 // With its own roles: roles belong to the server, and other tests read theirs while this one changes some. All changes are rolled
 // back, so one database serves all cases.
+
+const { rows: versions } = await withClient(testSetup().adminUrl, (client) =>
+  client.query<{ major: number }>("select current_setting('server_version_num')::integer / 10000 as major"),
+);
+/** The test with pg_restore needs PostgreSQL's own programs of the server's version. */
+const PG_DUMP = await findPgDump(versions[0]!.major);
 
 let db: ScratchDatabase;
 let admin: pg.Client;
@@ -122,6 +130,26 @@ describe("a database that nobody changed has no finding", () => {
     expect(created.rowCount).toBeGreaterThan(2);
     expect(await examineCatalogue(admin)).toEqual([]);
   });
+
+  (PG_DUMP ? test : test.skip)(
+    "after pg_dump, pg_restore and the script of plinth migrate --print-roles",
+    async () => {
+      const name = `${db.name}_restored`;
+      const quoted = pg.escapeIdentifier(name);
+      const owner = pg.escapeIdentifier(roleName(db.rolePrefix, "owner"));
+      await admin.query(`create database ${quoted} owner ${owner}`);
+      try {
+        await dumpAndRestore(PG_DUMP!, db.url("owner"), databaseUrl(db.url("owner"), name));
+        const findings = await withClient(databaseUrl(testSetup().adminUrl, name), async (client) => {
+          await runBootstrap(client, { prefix: db.rolePrefix, ownerIsCurrentUser: false });
+          return examineCatalogue(client);
+        });
+        expect(findings).toEqual([]);
+      } finally {
+        await admin.query(`drop database ${quoted} with (force)`);
+      }
+    },
+  );
 
   test("beside another Plinth with other roles on the same server", async () => {
     const other = await createTestDatabase();
