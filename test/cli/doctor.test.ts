@@ -182,6 +182,15 @@ describe("a fault fails its own check only", () => {
     expect(findings["job-queue"]).toMatchObject({ status: "fail" });
   });
 
+  test("reports a job queue of another version", async () => {
+    const findings = await whileBroken(
+      "update pgboss.version set version = version - 1",
+      "update pgboss.version set version = version + 1",
+    );
+    expect(failing(findings)).toEqual(["job-queue"]);
+    expect(findings["job-queue"]).toMatchObject({ hint: expect.stringContaining("plinth migrate") });
+  });
+
   test("reports a month without a partition", async () => {
     const findings = await whileBroken(
       `do $$ begin execute format('alter table security.login_attempts_%s rename to moved', to_char(now() at time zone 'UTC', 'YYYY_MM')); end $$`,

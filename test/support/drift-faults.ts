@@ -230,6 +230,29 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
       findings: [["fail", "drift-access", "grant to public on the database: expected none, found connect"]],
     },
     {
+      title: "a grant on the job queue",
+      sql: "grant usage on schema pgboss to :PLINTH_USER; grant select on pgboss.job to :PLINTH_USER",
+      findings: [
+        [
+          "fail",
+          "drift-access",
+          "grant to plinth_user on pgboss.job: expected none, found select",
+          "grant to plinth_user on schema pgboss: expected none, found usage",
+        ],
+      ],
+    },
+    {
+      title: "a grant on the migration history",
+      sql: "grant insert on graphile_migrate.migrations to :PLINTH_SERVICE",
+      findings: [
+        [
+          "fail",
+          "drift-access",
+          "grant to plinth_service on graphile_migrate.migrations: expected none, found insert",
+        ],
+      ],
+    },
+    {
       title: "a revoked grant on a table",
       sql: "revoke delete on llm.chats from :PLINTH_USER",
       findings: [["fail", "drift-access", "grant to plinth_user on llm.chats: expected delete, found none"]],

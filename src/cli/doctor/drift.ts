@@ -102,11 +102,11 @@ function report(
   named: (text: string) => string,
 ): Finding {
   if (differences.length === 0) return ok(check, fine);
-  const [dangerous, harmless] = [
-    differences.filter(isDangerous),
-    differences.filter((each) => !isDangerous(each)),
-  ];
-  const details = limited([...dangerous, ...harmless].map(describeDifference).map(named));
+  const dangerous = differences.filter(isDangerous);
+  const harmless = differences.filter((difference) => !isDangerous(difference));
+  const details = limited(
+    [dangerous, harmless].flatMap((list) => list.map(describeDifference).map(named).sort()),
+  );
   return (dangerous.length > 0 ? fail : warn)(check, message, hint, details);
 }
 

@@ -81,8 +81,9 @@ export const DEFAULT_PRIVILEGES_QUERY = `
 const IS_PLINTH_ROLE = (oid: string) => `${label(oid)} like ':PLINTH\\_%' and ${oid} <> $3::oid`;
 
 /**
- * Grants outside the schemas that the bootstrap never makes: on the database, on settings, and to Plinth's roles on objects of the
- * system. PUBLIC may connect only to a database of another owner, who decides that.
+ * Grants outside the schemas that Plinth never makes: on the database, on settings, on the migration history, on the job queue except
+ * to the worker, and to Plinth's roles on objects of the system. PUBLIC may connect only to a database of another owner, who decides
+ * that.
  */
 export const OUTER_PRIVILEGES_QUERY = `
   ${WITH_RELATIONS}
@@ -112,7 +113,21 @@ export const OUTER_PRIVILEGES_QUERY = `
     and d.objid < 16384
     and d.classid <> 'pg_database'::regclass
     and d.dbid = (select oid from pg_database where datname = current_database())
-    and ${IS_PLINTH_ROLE("d.refobjid")}`;
+    and ${IS_PLINTH_ROLE("d.refobjid")}
+  union all
+  select 'grant', ${label("e.grantee")}, o.name, jsonb_object_agg(lower(e.privilege_type), '*')
+  from (
+    select n.nspname, 'schema ' || quote_ident(n.nspname) as name, n.nspacl as acl, n.nspowner as owner from pg_namespace n
+    union all
+    select n.nspname, format('%I.%I', n.nspname, c.relname), c.relacl, c.relowner
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+  ) o
+  cross join aclexplode(o.acl) e
+  where o.nspname in ('pgboss', 'graphile_migrate')
+    and e.grantee <> o.owner
+    and not (o.nspname = 'pgboss' and ${label("e.grantee")} = ':PLINTH_WORKER')
+  group by e.grantee, o.name`;
 
 /** Settings of roles and of the database that change what names, triggers, claims and roles mean. */
 const POWERFUL_SETTINGS =
