@@ -32,8 +32,10 @@ function opens(kind: string, properties: Difference["object"]["properties"]): bo
   if (kind === "policy") return !("restrictive" in properties);
   // Rows of an inheriting table appear in its parent.
   if (kind === "table") return "inherits" in properties;
+  // Some providers add functions to the system's schema.
   return (
     /^(function|procedure)$/.test(kind) &&
+    !("outside" in properties) &&
     ("security definer" in properties || ["c", "internal"].includes(properties.language ?? ""))
   );
 }

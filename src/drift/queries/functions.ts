@@ -17,6 +17,7 @@ export const FUNCTIONS_QUERY = `
     null as "on",
     ${properties({
       owner: otherOwner("p.proowner"),
+      outside: flag("n.nspname <> all ($1)"),
       arguments: "nullif(pg_get_function_arguments(p.oid), pg_get_function_identity_arguments(p.oid))",
       returns: "pg_get_function_result(p.oid)",
       language: "case when l.lanname <> 'plpgsql' then l.lanname end",

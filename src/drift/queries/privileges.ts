@@ -9,7 +9,7 @@ export const PRIVILEGES_QUERY = `
     union all
     select 'schema ' || quote_ident(n.nspname), n.nspacl, n.nspowner, 'n' from pg_namespace n where n.nspname = any ($1)
     union all
-    select 'function ' || ${FUNCTION_NAME}, p.proacl, p.proowner, 'f' ${FUNCTIONS}
+    select 'function ' || ${FUNCTION_NAME}, p.proacl, p.proowner, 'f' ${FUNCTIONS} and n.nspname = any ($1)
     union all
     select 'type ' || format('%I.%I', n.nspname, t.typname), t.typacl, t.typowner, 'T'
     from pg_type t
