@@ -46,15 +46,15 @@ function singleSource(text: string): string | undefined {
   const [, ...rest] = outer.split(/(?<!\bdistinct )\bfrom\b/i);
   const [clause = ""] = rest.join("").split(CLAUSES);
   if (/,|\bjoin\b/i.test(clause)) return undefined;
-  return /("(?:[^"]|"")+"|\w+)(?: ?\(_*\))?;?\s*$/.exec(clause)?.[1];
+  return /("(?:[^"]|"")+"|\w+)(?: ?\(~*\))?;?\s*$/.exec(clause)?.[1];
 }
 
-/** The text with underscores for everything in parentheses and strings. */
+/** The text with tildes for everything in parentheses and strings. */
 function outermost(text: string): string {
   let depth = 0;
   return text.replaceAll(/'(?:[^']|'')*'|"(?:[^"]|"")*"|[()]|[^()'"]+/g, (part) => {
-    if (part === "(") return depth++ === 0 ? "(" : "_";
-    if (part === ")") return --depth === 0 ? ")" : "_";
-    return depth > 0 || part.startsWith("'") ? "_".repeat(part.length) : part;
+    if (part === "(") return depth++ === 0 ? "(" : "~";
+    if (part === ")") return --depth === 0 ? ")" : "~";
+    return depth > 0 || part.startsWith("'") ? "~".repeat(part.length) : part;
   });
 }
