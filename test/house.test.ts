@@ -7,7 +7,7 @@ import { PACKAGE_ROOT } from "../src/support/paths.ts";
 const FLOORS: readonly (readonly string[])[] = [
   ["cli", "index.ts"],
   ["start"],
-  ["schema-dump", "schema-docs", "http"],
+  ["drift", "schema-dump", "schema-docs", "http"],
   ["graphql", "documents"],
   ["demo", "accounts", "jobs"],
   ["import", "keys", "export", "casbin", "payments", "limits", "live"],

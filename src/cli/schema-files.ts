@@ -2,6 +2,9 @@ import { DEFAULT_ROLE_PREFIX } from "../config/roles.ts";
 import { withConnection } from "../database/connection.ts";
 import type { EmbeddedServer } from "../database/embedded/server.ts";
 import { functionFixtures } from "../database/fixtures.ts";
+import { withAlternativeBodies } from "../drift/alternative-bodies.ts";
+import { readCatalogue } from "../drift/read-catalogue.ts";
+import { SNAPSHOT_FILE, snapshotText } from "../drift/snapshot.ts";
 import { dumpSchema } from "../schema-dump/dump.ts";
 import { printGraphqlSchema } from "../schema-dump/graphql-schema.ts";
 import { dumpFiles, type SchemaFiles } from "../schema-dump/schema-files.ts";
@@ -16,9 +19,15 @@ export function generateSchemaFiles(): Promise<SchemaFiles> {
 async function generateOn(server: EmbeddedServer): Promise<SchemaFiles> {
   const rolePrefix = DEFAULT_ROLE_PREFIX;
   const fixtures = await functionFixtures(MIGRATIONS_FOLDER);
-  const dump = await withConnection({ connectionString: server.url("owner") }, (client) =>
-    dumpSchema(client, { rolePrefix, fixtures }),
+  const { dump, catalogue } = await withConnection(
+    { connectionString: server.url("owner") },
+    async (client) => ({
+      dump: await dumpSchema(client, { rolePrefix, fixtures }),
+      catalogue: await readCatalogue(client, rolePrefix),
+    }),
   );
   const authenticatorUrl = server.url("authenticator");
-  return dumpFiles(dump).set("schema.graphql", await printGraphqlSchema({ authenticatorUrl, rolePrefix }));
+  return dumpFiles(dump)
+    .set(SNAPSHOT_FILE, snapshotText(await withAlternativeBodies(catalogue, MIGRATIONS_FOLDER)))
+    .set("schema.graphql", await printGraphqlSchema({ authenticatorUrl, rolePrefix }));
 }

@@ -10,7 +10,8 @@ import {
 import { PlinthError } from "../support/errors.ts";
 
 /** The version of pg-boss's tables that the installed pg-boss needs. */
-const BOSS_SCHEMA_VERSION: number = createRequire(import.meta.url)("pg-boss/package.json").pgboss.schema;
+export const BOSS_SCHEMA_VERSION: number = createRequire(import.meta.url)("pg-boss/package.json").pgboss
+  .schema;
 
 /**
  * Installs or upgrades the job queue's schema `pgboss` as its owner, creates the queues and lets the worker use them, so that the

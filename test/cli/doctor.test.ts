@@ -164,8 +164,8 @@ describe("a fault fails its own check only", () => {
 
   test("reports a role that owns a table", async () => {
     const findings = await whileBroken(
-      `grant create on schema llm to ${role("worker")}; create table llm.stray (); alter table llm.stray enable row level security; alter table llm.stray owner to ${role("worker")}`,
-      `drop table llm.stray; revoke create on schema llm from ${role("worker")}`,
+      `grant create on schema llm to ${role("worker")}; create table llm.stray (); alter table llm.stray enable row level security; alter table llm.stray owner to ${role("worker")}; revoke create on schema llm from ${role("worker")}`,
+      "drop table llm.stray",
       adminUrl,
     );
     expect(failing(findings)).toEqual(["ownership"]);
@@ -180,6 +180,15 @@ describe("a fault fails its own check only", () => {
       hint: expect.stringContaining("plinth migrate"),
     });
     expect(findings["job-queue"]).toMatchObject({ status: "fail" });
+  });
+
+  test("reports a job queue of another version", async () => {
+    const findings = await whileBroken(
+      "update pgboss.version set version = version - 1",
+      "update pgboss.version set version = version + 1",
+    );
+    expect(failing(findings)).toEqual(["job-queue"]);
+    expect(findings["job-queue"]).toMatchObject({ hint: expect.stringContaining("plinth migrate") });
   });
 
   test("reports a month without a partition", async () => {

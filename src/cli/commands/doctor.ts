@@ -10,7 +10,8 @@ export function addDoctor(program: Command): void {
     .addHelpText(
       "after",
       `
-Checks settings, the server, migrations, roles, row-level security, partitions and jobs. Changes nothing.
+Checks settings, the server, migrations, roles, row-level security, partitions and jobs, and names each policy, grant,
+function, trigger, constraint, index, column and view that differs from what the migrations make. Changes nothing.
 Each finding is ok, warn, fail or skipped, with a hint; the exit code is 1 if any finding is "fail".
 
 Example:

@@ -15,7 +15,8 @@ export function addSchema(program: Command): void {
     .addHelpText(
       "after",
       `
-Runs all migrations on a temporary embedded database and writes migrations/schema/<schema>.sql and schema.graphql.
+Runs all migrations on a temporary embedded database and writes migrations/schema/<schema>.sql, schema.graphql
+and catalogue.json, with which plinth doctor compares a live database.
 Commit them with the migration, so that a review shows its effect.
 
 Example:

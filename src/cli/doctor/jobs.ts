@@ -1,4 +1,5 @@
 import { roleName } from "../../config/roles.ts";
+import { BOSS_SCHEMA_VERSION } from "../../database/job-schema.ts";
 import { BOSS_CRON_QUEUE, DEAD_LETTER_QUEUE } from "../../jobs/queues.ts";
 import { printable } from "../output.ts";
 import { type CheckGroup, type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";
@@ -12,6 +13,18 @@ export const checkJobs: CheckGroup = async (context) => {
   );
   if (!rows[0]!.installed)
     return [fail("job-queue", "The job queue is not installed.", "Run plinth migrate.")];
+  const { rows: versions } = await context.client.query<{ version: number }>(
+    "select version from pgboss.version",
+  );
+  const version = versions[0]?.version;
+  if (version !== BOSS_SCHEMA_VERSION)
+    return [
+      fail(
+        "job-queue",
+        `The job queue is at version ${version}, but this version of Plinth needs ${BOSS_SCHEMA_VERSION}.`,
+        "Run plinth migrate; if the database is newer, use the newer version of Plinth.",
+      ),
+    ];
   return [await checkWorker(context), await checkRetries(context), await checkDeadLetters(context)];
 };
 

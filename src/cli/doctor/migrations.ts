@@ -1,13 +1,20 @@
 import { migrationStatus } from "../../database/migrate.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { type CheckGroup, fail, ok, skipped, warn } from "./check.ts";
-import { checkSchemaObjects } from "./schema-objects.ts";
+import { checkDrift } from "./drift.ts";
 
-/** Checks for pending migrations and for a history that differs from the migration files. */
-export const checkMigrations: CheckGroup = async ({ client, config, database, role }) => {
+/**
+ * Checks for pending migrations, for a history that differs from the migration files, and, if all migrations have run, for a database
+ * that differs from what they make.
+ */
+export const checkMigrations: CheckGroup = async (context) => {
+  const { config, database, role } = context;
   const check = "migrations";
   if (role !== "owner")
-    return [skipped(check, "Only the owner can read the migration history (PLINTH_OWNER_URL).")];
+    return [
+      skipped(check, "Only the owner can read the migration history (PLINTH_OWNER_URL)."),
+      ...(await checkDrift(context)),
+    ];
   try {
     const status = await migrationStatus({ ownerUrl: database.url("owner"), rolePrefix: config.rolePrefix });
     const findings = [
@@ -20,7 +27,7 @@ export const checkMigrations: CheckGroup = async ({ client, config, database, ro
             status.pending,
           ),
     ];
-    if (status.pending.length === 0) findings.push(await checkSchemaObjects(client));
+    if (status.pending.length === 0) findings.push(...(await checkDrift(context)));
     if (!status.currentIsBlank)
       findings.push(
         warn(

@@ -1,6 +1,7 @@
 import { LOGIN_ROLES, ROLES, type Role, roleName } from "../../config/roles.ts";
 import { SCHEMAS } from "../../database/schemas.ts";
-import { type CheckGroup, type DoctorContext, fail, ok, warn } from "./check.ts";
+import { findOwner } from "../../drift/read-catalogue.ts";
+import { type CheckGroup, type DoctorContext, type Finding, fail, ok, warn } from "./check.ts";
 
 interface RoleRow {
   rolname: string;
@@ -8,10 +9,15 @@ interface RoleRow {
   rolbypassrls: boolean;
   rolcreaterole: boolean;
   rolcreatedb: boolean;
+  rolreplication: boolean;
   rolcanlogin: boolean;
   rolinherit: boolean;
   /** Roles it is a member of, directly. */
   member_of: string[];
+  /** Those of them whose privileges it has without SET ROLE, by the grant. */
+  inherited: string[];
+  /** Those of them that it may grant to others. */
+  grantable: string[];
 }
 
 const HINT =
@@ -21,13 +27,11 @@ const HINT =
 export const checkRoles: CheckGroup = async ({ client, config }) => {
   const names = new Map(ROLES.map((role) => [roleName(config.rolePrefix, role), role]));
   const { rows } = await client.query<RoleRow>(
-    `select rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolcanlogin, rolinherit, array(
-       select g.rolname::text
-       from pg_auth_members m
-       join pg_roles g on g.oid = m.roleid
-       where m.member = r.oid
-       order by 1
-     ) as member_of
+    `select rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication, rolcanlogin, rolinherit,
+       ${groups("true")} as member_of,
+       -- A column since 16.
+       ${groups("to_jsonb(m) ->> 'inherit_option' = 'true'")} as inherited,
+       ${groups("m.admin_option")} as grantable
      from pg_roles r
      where rolname = any ($1)`,
     [[...names.keys()]],
@@ -47,6 +51,7 @@ export const checkRoles: CheckGroup = async ({ client, config }) => {
       ? ok("roles", "Each role has only its intended privileges.")
       : fail("roles", "Some roles have too many or too few privileges.", HINT, faults),
   ];
+  findings.push(...(await checkMembers(client, names)));
   const owner = await client.query<{ name: string; rolsuper: boolean }>(
     `select r.rolname as name, r.rolsuper
      from pg_namespace n
@@ -61,19 +66,65 @@ export const checkRoles: CheckGroup = async ({ client, config }) => {
         "Migrate as a role that only owns the database.",
       ),
     );
-  const strangers = await ownedByOthers(client, [...names.keys()]);
+  const strangers = await ownedByOthers(client);
   findings.push(
     strangers.length === 0
       ? ok("ownership", "Only the owner owns anything.")
       : fail(
           "ownership",
-          "Some roles own objects and therefore bypass row-level security.",
+          "Roles other than the owner own objects and therefore bypass row-level security.",
           "Transfer them to the owner.",
           strangers,
         ),
   );
   return findings;
 };
+
+/** The groups of role `r` by a condition on the membership. */
+function groups(condition: string): string {
+  return `array(
+    select distinct g.rolname::text
+    from pg_auth_members m
+    join pg_roles g on g.oid = m.roleid
+    where m.member = r.oid and ${condition}
+    order by 1
+  )`;
+}
+
+/**
+ * Other roles that can act as a role of Plinth. Superusers and roles that may create roles can do so anyway, and are not listed.
+ */
+async function checkMembers(
+  client: DoctorContext["client"],
+  names: ReadonlyMap<string, Role>,
+): Promise<Finding[]> {
+  const { rows } = await client.query<{ member: string }>(
+    `select distinct format('%s is a member of %s', r.rolname, g.rolname) as member
+     from pg_auth_members m
+     join pg_roles g on g.oid = m.roleid
+     join pg_roles r on r.oid = m.member
+     where g.rolname = any ($1)
+       and r.rolname <> all ($1)
+       and not r.rolsuper
+       and not r.rolcreaterole
+       -- A member with neither option can only grant the role. Both are columns since 16.
+       and (
+         coalesce(to_jsonb(m) ->> 'set_option', 'true') = 'true'
+         or coalesce(to_jsonb(m) ->> 'inherit_option', 'true') = 'true'
+       )
+     order by 1`,
+    [[...names.keys()]],
+  );
+  if (rows.length === 0) return [];
+  return [
+    warn(
+      "role-members",
+      "Other roles can act as roles of Plinth.",
+      "revoke … from …, unless this is intended.",
+      rows.map(({ member }) => member),
+    ),
+  ];
+}
 
 function faultsOf(role: Role, row: RoleRow, prefix: string): string[] {
   const mayLogIn = (LOGIN_ROLES as readonly Role[]).includes(role);
@@ -84,38 +135,48 @@ function faultsOf(role: Role, row: RoleRow, prefix: string): string[] {
     row.rolbypassrls && "bypasses row-level security",
     row.rolcreaterole && role !== "owner" && "may create roles",
     row.rolcreatedb && role !== "owner" && "may create databases",
+    row.rolreplication && role !== "owner" && "may replicate",
     row.rolcanlogin !== mayLogIn && (mayLogIn ? "may not log in" : "may log in"),
     row.rolinherit && role === "authenticator" && "inherits privileges instead of using SET ROLE",
     role !== "owner" &&
       row.member_of.toString() !== wanted.toString() &&
       `is a member of ${row.member_of.join(", ") || "no role"} instead of ${wanted.join(" and ") || "no role"}`,
+    role === "authenticator" &&
+      row.inherited.length > 0 &&
+      `inherits the privileges of ${row.inherited.join(", ")} instead of using SET ROLE`,
+    role !== "owner" && row.grantable.length > 0 && `may grant ${row.grantable.join(", ")} to others`,
   ].filter((fault) => fault !== false);
 }
 
-/** Objects in Plinth's schemas that the owner of the schema `plinth` does not own. */
-async function ownedByOthers(client: DoctorContext["client"], roles: string[]): Promise<string[]> {
+/** Objects in Plinth's schemas that the owner of nearly all tables does not own, except those of extensions. */
+async function ownedByOthers(client: DoctorContext["client"]): Promise<string[]> {
   const { rows } = await client.query<{ object: string }>(
     `with owned as (
-       select n.nspowner as owner, 'schema ' || n.nspname as object from pg_namespace n where n.nspname = any ($1)
+       select n.nspowner as owner, 'schema ' || n.nspname as object, n.oid from pg_namespace n where n.nspname = any ($1)
        union all
-       select c.relowner, format('%s.%s', n.nspname, c.relname)
+       select c.relowner, format('%s.%s', n.nspname, c.relname), c.oid
        from pg_class c
        join pg_namespace n on n.oid = c.relnamespace
        where n.nspname = any ($1) and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
        union all
-       select p.proowner, format('%s.%s()', n.nspname, p.proname)
+       select p.proowner, format('%s.%s()', n.nspname, p.proname), p.oid
        from pg_proc p
        join pg_namespace n on n.oid = p.pronamespace
        where n.nspname = any ($1)
+       union all
+       select t.typowner, format('type %s.%s', n.nspname, t.typname), t.oid
+       from pg_type t
+       join pg_namespace n on n.oid = t.typnamespace
+       where n.nspname = any ($1)
+         and (t.typtype in ('e', 'd', 'r') or t.typtype = 'c' and exists (select from pg_class c where c.oid = t.typrelid and c.relkind = 'c'))
      )
      select format('%s belongs to %s', o.object, r.rolname) as object
      from owned o
      join pg_roles r on r.oid = o.owner
-     where r.rolname = any ($2)
-       and o.owner <> (select nspowner from pg_namespace where nspname = 'plinth')
+     where o.owner <> $2::oid and not exists (select from pg_depend d where d.objid = o.oid and d.deptype = 'e')
      order by 1
      limit 50`,
-    [SCHEMAS, roles],
+    [SCHEMAS, await findOwner(client)],
   );
   return rows.map((row) => row.object);
 }

@@ -1,0 +1,148 @@
+import { ROLES, roleName } from "../../config/roles.ts";
+import { type CatalogueObject, titleOf } from "../../drift/catalogue.ts";
+import { compareCatalogues, type Difference } from "../../drift/compare.ts";
+import { isDangerous } from "../../drift/danger.ts";
+import { describeDifference } from "../../drift/describe.ts";
+import { readCatalogue } from "../../drift/read-catalogue.ts";
+import { readSnapshot } from "../../drift/snapshot.ts";
+import { oneLine } from "../output.ts";
+import { type CheckGroup, type Finding, fail, ok, warn } from "./check.ts";
+
+/** A check of the differences that belong to it. */
+interface DriftCheck {
+  readonly check: string;
+  readonly fine: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+const EXPECTED = "migrations/schema/ shows the expected state";
+
+const CHECKS = {
+  access: {
+    check: "drift-access",
+    fine: "Policies, grants and settings of roles are as the migrations make them.",
+    message: "Policies, grants or settings of roles differ from what the migrations make.",
+    hint: `Undo the change, or run the statements of the table's fixture (migrations/fixtures/*/policies/) again as the owner; ${EXPECTED}.`,
+  },
+  functions: {
+    check: "drift-functions",
+    fine: "Functions are as the migrations make them.",
+    message: "Functions differ from what the migrations make.",
+    hint: "Run the function's fixture (migrations/fixtures/*/functions/ or private/) again as the owner.",
+  },
+  structure: {
+    check: "drift-structure",
+    fine: "Tables, views, constraints, indexes and triggers are as the migrations make them.",
+    message: "Tables, views, constraints, indexes or triggers differ from what the migrations make.",
+    hint: `Change them back as the owner (alter table …, enable trigger, reindex); ${EXPECTED}.`,
+  },
+  extra: {
+    check: "drift-extra",
+    fine: "The schemas contain nothing that the migrations do not make.",
+    message: "Plinth's schemas or tables have objects that the migrations do not make.",
+    hint: "Drop what is not yours. Move your own objects to a schema of your own.",
+  },
+} as const satisfies Record<string, DriftCheck>;
+
+const ACCESS_KINDS = ["grant", "revoke", "policy", "default privileges", "setting"];
+const FUNCTION_KINDS = ["function", "procedure", "aggregate"];
+
+/** Other checks name these: row-security and ownership. */
+const CHECKED_ELSEWHERE = ["row security", "owner"];
+
+const MOST_DETAILS = 50;
+
+/**
+ * Compares the database with what the migrations make (migrations/schema/catalogue.json). Reads only the system catalogues, so every
+ * role sees all differences.
+ */
+export const checkDrift: CheckGroup = async ({ client, config, role }) => {
+  const expected = await readSnapshot();
+  const found = await readCatalogue(client, config.rolePrefix);
+  // The check of row security reports a database without tables.
+  if (![...found.values()].some(({ kind }) => kind === "table")) return [];
+  const differences = compareCatalogues(expected, found).flatMap(withoutOtherChecks);
+  const missing = differences.filter(isMissingObject);
+  const rest = Map.groupBy(
+    differences.filter((difference) => !isMissingObject(difference)),
+    checkOf,
+  );
+  const named = (text: string) => oneLine(withRoleNames(text, config.rolePrefix));
+  const pending = role === "owner" ? "" : " If migrations are pending, run plinth migrate first.";
+  return [
+    describeMissing(missing, expected.size, pending),
+    ...Object.values(CHECKS).map((each) => {
+      const list = rest.get(each) ?? [];
+      return report({ ...each, hint: each.hint + pending }, list, named);
+    }),
+  ];
+};
+
+function withoutOtherChecks(difference: Difference): Difference[] {
+  if (difference.kind !== "changed") return [difference];
+  const changes = difference.changes.filter(({ property }) => !CHECKED_ELSEWHERE.includes(property));
+  return changes.length === 0 ? [] : [{ ...difference, changes }];
+}
+
+function isMissingObject({ kind, object }: Difference): boolean {
+  return kind === "missing" && (object.kind === "policy" || !ACCESS_KINDS.includes(object.kind));
+}
+
+function checkOf({ kind, object, changes }: Difference): DriftCheck {
+  const isAccess = changes.some(({ property }) => property === "forced row security");
+  if (ACCESS_KINDS.includes(object.kind) || (kind === "changed" && isAccess)) return CHECKS.access;
+  if (kind === "extra") return CHECKS.extra;
+  return FUNCTION_KINDS.includes(object.kind) ? CHECKS.functions : CHECKS.structure;
+}
+
+function report(
+  { check, fine, message, hint }: DriftCheck,
+  differences: readonly Difference[],
+  named: (text: string) => string,
+): Finding {
+  if (differences.length === 0) return ok(check, fine);
+  const dangerous = differences.filter(isDangerous);
+  const harmless = differences.filter((difference) => !isDangerous(difference));
+  const details = limited(
+    [dangerous, harmless].flatMap((list) => list.map(describeDifference).map(named).sort()),
+  );
+  return (dangerous.length > 0 ? fail : warn)(check, message, hint, details);
+}
+
+/** An interrupted restore leaves a complete history but an incomplete schema. */
+function describeMissing(missing: readonly Difference[], all: number, pending: string): Finding {
+  const check = "schema";
+  if (missing.length === 0) return ok(check, "All objects that the migrations make exist.");
+  return fail(
+    check,
+    `${missing.length} of ${all} objects that the migrations make are missing.`,
+    `After a restore, restore the database again; see Backups in docs/operations.md. Otherwise create them again as the owner; ${EXPECTED}.${pending}`,
+    limited(missing.map(({ object }) => oneLine(missingName(object)))),
+  );
+}
+
+function missingName(object: CatalogueObject): string {
+  if (object.on === undefined && /^(table|view|materialized view)$/.test(object.kind))
+    return `table or view ${object.name}`;
+  return FUNCTION_KINDS.includes(object.kind)
+    ? `${object.kind} ${object.name.split("(")[0]}`
+    : titleOf(object);
+}
+
+function limited(lines: readonly string[]): string[] {
+  const more = lines.length - MOST_DETAILS;
+  return more > 0 ? [...lines.slice(0, MOST_DETAILS), `… and ${more} more`] : [...lines];
+}
+
+/** Replaces the placeholders of migrations, which a DBA does not know. */
+function withRoleNames(text: string, prefix: string): string {
+  return ROLES.reduce<string>(
+    (result, role) =>
+      result.replaceAll(
+        `:PLINTH_${role.toUpperCase()}`,
+        role === "owner" ? "the owner" : roleName(prefix, role),
+      ),
+    text,
+  );
+}
