@@ -1,144 +1,80 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import pg from "pg";
-import { roleName } from "../../src/config/roles.ts";
-import { type Actor, type Outcome, PROBES, SEED, withIds } from "../support/access-probes.ts";
-import {
-  createTestDatabase,
-  inRolledBackTransaction,
-  type TestDatabase,
-  type Transaction,
-} from "../support/database.ts";
+import { ROLES, roleName } from "../../src/config/roles.ts";
+import { SCHEMAS } from "../../src/database/schemas.ts";
+import { PROBES, SEED, withIds } from "../support/access-probes.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import type { Mutant } from "../support/mutants/mutant.ts";
+import { policyMutants, readPolicies, rowSecurityMutants, viewMutants } from "../support/mutants/policy-mutants.ts";
+import { probesOfTables, type ProbesOfTables } from "../support/mutants/policy-probes.ts";
+import { createProber, type Prober } from "../support/mutants/prober.ts";
 
-// Mutation test of the row policies: if any policy is dropped or weakened, a probe must fail.
+// Mutation test of the row policies: each way to break one makes a probe fail. Grants are lifted, so that only the policies
+// decide; grant-mutation.test.ts breaks those.
 
 let db: TestDatabase;
 beforeAll(async () => {
   db = await createTestDatabase();
+  await withClient(db.url("owner"), (client) => client.query(withIds(SEED)));
+  await withClient(db.adminUrl, (client) => client.query(liftGrants()));
 });
 afterAll(async () => {
   await db.drop();
 });
 
-interface Policy {
-  readonly table: string;
-  readonly name: string;
-  readonly command: "ALL" | "SELECT" | "INSERT" | "UPDATE" | "DELETE";
-  readonly permissive: boolean;
-  readonly using: string | null;
-  readonly check: string | null;
-}
-interface Mutation {
-  readonly table: string;
-  readonly label: string;
-  readonly sql: string;
+function liftGrants(): string {
+  const roles = ROLES.map((role) => pg.escapeIdentifier(roleName(db.rolePrefix, role))).join(", ");
+  const others = ROLES.filter((role) => role !== "user").map((role) => pg.escapeIdentifier(roleName(db.rolePrefix, role)));
+  return `grant execute on all functions in schema ${SCHEMAS.join(", ")} to ${others.join(", ")};
+    grant usage on schema ${SCHEMAS.join(", ")} to ${roles};
+    grant select, insert, update, delete on all tables in schema ${SCHEMAS.join(", ")} to ${roles}`;
 }
 
-const DOMAINS =
-  "nspname not in ('pg_catalog', 'information_schema', 'pg_toast', 'pgboss', 'graphile_migrate')";
-
-const readPolicies = (tx: Transaction): Promise<Policy[]> =>
-  tx.rows<Policy>(
-    `select schemaname || '.' || tablename as table, policyname as name, cmd as command,
-       permissive = 'PERMISSIVE' as permissive, qual as using, with_check as check
-     from pg_policies join pg_namespace on nspname = schemaname where ${DOMAINS} order by 1, 2`,
-  );
-
-/** Whether a condition does not depend on the row: rechecking it for an UPDATE after USING rejects nothing more. */
-const ignoresTheRow = (condition: string) =>
-  /^\( SELECT (access\.)?has_permission\('\w+'::text\) AS \w+\)$/.test(condition);
-
-function mutationsOf({ table, name, command, permissive, using, check }: Policy): Mutation[] {
-  const policy = `${pg.escapeIdentifier(name)} on ${table}`;
-  const make = (what: string, sql: string): Mutation => ({ table, label: `${table} ${name}: ${what}`, sql });
-  const mutations = [make("dropped", `drop policy ${policy}`)];
-  if (!permissive) return mutations;
-  if (using !== null && using !== "true")
-    mutations.push(make("using (true)", `alter policy ${policy} using (true)`));
-  const checkRepeatsUsing = command === "UPDATE" && using === check && ignoresTheRow(check ?? "");
-  if (check !== null && check !== "true" && !checkRepeatsUsing)
-    mutations.push(make("with check (true)", `alter policy ${policy} with check (true)`));
-  return mutations;
-}
-
-async function become(tx: Transaction, actor: Actor, ids: ReadonlyMap<string, string>): Promise<void> {
-  if (actor === "visitor") await tx.asAnonymous();
-  else await tx.asUser(ids.get(actor) ?? null);
-}
-
-/** The result of a statement, which is rolled back immediately. */
-async function outcome(tx: Transaction, sql: string): Promise<Outcome> {
-  await tx.client.query("savepoint probe");
-  try {
-    return (await tx.client.query(withIds(sql))).rowCount ?? 0;
-  } catch (error) {
-    return (error as pg.DatabaseError).code ?? String(error);
-  } finally {
-    await tx.client.query("rollback to savepoint probe; release savepoint probe");
-  }
-}
-
-/** The first probe of a table with an unexpected outcome; all of them if `all`. */
-async function surprises(
-  tx: Transaction,
-  table: string,
-  ids: ReadonlyMap<string, string>,
-  all: boolean,
-): Promise<string[]> {
+async function surprises(prober: Prober, probes: ProbesOfTables, { object }: Mutant, all = false): Promise<string[]> {
   const found: string[] = [];
-  for (const [actor, sql, expected] of PROBES[table] ?? []) {
-    await become(tx, actor, ids);
-    const got = await outcome(tx, sql);
+  for (const { role, user, sql, expected } of probes.get(object) ?? []) {
+    const got = await prober.outcome(role, user, sql);
     if (got === expected) continue;
-    found.push(`${actor}: ${sql}: ${got} instead of ${expected}`);
+    found.push(`${role} ${user}: ${sql}: ${got} instead of ${expected}`);
     if (!all) break;
   }
-  await tx.asOwner();
   return found;
 }
 
-/** A transaction with the probes' rows and without the column grants. */
-async function prepared<T>(
-  use: (tx: Transaction, ids: ReadonlyMap<string, string>) => Promise<T>,
-): Promise<T> {
-  return inRolledBackTransaction(db, async (tx) => {
-    await tx.client.query(withIds(SEED));
-    for (const table of Object.keys(PROBES))
-      await tx.client.query(
-        `grant select, insert, update, delete on ${table} to ${pg.escapeIdentifier(roleName(db.rolePrefix, "user"))}`,
-      );
-    const users = await tx.rows<{ username: string; id: string }>("select username, id from identity.users");
-    return use(tx, new Map(users.map((user) => [user.username, user.id])));
-  });
-}
-
-test("every table with a policy has probes, and they pass", async () => {
-  await prepared(async (tx, ids) => {
-    const tables = new Set((await readPolicies(tx)).map((policy) => policy.table));
-    expect(Object.keys(PROBES).sort()).toEqual([...tables].sort());
+test("explore", async () => {
+  await withClient(db.adminUrl, async (client) => {
+    const probes = await probesOfTables(client);
+    const prober = await createProber(client, db.rolePrefix);
+    await client.query("begin");
     const wrong: string[] = [];
-    for (const table of tables) wrong.push(...(await surprises(tx, table, ids, true)));
-    expect(wrong).toEqual([]);
-  });
-});
-
-test("the probes detect every dropped or weakened policy and disabled row security", async () => {
-  await prepared(async (tx, ids) => {
-    const policies = await readPolicies(tx);
-    expect(policies.length).toBeGreaterThan(40);
-    const mutations = [
-      ...policies.flatMap(mutationsOf),
-      ...Object.keys(PROBES).map((table) => ({
-        table,
-        label: `${table}: row security off`,
-        sql: `alter table ${table} disable row level security`,
-      })),
-    ];
-    const survivors: string[] = [];
-    for (const { table, label, sql } of mutations) {
-      await tx.client.query(`savepoint mutation; ${sql}`);
-      if ((await surprises(tx, table, ids, false)).length === 0) survivors.push(label);
-      await tx.client.query("rollback to savepoint mutation; release savepoint mutation");
+    let n = 0;
+    let start = Date.now();
+    for (const [table, list] of probes) {
+      n += list.length;
+      wrong.push(...(await surprises(prober, probes, { object: table } as Mutant, true)).map((w) => `${table} ${w}`));
     }
-    expect(survivors).toEqual([]);
+    await client.query("rollback");
+    process.stdout.write(`${n} probes in ${Date.now() - start} ms\n${wrong.join("\n")}\n`);
+    const policies = await readPolicies(client);
+    const mutants = [
+      ...policies.flatMap((policy) => policyMutants(policy, db.rolePrefix)),
+      ...(await rowSecurityMutants(client)),
+    ];
+    start = Date.now();
+    const score = new Map<string, [number, number]>();
+    const survivors: string[] = [];
+    for (const mutant of mutants) {
+      const row = score.get(mutant.kind) ?? [0, 0];
+      score.set(mutant.kind, row);
+      row[1]++;
+      await client.query("begin");
+      try { await client.query(mutant.sql); } catch (e) { process.stdout.write(`BROKEN ${mutant.name} ${mutant.sql} ${e}\n`); await client.query("rollback"); continue; }
+      if ((await surprises(prober, probes, mutant)).length > 0) row[0]++;
+      else survivors.push(mutant.name);
+      await client.query("rollback");
+    }
+    process.stdout.write(`${mutants.length} in ${Date.now() - start} ms\n`);
+    for (const [k, v] of score) process.stdout.write(`${k}: ${v[0]} of ${v[1]}\n`);
+    process.stdout.write(`${survivors.join("\n")}\n`);
   });
-});
+}, 600000);
