@@ -1,3 +1,5 @@
+import type { Role } from "../../../src/config/roles.ts";
+
 /** One fault in the access rules. */
 export interface Mutant {
   /** Kind of fault, the line of the score it counts in. */
@@ -7,4 +9,6 @@ export interface Mutant {
   /** Unique name, which the list of equivalent mutants uses. */
   readonly name: string;
   readonly sql: string;
+  /** The role whose access changes, if it is one: its probes notice the fault first. */
+  readonly role?: Role | undefined;
 }

@@ -1,5 +1,6 @@
 import pg from "pg";
-import { ROLES, roleName } from "../../../src/config/roles.ts";
+import { ROLES, type Role, roleName } from "../../../src/config/roles.ts";
+import { SCHEMAS } from "../../../src/database/schemas.ts";
 import { withoutEachPart } from "./condition-parts.ts";
 import type { Mutant } from "./mutant.ts";
 
@@ -22,7 +23,8 @@ export async function readPolicies(client: pg.ClientBase): Promise<Policy[]> {
   const { rows } = await client.query<Policy>(
     `select schemaname || '.' || tablename as table, policyname as name, cmd as command,
        permissive = 'PERMISSIVE' as permissive, roles::text[] as roles, qual as using, with_check as check
-     from pg_policies where schemaname not in ('pgboss', 'graphile_migrate') order by 1, 2`,
+     from pg_policies where schemaname = any ($1) order by 1, 2`,
+    [SCHEMAS],
   );
   return rows;
 }
@@ -32,8 +34,8 @@ export function policyMutants(policy: Policy, rolePrefix: string): Mutant[] {
   const { table, name, command, permissive } = policy;
   const on = `${pg.escapeIdentifier(name)} on ${table}`;
   const mutants: Mutant[] = [];
-  const add = (kind: string, what: string, ...sql: string[]) =>
-    mutants.push({ kind, object: table, name: `${table} ${name}: ${what}`, sql: sql.join("; ") });
+  const add = (kind: string, what: string, sql: string | string[], role?: Role) =>
+    mutants.push({ kind, object: table, name: `${table} ${name}: ${what}`, sql: [sql].flat().join("; "), role });
 
   add("policy dropped", "dropped", `drop policy ${on}`);
   for (const clause of ["using", "check"] as const) {
@@ -49,42 +51,41 @@ export function policyMutants(policy: Policy, rolePrefix: string): Mutant[] {
     for (const { removed, condition: rest } of withoutEachPart(condition))
       become("part of a condition removed", `without ${removed}`, rest);
   }
-  for (const role of ["public", ...ROLES.map((role) => roleName(rolePrefix, role))]) {
-    if (role === roleName(rolePrefix, "owner") || policy.roles.includes(role)) continue;
-    const roles = role === "public" ? ["public"] : [...policy.roles, role];
-    add("policy for one more role", `also to ${plain(role, rolePrefix)}`, `alter policy ${on} to ${quoted(roles)}`);
+  const grantTo = (roles: readonly string[]) => `alter policy ${on} to ${quoted(roles)}`;
+  for (const role of ROLES) {
+    const name = roleName(rolePrefix, role);
+    const others = policy.roles.filter((other) => other !== name);
+    if (role === "owner") add("policy for one more role", "also to public", grantTo(["public"]), "analyst");
+    else if (others.length === policy.roles.length)
+      add("policy for one more role", `also to ${role}`, grantTo([...others, name]), role);
+    else if (others.length > 0) add("policy for one role less", `not to ${role}`, grantTo(others), role);
   }
-  for (const role of policy.roles.length > 1 ? policy.roles : [])
-    add(
-      "policy for one role less",
-      `not to ${plain(role, rolePrefix)}`,
-      `alter policy ${on} to ${quoted(policy.roles.filter((other) => other !== role))}`,
-    );
   const anew = (changes: Partial<Policy>) => [`drop policy ${on}`, createPolicy({ ...policy, ...changes })];
   if (command !== "ALL") {
     const condition = policy.using ?? policy.check;
     add(
       "policy for every command",
       "for all",
-      ...anew({ command: "ALL", using: condition, check: policy.check ?? condition }),
+      anew({ command: "ALL", using: condition, check: policy.check ?? condition }),
     );
   } else
     for (const without of COMMANDS)
       add(
         "policy for one command less",
         `not for ${without.toLowerCase()}`,
-        `drop policy ${on}`,
-        ...COMMANDS.filter((kept) => kept !== without).map((kept) =>
-          createPolicy({ ...policy, name: `${name}_${kept}`, command: kept }),
-        ),
+        [
+          `drop policy ${on}`,
+          ...COMMANDS.filter((kept) => kept !== without).map((kept) =>
+            createPolicy({ ...policy, name: `${name}_${kept}`, command: kept }),
+          ),
+        ],
       );
-  add("permissive and restrictive swapped", permissive ? "restrictive" : "permissive", ...anew({ permissive: !permissive }));
+  add("permissive and restrictive swapped", permissive ? "restrictive" : "permissive", anew({ permissive: !permissive }));
   return mutants;
 }
 
 const quoted = (roles: readonly string[]) =>
   roles.map((role) => (role === "public" ? role : pg.escapeIdentifier(role))).join(", ");
-const plain = (role: string, prefix: string) => (role === "public" ? role : role.slice(prefix.length + 1));
 
 function createPolicy({ table, name, command, permissive, roles, using, check }: Policy): string {
   const condition = using !== null && command !== "INSERT" ? `using (${using})` : "";
@@ -96,9 +97,9 @@ function createPolicy({ table, name, command, permissive, roles, using, check }:
 /** Row security off, for every table with row security: partitions and private tables included. */
 export async function rowSecurityMutants(client: pg.ClientBase): Promise<Mutant[]> {
   const { rows } = await client.query<{ table: string }>(
-    `select format('%I.%I', nspname, relname) as table
-     from pg_class join pg_namespace n on n.oid = relnamespace
-     where relrowsecurity and nspname not in ('pgboss', 'graphile_migrate') order by 1`,
+    `select format('%I.%I', nspname, relname) as table from pg_class join pg_namespace n on n.oid = relnamespace
+     where relrowsecurity and nspname = any ($1) order by 1`,
+    [SCHEMAS],
   );
   return rows.map(({ table }) => ({
     kind: "row security disabled",
@@ -108,14 +109,14 @@ export async function rowSecurityMutants(client: pg.ClientBase): Promise<Mutant[
   }));
 }
 
-/** Views that swap the rights they run with: those of their reader and those of their owner. */
+/** Views that run with the rights of their owner instead of their reader's, and the reverse. */
 export async function viewMutants(client: pg.ClientBase): Promise<Mutant[]> {
   const { rows } = await client.query<{ view: string; invoker: boolean }>(
     `select format('%I.%I', nspname, relname) as view,
        coalesce('security_invoker=true' = any (reloptions), false) as invoker
      from pg_class join pg_namespace n on n.oid = relnamespace
-     where relkind = 'v' and nspname in (select nspname from pg_namespace where nspowner = n.nspowner)
-       and nspname not in ('pg_catalog', 'information_schema', 'pgboss', 'graphile_migrate') order by 1`,
+     where relkind = 'v' and nspname = any ($1) order by 1`,
+    [SCHEMAS],
   );
   return rows.map(({ view, invoker }) => ({
     kind: "rights of a view swapped",

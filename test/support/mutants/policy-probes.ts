@@ -1,73 +1,89 @@
-import pg from "pg";
+import type pg from "pg";
 import { ROLES, type Role } from "../../../src/config/roles.ts";
 import { SCHEMAS } from "../../../src/database/schemas.ts";
-import { type Outcome, PROBES } from "../access-probes.ts";
+import { type Outcome, type Probe, PROBES } from "../access-probes.ts";
+import { probesOfParts } from "./probes-of-parts.ts";
+import { PROBES_OF_VIEWS } from "./probes-of-views.ts";
 
-// The probes of access-probes.ts, and those that follow from them: a command that succeeds in no probe of a table changes
-// nothing there, whoever runs it; and no role except the API's two sees or changes a row, not even with the claims of a user.
+// The probes that are written down, and those that follow from them: a command that succeeds in no probe of a table changes
+// nothing there, for any user; and no role except the API's two sees or changes a row, not even with the claims of a user.
 
-/** A statement of a user, or of a visitor without claims, under a role of the database. */
+/** A statement of a user under a role of the database. */
 export interface RoleProbe {
   readonly role: Role;
-  readonly user: string;
+  /** Whose claims the session has; undefined for none. */
+  readonly user: string | undefined;
   readonly sql: string;
   readonly expected: Outcome;
+  /** Changes rows first, as the administrator. */
+  readonly given?: string | undefined;
 }
-export type ProbesOfTables = ReadonlyMap<string, readonly RoleProbe[]>;
+/** By the name of the table or view. */
+export type ProbesByName = ReadonlyMap<string, readonly RoleProbe[]>;
 
 const DENIED = "42501";
 /** Roles that no policy names. */
 const OTHER_ROLES = ROLES.filter((role) => !["owner", "user", "anonymous"].includes(role));
 
-const commandOf = (sql: string) => sql.trimStart().split(/\s/, 1)[0]!;
-const nothing = (sql: string): Outcome => (/^insert(?!.*\bselect\b)/s.test(sql) ? DENIED : 0);
+const commandOf = (sql: string) => sql.split(" ", 1)[0]!;
+const nothing = (sql: string): Outcome => (commandOf(sql) === "insert" ? DENIED : 0);
 
-/** All probes of every table with row security: partitions and private tables included. */
-export async function probesOfTables(client: pg.ClientBase): Promise<ProbesOfTables> {
+/** All probes of every table and view, partitions and private tables included. */
+export async function readProbes(client: pg.ClientBase): Promise<ProbesByName> {
   const { rows } = await client.query<{ table: string; column: string }>(
     `select format('%I.%I', nspname, relname) as table, quote_ident(attname) as column
      from pg_class c join pg_namespace n on n.oid = relnamespace
      join lateral (
        select attname from pg_attribute
-       where attrelid = c.oid and attnum > 0 and not attisdropped and attgenerated = '' order by attnum limit 1
+       where attrelid = c.oid and attnum > 0 and not attisdropped and attgenerated = '' and attidentity = ''
+       order by attnum limit 1
      ) a on true
      where relkind in ('r', 'p') and nspname = any ($1) order by 1`,
     [SCHEMAS],
   );
-  return new Map(rows.map(({ table, column }) => [table, probesOf(table, column)]));
+  return new Map([
+    ...rows.map(({ table, column }) => [table, probesOfTable(table, column)] as const),
+    ...Object.entries(PROBES_OF_VIEWS).map(([view, probes]) => [view, probes.map(asRoleProbe)] as const),
+  ]);
 }
 
-function probesOf(table: string, column: string): RoleProbe[] {
-  const stated = PROBES[table] ?? [];
-  const succeeding = stated.filter(([, , expected]) => typeof expected === "number" && expected > 0);
-  const permitted = new Set(succeeding.map(([, sql]) => commandOf(sql)));
+const asRoleProbe = ([actor, sql, expected, given]: Probe): RoleProbe => ({ ...sessionOf(actor), sql, expected, given });
+
+function probesOfTable(table: string, column: string): RoleProbe[] {
+  const stated = [...(PROBES[table] ?? []), ...probesOfParts(table)].map(asRoleProbe);
   const never = [
     `select from ${table}`,
     `delete from ${table}`,
     `update ${table} set ${column} = null`,
     `insert into ${table} default values`,
+  ].map((sql) => ({ sql, expected: nothing(sql) }));
+  const succeeding = stated.filter(({ expected }) => typeof expected === "number" && expected > 0);
+  const permitted = new Set(succeeding.map(({ sql }) => commandOf(sql)));
+  const users = new Set(["ada", ...stated.flatMap(({ user }) => user ?? [])]);
+  const denied = [undefined, ...users].flatMap((user) =>
+    never
+      .filter(({ sql }) => !permitted.has(commandOf(sql)))
+      .map((probe) => ({ ...probe, user, role: user ? ("user" as const) : ("anonymous" as const) })),
+  );
+  // An insert of a selection inserts no row, instead of failing, if the role cannot see what it selects.
+  const attempts = [
+    ...succeeding.filter(({ sql }) => !/^insert .*\) select\b/s.test(sql)),
+    ...[...users].flatMap((user) => never.map(({ sql }) => ({ user, sql, given: undefined }))),
   ];
-  const users = [...new Set(["ada", ...stated.map(([actor]) => actor).filter((actor) => actor !== "visitor")])];
-  const attempts = [...succeeding, ...users.flatMap((user) => never.map((sql) => [user, sql] as const))];
-  return [
-    ...stated.map(([actor, sql, expected]) => ({ ...sessionOf(actor), sql, expected })),
-    ...["visitor", ...users].flatMap((actor) =>
-      never
-        .filter((sql) => !permitted.has(commandOf(sql)))
-        .map((sql) => ({ ...sessionOf(actor), sql, expected: nothing(sql) })),
-    ),
-    ...OTHER_ROLES.flatMap((role) => attempts.map(([user, sql]) => ({ role, user, sql, expected: nothing(sql) }))),
-    ...attempts.map(([user, sql]) => ({ role: "anonymous" as const, user, sql, expected: seenByVisitors(table, sql) })),
-  ];
+  const byOtherRoles = OTHER_ROLES.flatMap((role) =>
+    attempts.map(({ user, sql, given }) => ({ role, user, sql, given, expected: nothing(sql) })),
+  );
+  const byAnonymous = attempts.flatMap(({ user, sql, given }) => {
+    const same = stated.filter((probe) => probe.role === "anonymous" && probe.sql === sql && probe.given === given);
+    const expected = same.find((probe) => probe.user === user) ?? same.find((probe) => probe.user === undefined);
+    return { role: "anonymous" as const, user, sql, given, expected: expected?.expected ?? nothing(sql) };
+  });
+  return [...stated, ...denied, ...byOtherRoles, ...byAnonymous];
 }
 
-const sessionOf = (actor: string): { role: Role; user: string } => ({
-  role: actor === "visitor" ? "anonymous" : "user",
-  user: actor,
-});
-
-/** Claims give the anonymous role nothing: it sees what a visitor sees. */
-function seenByVisitors(table: string, sql: string): Outcome {
-  const stated = PROBES[table]?.find(([actor, same]) => actor === "visitor" && same === sql);
-  return stated?.[2] ?? nothing(sql);
+function sessionOf(actor: string): { role: Role; user: string | undefined } {
+  if (actor === "visitor") return { role: "anonymous", user: undefined };
+  if (actor === "userless") return { role: "user", user: undefined };
+  const [user, role = "user"] = actor.split(" as ") as [string, Role?];
+  return { role, user: user === "visitor" ? undefined : user };
 }
