@@ -20,23 +20,26 @@ export interface SqlContract {
 }
 
 /**
- * Prepares attempts in a transaction of the administrator, whose database `seedContract` has filled. Only changes of relations that
- * follow later need another call.
+ * Prepares attempts in a transaction of the administrator, in a database that `seedContract` has filled. Grants, policies and
+ * bodies of functions may change afterwards; tables, columns and new functions need another call.
  */
 export async function openSqlContract(client: pg.ClientBase, db: TestDatabase): Promise<SqlContract> {
   await prepareAttempts(client);
   const actors = await sqlActors(client, db, await readActors(client));
+  const relations = await readRelations(client, SCHEMAS);
+  const functions = await readFunctions(client, SCHEMAS);
+  const around = { client, actors, relations: new Map(relations.map((each) => [each.name, each])) };
+  const chosen = <T extends { name: string }>(
+    all: readonly T[],
+    names: readonly string[] | undefined,
+    isAll: boolean,
+  ) => (isAll ? all : all.filter(({ name }) => names?.includes(name)));
   return {
     async attempt(only) {
-      const relations = await readRelations(client, SCHEMAS);
-      const around = { client, actors, relations: new Map(relations.map((each) => [each.name, each])) };
       const cells: Cell[] = [];
-      for (const relation of relations)
-        if (!only || only.relations?.includes(relation.name)) cells.push(...(await attemptRelation(around, relation)));
-      if (!only || only.functions) {
-        const functions = await readFunctions(client, SCHEMAS, only?.functions);
-        cells.push(...(await attemptFunctions(client, actors, functions)));
-      }
+      for (const relation of chosen(relations, only?.relations, !only))
+        cells.push(...(await attemptRelation(around, relation)));
+      cells.push(...(await attemptFunctions(client, actors, chosen(functions, only?.functions, !only))));
       return cells;
     },
   };

@@ -33,13 +33,12 @@ export interface Reference {
   readonly join: string;
 }
 
-/** The relations of these schemas; `only` names some of them. */
+/** The tables, partitions and views of these schemas. */
 export async function readRelations(
   client: pg.ClientBase,
   schemas: readonly string[],
-  only?: readonly string[],
 ): Promise<readonly Relation[]> {
-  const { rows } = await client.query<Relation>(RELATIONS, [schemas, only ?? null]);
+  const { rows } = await client.query<Relation>(RELATIONS, [schemas]);
   return rows;
 }
 
@@ -63,6 +62,11 @@ with recursive
     select h.root, l.conrelid, l.attnum
     from holder h join link l on l.confrelid = h.relid and l.foreign_attnum = h.attnum
   ),
+  -- Logs outlive their users and rooms, so their columns refer to nothing; they have the same names.
+  holder_name as (
+    select distinct h.root, a.attname
+    from holder h join pg_attribute a on a.attrelid = h.relid and a.attnum = h.attnum where a.attname <> 'id'
+  ),
   unique_column as (
     select i.indrelid, k.attnum
     from pg_index i cross join unnest(i.indkey) k (attnum)
@@ -84,8 +88,12 @@ select c.oid::regclass::text as name,
           and exists (select from unique_column u where u.indrelid = c.oid and u.attnum = a.attnum)
         order by l.confrelid::regclass::text limit 1
       ),
-      'isUser', exists (select from holder h where h.root = 'identity.users'::regclass and h.relid = c.oid and h.attnum = a.attnum),
+      'isUser', exists (select from holder h where h.root = 'identity.users'::regclass and h.relid = c.oid and h.attnum = a.attnum)
+        or a.atttypid = 'uuid'::regtype
+          and exists (select from holder_name h where h.root = 'identity.users'::regclass and h.attname = a.attname),
       'isRoom', exists (select from holder h where h.root = 'rooms.chat_rooms'::regclass and h.relid = c.oid and h.attnum = a.attnum)
+        or a.atttypid = 'uuid'::regtype
+          and exists (select from holder_name h where h.root = 'rooms.chat_rooms'::regclass and h.attname = a.attname)
     ) order by a.attnum)
     from pg_attribute a join pg_type t on t.oid = a.atttypid
     where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and a.attidentity <> 'a'
@@ -111,5 +119,4 @@ select c.oid::regclass::text as name,
   ), '[]') as references
 from pg_class c
 where c.relnamespace = any ($1::text[]::regnamespace[]) and c.relkind in ('r', 'p', 'v', 'm')
-  and ($2::text[] is null or c.oid::regclass::text = any ($2))
 order by c.oid::regclass::text collate "C"`;

@@ -1,6 +1,6 @@
 import type pg from "pg";
 import type { Actor, SqlActor } from "./actors.ts";
-import { type Attempt, attemptAll, type Attempted } from "./attempt.ts";
+import { type Attempt, type Attempted, attemptAll } from "./attempt.ts";
 import { type Cell, INSUFFICIENT_PRIVILEGE, NO_PRIVILEGE } from "./cells.ts";
 
 export interface SqlFunction {
@@ -8,23 +8,25 @@ export interface SqlFunction {
   readonly name: string;
   /** Without its schema and arguments. */
   readonly bare: string;
-  readonly schema: string;
   readonly isProcedure: boolean;
-  readonly parameters: readonly { readonly type: string; readonly category: string; readonly label: string | null }[];
+  readonly parameters: readonly {
+    readonly type: string;
+    readonly category: string;
+    readonly label: string | null;
+  }[];
 }
 
-/** The functions of these schemas; `only` names some of them. */
+/** The functions of these schemas, without those of extensions. */
 export async function readFunctions(
   client: pg.ClientBase,
   schemas: readonly string[],
-  only?: readonly string[],
 ): Promise<readonly SqlFunction[]> {
-  const { rows } = await client.query<SqlFunction>(FUNCTIONS, [schemas, only ?? null]);
+  const { rows } = await client.query<SqlFunction>(FUNCTIONS, [schemas]);
   return rows;
 }
 
 const FUNCTIONS = `
-select p.oid::regprocedure::text as name, quote_ident(n.nspname) || '.' || quote_ident(p.proname) as bare, n.nspname as schema,
+select p.oid::regprocedure::text as name, quote_ident(n.nspname) || '.' || quote_ident(p.proname) as bare,
   p.prokind = 'p' as "isProcedure",
   coalesce((
     select jsonb_agg(jsonb_build_object(
@@ -39,7 +41,6 @@ select p.oid::regprocedure::text as name, quote_ident(n.nspname) || '.' || quote
 from pg_proc p join pg_namespace n on n.oid = p.pronamespace
 where n.nspname = any ($1) and p.prokind <> 'a'
   and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
-  and ($2::text[] is null or p.oid::regprocedure::text = any ($2))
 order by p.oid::regprocedure::text collate "C"`;
 
 /** Calls each function as each actor. */
@@ -72,7 +73,9 @@ function callOf({ bare, parameters, isProcedure }: SqlFunction): string {
 
 function valueFor({ type, category, label }: SqlFunction["parameters"][number]): string {
   if (label !== null) return `'${label}'::${type}`;
-  const value = category.startsWith("c") ? undefined : (VALUES[type] ?? (category.endsWith("A") ? "{}" : undefined));
+  const value = category.startsWith("c")
+    ? undefined
+    : (VALUES[type] ?? (category.endsWith("A") ? "{}" : undefined));
   return value === undefined ? `null::${type}` : `'${value}'::${type}`;
 }
 
@@ -93,10 +96,9 @@ const VALUES: Readonly<Record<string, string>> = {
   bytea: "\\x00",
 };
 
-function isDenied({ bare, schema }: SqlFunction, { state, message, isDirect }: Attempted): boolean {
+/** A schema is also named by the types of the arguments: without it, the function is out of reach too. */
+function isDenied({ bare }: SqlFunction, { state, message, isDirect }: Attempted): boolean {
   if (state !== INSUFFICIENT_PRIVILEGE || !isDirect) return false;
-  const name = bare.split(".").at(-1)!.replaceAll('"', "");
-  return message === `permission denied for function ${name}` ||
-    message === `permission denied for procedure ${name}` ||
-    message === `permission denied for schema ${schema}`;
+  const [, kind, name] = /^permission denied for (function|procedure|schema) (.+)$/.exec(message ?? "") ?? [];
+  return kind === "schema" || name === bare.split(".").at(-1)!.replaceAll('"', "");
 }

@@ -22,7 +22,9 @@ export async function tryPrivileges(
   const readable = [...columns.map((column) => column.name), ...generated];
   const statements = [
     ...readable.map((column) => `select ${column} from ${name} where false`),
-    ...columns.map((column) => `insert into ${name} (${column.name}) select null::${column.type} where false`),
+    ...columns.map(
+      (column) => `insert into ${name} (${column.name}) select null::${column.type} where false`,
+    ),
     ...columns.map((column) => `update ${name} set ${column.name} = null where false`),
     `delete from ${name} where false`,
     `truncate ${name}`,

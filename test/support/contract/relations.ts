@@ -30,7 +30,9 @@ export async function attemptRelation(around: Surroundings, relation: Relation):
     return typeof privilege === "boolean" ? privilege : privilege.length > 0;
   };
   const object = `${relation.kind} ${relation.name}`;
-  const cells: Cell[] = roles.flatMap((actor) => columnCells(object, relation, actor, privilegesOf.get(actor.role)!));
+  const cells: Cell[] = roles.flatMap((actor) =>
+    columnCells(object, relation, actor, privilegesOf.get(actor.role)!),
+  );
 
   const shown = tried.map(({ select }) => select);
   const rows =
@@ -48,7 +50,12 @@ export async function attemptRelation(around: Surroundings, relation: Relation):
     const sqlActor = around.actors.get(actor)!;
     const privileges = privilegesOf.get(actor.role)!;
     const shownAt = roles.findIndex(({ role }) => role === actor.role);
-    const cell = (operation: string, outcome: string): Cell => ({ object, operation, role: actor.name, outcome });
+    const cell = (operation: string, outcome: string): Cell => ({
+      object,
+      operation,
+      role: actor.name,
+      outcome,
+    });
     const plan = (own: readonly Attempt[], meaning: (results: readonly Attempted[]) => Cell | undefined) => {
       const start = attempts.length;
       attempts.push(...own);
@@ -99,11 +106,14 @@ export async function attemptRelation(around: Surroundings, relation: Relation):
 
     if (!isAllowed(actor, "delete")) cells.push(cell("delete", NO_PRIVILEGE));
     else
-      plan([{ actor: sqlActor, statements: [`delete from ${relation.name}`], observe, before: places }], ([result]) => {
-        if (result!.state === null) return cell("delete", tell(new Set(result!.found)));
-        failedDeletes.push(actor);
-        return undefined;
-      });
+      plan(
+        [{ actor: sqlActor, statements: [`delete from ${relation.name}`], observe, before: places }],
+        ([result]) => {
+          if (result!.state === null) return cell("delete", tell(new Set(result!.found)));
+          failedDeletes.push(actor);
+          return undefined;
+        },
+      );
   }
   const results = await attemptAll(around.client, attempts);
   cells.push(...interpret.map((meaning) => meaning(results)).filter((cell) => cell !== undefined));
@@ -191,7 +201,8 @@ function insertOutcome(copies: readonly Copy[], results: readonly Attempted[]): 
 /** With the SQLSTATEs of those that failed. */
 function withStates(outcome: string, results: readonly Attempted[]): string {
   const states = [...new Set(results.map(({ state }) => state).filter((state) => state !== null))].sort();
-  return states.length === 0 ? outcome : `${outcome}; ${states.join(" ")}`;
+  if (states.length === 0) return outcome;
+  return outcome === "none" ? states.join(" ") : `${outcome}; ${states.join(" ")}`;
 }
 
 const kinshipsOf = (
@@ -230,7 +241,9 @@ function kinshipsInView(seen: readonly string[], actor: Actor, users: ReadonlySe
     if (ids.length === 0) return "common";
     return ids.includes(actor.userId ?? "") ? "own" : "others";
   });
-  const parts = KINSHIPS.map((kinship) => [kinship, kinships.filter((each) => each === kinship).length] as const)
+  const parts = KINSHIPS.map(
+    (kinship) => [kinship, kinships.filter((each) => each === kinship).length] as const,
+  )
     .filter(([, count]) => count > 0)
     .map(([kinship, count]) => `${kinship} ${count}`);
   return parts.join(", ") || "none";

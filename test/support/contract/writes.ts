@@ -50,7 +50,10 @@ export function updatesOf(
   updatable: readonly string[],
 ): readonly string[] {
   const plain = relation.columns
-    .map((column, i) => ({ column, value: rows.map(({ values }) => values[i]!).find((each) => each !== null) }))
+    .map((column, i) => ({
+      column,
+      value: rows.map(({ values }) => values[i]!).find((each) => each !== null),
+    }))
     .filter(({ column }) => updatable.includes(column.name));
   const isPlain = ({ column }: { column: Column }) => !column.isKey && !column.keyOf && !column.isUser;
   return [...plain.filter(isPlain), ...plain.filter((each) => !isPlain(each))]
