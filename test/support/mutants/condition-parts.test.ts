@@ -7,11 +7,7 @@ test.each([
   ["a single part", "(user_id = 1)", []],
   ["two conjuncts", "((a = 1) AND (b = 2))", ["((b = 2))", "((a = 1))"]],
   ["three disjuncts", "(a OR b OR (c = 3))", ["(b OR (c = 3))", "(a OR (c = 3))", "(a OR b)"]],
-  [
-    "nested parts",
-    "(a AND (b OR c))",
-    ["((b OR c))", "(a)", "(a AND (c))", "(a AND (b))"],
-  ],
+  ["nested parts", "(a AND (b OR c))", ["((b OR c))", "(a)", "(a AND (c))", "(a AND (b))"]],
   ["a negated part", "(NOT (a AND b))", ["(NOT (b))", "(NOT (a))"]],
   [
     "the condition of a sub-select",

@@ -28,9 +28,11 @@ const TOKEN = /E'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|[\w$]+|\s+|[^
 const CLOSING: Readonly<Record<string, string>> = { "(": ")", "[": "]", CASE: "END" };
 const CLOSINGS = new Set(Object.values(CLOSING));
 /** Words that end the condition of a WHERE. */
-const CLAUSES = ["GROUP", "HAVING", "WINDOW", "ORDER", "OFFSET", "LIMIT", "FETCH", "FOR"].concat(
-  ["UNION", "INTERSECT", "EXCEPT"],
-);
+const CLAUSES = ["GROUP", "HAVING", "WINDOW", "ORDER", "OFFSET", "LIMIT", "FETCH", "FOR"].concat([
+  "UNION",
+  "INTERSECT",
+  "EXCEPT",
+]);
 
 /** The condition without each operand of an AND or OR, without each condition of a sub-select, without each array element. */
 export function withoutEachPart(condition: string): Variant[] {
@@ -44,7 +46,10 @@ export function withoutEachPart(condition: string): Variant[] {
     const operands = operandsOf(group);
     operands.forEach((operand, n) => {
       const before = operands[n - 1];
-      cut(operand, before ? { start: before.end, end: operand.end } : { start: operand.start, end: operands[1]!.start });
+      cut(
+        operand,
+        before ? { start: before.end, end: operand.end } : { start: operand.start, end: operands[1]!.start },
+      );
     });
     for (const span of subSelectConditions(group)) cut(span, span, "true");
     for (const item of group.items) if (isGroup(item)) visit(item);
@@ -82,11 +87,14 @@ function parse(text: string): Group {
 function operandsOf({ opening, items }: Group): Span[] {
   const at = items.flatMap((item, n) => (isWord(item, opening === "[" ? [","] : ["AND", "OR"]) ? [n] : []));
   if (at.length === 0) return [];
-  if (new Set(at.map((n) => (items[n] as Token).text)).size > 1) throw refused("AND and OR share parentheses");
+  if (new Set(at.map((n) => (items[n] as Token).text)).size > 1)
+    throw refused("AND and OR share parentheses");
   if (opening === "CASE" || items.some((item) => isWord(item, ["SELECT", "BETWEEN"])))
     throw refused("AND or OR without parentheses of its own");
   const bounds = [-1, ...at, items.length];
-  return at.concat(items.length).map((to, n) => ({ start: items[bounds[n]! + 1]!.start, end: items[to - 1]!.end }));
+  return at
+    .concat(items.length)
+    .map((to, n) => ({ start: items[bounds[n]! + 1]!.start, end: items[to - 1]!.end }));
 }
 
 /** The conditions of WHERE and ON in a group that are a single part. */

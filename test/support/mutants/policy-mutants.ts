@@ -35,7 +35,13 @@ export function policyMutants(policy: Policy, rolePrefix: string): Mutant[] {
   const on = `${pg.escapeIdentifier(name)} on ${table}`;
   const mutants: Mutant[] = [];
   const add = (kind: string, what: string, sql: string | string[], role?: Role) =>
-    mutants.push({ kind, object: table, name: `${table} ${name}: ${what}`, sql: [sql].flat().join("; "), role });
+    mutants.push({
+      kind,
+      object: table,
+      name: `${table} ${name}: ${what}`,
+      sql: [sql].flat().join("; "),
+      role,
+    });
 
   add("policy dropped", "dropped", `drop policy ${on}`);
   for (const clause of ["using", "check"] as const) {
@@ -70,17 +76,17 @@ export function policyMutants(policy: Policy, rolePrefix: string): Mutant[] {
     );
   } else
     for (const without of COMMANDS)
-      add(
-        "policy for one command less",
-        `not for ${without.toLowerCase()}`,
-        [
-          `drop policy ${on}`,
-          ...COMMANDS.filter((kept) => kept !== without).map((kept) =>
-            createPolicy({ ...policy, name: `${name}_${kept}`, command: kept }),
-          ),
-        ],
-      );
-  add("permissive and restrictive swapped", permissive ? "restrictive" : "permissive", anew({ permissive: !permissive }));
+      add("policy for one command less", `not for ${without.toLowerCase()}`, [
+        `drop policy ${on}`,
+        ...COMMANDS.filter((kept) => kept !== without).map((kept) =>
+          createPolicy({ ...policy, name: `${name}_${kept}`, command: kept }),
+        ),
+      ]);
+  add(
+    "permissive and restrictive swapped",
+    permissive ? "restrictive" : "permissive",
+    anew({ permissive: !permissive }),
+  );
   return mutants;
 }
 
@@ -89,7 +95,8 @@ const quoted = (roles: readonly string[]) =>
 
 function createPolicy({ table, name, command, permissive, roles, using, check }: Policy): string {
   const condition = using !== null && command !== "INSERT" ? `using (${using})` : "";
-  const checked = command !== "SELECT" && command !== "DELETE" && check !== null ? `with check (${check})` : "";
+  const checked =
+    command !== "SELECT" && command !== "DELETE" && check !== null ? `with check (${check})` : "";
   return `create policy ${pg.escapeIdentifier(name)} on ${table} as ${permissive ? "permissive" : "restrictive"}
     for ${command} to ${quoted(roles)} ${condition} ${checked}`;
 }

@@ -1,7 +1,7 @@
 import type pg from "pg";
 import { ROLES, type Role } from "../../../src/config/roles.ts";
 import { SCHEMAS } from "../../../src/database/schemas.ts";
-import { type Outcome, type Probe, PROBES } from "../access-probes.ts";
+import { type Outcome, PROBES, type Probe } from "../access-probes.ts";
 import { probesOfParts } from "./probes-of-parts.ts";
 import { PROBES_OF_VIEWS } from "./probes-of-views.ts";
 
@@ -47,7 +47,12 @@ export async function readProbes(client: pg.ClientBase): Promise<ProbesByName> {
   ]);
 }
 
-const asRoleProbe = ([actor, sql, expected, given]: Probe): RoleProbe => ({ ...sessionOf(actor), sql, expected, given });
+const asRoleProbe = ([actor, sql, expected, given]: Probe): RoleProbe => ({
+  ...sessionOf(actor),
+  sql,
+  expected,
+  given,
+});
 
 function probesOfTable(table: string, column: string): RoleProbe[] {
   const stated = [...(PROBES[table] ?? []), ...probesOfParts(table)].map(asRoleProbe);
@@ -74,8 +79,11 @@ function probesOfTable(table: string, column: string): RoleProbe[] {
     attempts.map(({ user, sql, given }) => ({ role, user, sql, given, expected: nothing(sql) })),
   );
   const byAnonymous = attempts.flatMap(({ user, sql, given }) => {
-    const same = stated.filter((probe) => probe.role === "anonymous" && probe.sql === sql && probe.given === given);
-    const expected = same.find((probe) => probe.user === user) ?? same.find((probe) => probe.user === undefined);
+    const same = stated.filter(
+      (probe) => probe.role === "anonymous" && probe.sql === sql && probe.given === given,
+    );
+    const expected =
+      same.find((probe) => probe.user === user) ?? same.find((probe) => probe.user === undefined);
     return { role: "anonymous" as const, user, sql, given, expected: expected?.expected ?? nothing(sql) };
   });
   return [...stated, ...denied, ...byOtherRoles, ...byAnonymous];

@@ -8,7 +8,9 @@ export type Prober = (probe: Omit<RoleProbe, "expected">) => Promise<Outcome>;
 
 /** @param client a session of the administrator, in a transaction whenever the prober runs */
 export async function createProber(client: pg.ClientBase, rolePrefix: string): Promise<Prober> {
-  const { rows } = await client.query<{ username: string; id: string }>("select username, id from identity.users");
+  const { rows } = await client.query<{ username: string; id: string }>(
+    "select username, id from identity.users",
+  );
   const ids = new Map(rows.map(({ username, id }) => [username, id]));
   return async ({ role, user, sql, given = "" }) => {
     const claim = user === undefined ? "" : ids.get(user);

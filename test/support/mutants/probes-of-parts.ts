@@ -67,7 +67,11 @@ const OF_PARTS: Readonly<Record<string, readonly Probe[]>> = {
     ["manage_roles", "delete from access.roles where role_name = 'user'", 0],
   ],
   "access.user_model_access": [
-    ["grant_model_access", "insert into access.user_model_access (user_id, model_id) values (:ada, :hidden)", 1],
+    [
+      "grant_model_access",
+      "insert into access.user_model_access (user_id, model_id) values (:ada, :hidden)",
+      1,
+    ],
     ["grant_model_access", "update access.user_model_access set model_id = :hidden where user_id = :bob", 1],
     ["grant_model_access", "delete from access.user_model_access", 2],
     ["ada", "update access.user_model_access set model_id = :hidden", 0],
@@ -133,7 +137,12 @@ const OF_PARTS: Readonly<Record<string, readonly Probe[]>> = {
       1,
       "update learning.content_items set publish_from = '-infinity', publish_until = now() where id = :shown",
     ],
-    ["visitor", "select from learning.content_items", 2, "update learning.content_items set publish_until = 'infinity'"],
+    [
+      "visitor",
+      "select from learning.content_items",
+      2,
+      "update learning.content_items set publish_until = 'infinity'",
+    ],
   ],
   "learning.content_prerequisites": [
     [
@@ -145,7 +154,11 @@ const OF_PARTS: Readonly<Record<string, readonly Probe[]>> = {
   ],
   "learning.content_ratings": [
     ["edit_content", "insert into learning.content_ratings (item_id, rating) values (:shown, 1)", 1],
-    ["edit_content", "insert into learning.content_ratings (item_id, user_id, rating) values (:granted, :bob, 1)", DENIED],
+    [
+      "edit_content",
+      "insert into learning.content_ratings (item_id, user_id, rating) values (:granted, :bob, 1)",
+      DENIED,
+    ],
     ["edit_content", "update learning.content_ratings set rating = 1", 0],
     ["ada", "delete from learning.content_ratings where user_id = :ada", 1],
   ],
@@ -157,12 +170,7 @@ const OF_PARTS: Readonly<Record<string, readonly Probe[]>> = {
     ["visitor", "select from learning.content_versions", 2, DRAFT_OF_SHOWN],
     ["bob", "select from learning.content_versions", 2, DRAFT_OF_SHOWN],
     ["ada", "select from learning.content_versions", 3, DRAFT_OF_SHOWN],
-    [
-      "ada as anonymous",
-      "select from learning.content_versions",
-      2,
-      `${ADA_WROTE_SHOWN}; ${DRAFT_OF_SHOWN}`,
-    ],
+    ["ada as anonymous", "select from learning.content_versions", 2, `${ADA_WROTE_SHOWN}; ${DRAFT_OF_SHOWN}`],
     [
       "visitor",
       "select from learning.content_versions",
@@ -181,13 +189,22 @@ const OF_PARTS: Readonly<Record<string, readonly Probe[]>> = {
     ["ada", "delete from llm.chats", 1],
   ],
   "llm.messages": [
-    ["ada", "insert into llm.messages (chat_id, user_id, role, model_id) values (:ada, :ada, 'assistant', :granted)", 1],
+    [
+      "ada",
+      "insert into llm.messages (chat_id, user_id, role, model_id) values (:ada, :ada, 'assistant', :granted)",
+      1,
+    ],
   ],
   "llm.model_providers": [
     ["ada as anonymous", "select from llm.model_providers", 2],
     ["visitor", "select from llm.model_providers", 0, "update llm.model_providers set is_active = false"],
     ["manage_models", "update llm.model_providers set name = name || 'x'", 3],
-    ["manage_models", "delete from llm.model_providers where name = 'x'", 1, "insert into llm.model_providers (name) values ('x')"],
+    [
+      "manage_models",
+      "delete from llm.model_providers where name = 'x'",
+      1,
+      "insert into llm.model_providers (name) values ('x')",
+    ],
   ],
   "llm.models": [
     ["ada as anonymous", "select from llm.models", 2],
@@ -224,7 +241,12 @@ const OF_PARTS: Readonly<Record<string, readonly Probe[]>> = {
     ],
   ],
   "rooms.presence": [
-    ["ada", "select from rooms.presence", 1, "update rooms.presence set expires_at = '-infinity' where user_id = :bob"],
+    [
+      "ada",
+      "select from rooms.presence",
+      1,
+      "update rooms.presence set expires_at = '-infinity' where user_id = :bob",
+    ],
     ["edit_content", "select from rooms.presence", 1],
   ],
   "rooms.room_bans": [
@@ -268,24 +290,46 @@ const OF_PARTS: Readonly<Record<string, readonly Probe[]>> = {
     ["manage_users", "select from rooms.room_messages where id = :whispered", 1],
     ["ada", "select from rooms.room_messages", 2, PUBLIC_MESSAGE_ELSEWHERE],
     ["ada", "select from rooms.room_messages", 0, ADA_JOINED_LATE],
-    ["ada", "select from rooms.room_messages", 1, "insert into rooms.user_blocks (user_id, blocked_id) values (:ada, :bob)"],
+    [
+      "ada",
+      "select from rooms.room_messages",
+      1,
+      "insert into rooms.user_blocks (user_id, blocked_id) values (:ada, :bob)",
+    ],
   ],
   "security.audit_trail": [
     ["ada", "select from security.audit_trail where table_name = 'probe' and actor_id = :ada", 1],
     ["ada", "select from security.audit_trail where table_name = 'new'", 0, change(":bob", ":ada", "null")],
     ["ada", "select from security.audit_trail where table_name = 'new'", 1, change(":ada", ":bob", "null")],
-    ["ada", "select from security.audit_trail where table_name = 'new'", 1, change(":ada", ":ada", "'192.0.2.1'")],
+    [
+      "ada",
+      "select from security.audit_trail where table_name = 'new'",
+      1,
+      change(":ada", ":ada", "'192.0.2.1'"),
+    ],
   ],
   "security.security_audit_log": [
-    ["ada", "select from security.security_audit_log where event_type = 'new'", 1, event("null", "'192.0.2.1'")],
-    ["ada", "select from security.security_audit_log where event_type = 'new'", 1, event(":ada", "'192.0.2.1'")],
+    [
+      "ada",
+      "select from security.security_audit_log where event_type = 'new'",
+      1,
+      event("null", "'192.0.2.1'"),
+    ],
+    [
+      "ada",
+      "select from security.security_audit_log where event_type = 'new'",
+      1,
+      event(":ada", "'192.0.2.1'"),
+    ],
     ["ada", "select from security.security_audit_log where event_type = 'new'", 1, event(":bob", "null")],
   ],
 };
 
 /** The probes of a table's parts. */
 export function probesOfParts(table: string): readonly Probe[] {
-  const own: Probe[] = OWN_ROWS.includes(table) ? [["ada", `select from ${table} where user_id <> :ada`, 0]] : [];
+  const own: Probe[] = OWN_ROWS.includes(table)
+    ? [["ada", `select from ${table} where user_id <> :ada`, 0]]
+    : [];
   return [...(OF_PARTS[table] ?? []), ...own];
 }
 

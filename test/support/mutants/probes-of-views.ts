@@ -1,21 +1,31 @@
 import type { Probe } from "../access-probes.ts";
 
-const analyst = (view: string, rows: number): Probe => ["visitor as analyst", `select from analytics.${view}`, rows];
+const analyst = (view: string, given?: string): Probe => [
+  "visitor as analyst",
+  `select from analytics.${view} limit 1`,
+  1,
+  given,
+];
 
 /** Rows that readers of each view see, with grants on all tables: only its own rights and the policies decide. */
 export const PROBES_OF_VIEWS: Readonly<Record<string, readonly Probe[]>> = {
-  "analytics.account_security": [analyst("account_security", 1)],
-  "analytics.consent_counts": [analyst("consent_counts", 1)],
-  "analytics.daily_model_usage": [analyst("daily_model_usage", 1)],
-  "analytics.daily_registrations": [analyst("daily_registrations", 1)],
-  "analytics.daily_sign_ins": [analyst("daily_sign_ins", 1)],
-  "analytics.daily_token_usage": [analyst("daily_token_usage", 1)],
-  "analytics.daily_usage_cost": [analyst("daily_usage_cost", 1)],
-  "analytics.failed_logins_by_network": [analyst("failed_logins_by_network", 1)],
-  "analytics.model_catalogue": [analyst("model_catalogue", 1)],
-  "analytics.security_events_hourly": [analyst("security_events_hourly", 1)],
-  "analytics.sessions_by_state": [analyst("sessions_by_state", 1)],
-  "analytics.user_activity_summary": [analyst("user_activity_summary", 1)],
+  "analytics.account_security": [analyst("account_security")],
+  "analytics.consent_counts": [analyst("consent_counts")],
+  "analytics.daily_model_usage": [analyst("daily_model_usage", "update llm.messages set model_id = :shown")],
+  "analytics.daily_registrations": [analyst("daily_registrations")],
+  "analytics.daily_sign_ins": [analyst("daily_sign_ins")],
+  "analytics.daily_token_usage": [analyst("daily_token_usage")],
+  "analytics.daily_usage_cost": [analyst("daily_usage_cost")],
+  "analytics.failed_logins_by_network": [
+    analyst(
+      "failed_logins_by_network",
+      "insert into security.login_attempts (user_id, status, ip_address) values (:ada, 'failed', '192.0.2.1')",
+    ),
+  ],
+  "analytics.model_catalogue": [analyst("model_catalogue")],
+  "analytics.security_events_hourly": [analyst("security_events_hourly")],
+  "analytics.sessions_by_state": [analyst("sessions_by_state")],
+  "analytics.user_activity_summary": [analyst("user_activity_summary")],
   "billing.active_user_subscriptions": [["ada", "select from billing.active_user_subscriptions", 1]],
   "billing.current_model_prices": [["visitor", "select from billing.current_model_prices", 1]],
   "billing.monthly_usage": [["ada", "select from billing.monthly_usage", 1]],
@@ -24,7 +34,7 @@ export const PROBES_OF_VIEWS: Readonly<Record<string, readonly Probe[]>> = {
       "ada",
       "select from billing.token_hold_allocations",
       1,
-      "select private.reserve_tokens(u, :shown, 10, 'open') from unnest(array[:ada, :bob]::uuid[]) u",
+      "delete from billing.usage_limits; select private.reserve_tokens(u, :shown, 10, 'open') from unnest(array[:ada, :bob]::uuid[]) u",
     ],
   ],
   "identity.profiles": [["ada", "select from identity.profiles where username in ('ada', 'bob')", 2]],

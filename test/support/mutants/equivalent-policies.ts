@@ -1,6 +1,10 @@
-// Mutants that change nothing for anyone, by name, each with the reason. A test fails if it detects one of them.
+// Mutants of policies that change nothing for anyone, by name, each with the reason. The test fails if it detects one of them.
 
-const OTHERS = ["public", "authenticator", "service", "worker", "analyst"];
+import type { Equivalents } from "./score.ts";
+
+const UNNAMED = ["authenticator", "service", "worker", "analyst"];
+/** The public includes visitors: only where policies for visitors let them see the same rows. */
+const OTHERS = [...UNNAMED, "public"];
 const ALL_OTHERS = [...OTHERS, "anonymous"];
 const CALLER = "( SELECT plinth.current_user_id() AS current_user_id)";
 
@@ -34,16 +38,17 @@ const REASONS: readonly { readonly reason: string; readonly mutants: readonly st
     ],
   },
   {
-    reason: "The condition reads a table as the caller, and no policy of that table names the role: it sees no row there.",
+    reason:
+      "The condition reads a table as the caller, and no policy of that table names the role: it sees no row there.",
     mutants: [
       ...also(OTHERS, "learning.content_bodies select_accessible"),
-      ...also(OTHERS, "learning.content_bodies select_author"),
+      ...also(UNNAMED, "learning.content_bodies select_author"),
       ...also(OTHERS, "learning.content_prerequisites select_visible"),
-      ...also(OTHERS, "learning.content_versions select_author"),
+      ...also(UNNAMED, "learning.content_versions select_author"),
       ...also(OTHERS, "learning.content_versions select_published"),
-      ...also(OTHERS, "learning.content_ratings insert_own"),
+      ...also(UNNAMED, "learning.content_ratings insert_own"),
       ...also(OTHERS, "learning.content_skills select_visible"),
-      ...also(OTHERS, "learning.user_skills insert_own"),
+      ...also(UNNAMED, "learning.user_skills insert_own"),
       ...also(OTHERS, "llm.model_providers select_usable"),
       ...also(OTHERS, "llm.prompt_labels select_readable"),
       ...also(OTHERS, "llm.prompt_versions select_readable"),
@@ -56,9 +61,11 @@ const REASONS: readonly { readonly reason: string; readonly mutants: readonly st
     ],
   },
   {
-    reason: "The sub-select reads as the caller, and the policies of its table already leave only rows that fulfil this part.",
+    reason:
+      "The sub-select reads as the caller: the policies of its table leave only rows that fulfil this part.",
     mutants: [
-      `llm.model_providers select_usable: using without (m.id IN ( SELECT access.usable_model_ids() AS usable_model_ids))`,
+      "llm.model_providers select_usable: using without is_active",
+      "llm.model_providers select_usable: using without (m.id IN ( SELECT access.usable_model_ids() AS usable_model_ids))",
       `llm.prompts select_shared: using without (s.user_id = ${CALLER})`,
       `rooms.general_chat_messages select_unblocked: using without (b.user_id = ${CALLER})`,
       `rooms.presence select_fellow_member: using without (b.user_id = ${CALLER})`,
@@ -88,7 +95,6 @@ function also(roles: readonly string[], policy: string): string[] {
   return roles.map((role) => `${policy}: also to ${role}`);
 }
 
-/** Reasons by the name of the mutant. */
-export const EQUIVALENT: ReadonlyMap<string, string> = new Map(
+export const EQUIVALENT_POLICIES: Equivalents = new Map(
   REASONS.flatMap(({ reason, mutants }) => mutants.map((name) => [name, reason] as const)),
 );
