@@ -94,12 +94,13 @@ test("the probes detect every broken policy, disabled row security and swapped r
       ...(await rowSecurityMutants(client)),
       ...(await viewMutants(client)),
     ];
-    const { table, ...faults } = await scoreOf(mutants, EQUIVALENT_POLICIES, async (mutant) => {
+    const detected = new Set<string>();
+    for (const mutant of mutants) {
       await client.query(`begin; ${mutant.sql}`);
-      const isDetected = (await surprises(session, mutant, false)).length > 0;
+      if ((await surprises(session, mutant, false)).length > 0) detected.add(mutant.name);
       await client.query("rollback");
-      return isDetected;
-    });
+    }
+    const { table, ...faults } = scoreOf(mutants, detected, EQUIVALENT_POLICIES);
     process.stdout.write(`\n${table}`);
     expect(faults).toEqual({ survivors: [], detectedAlthoughListed: [], unknown: [] });
   });

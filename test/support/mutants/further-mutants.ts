@@ -1,5 +1,5 @@
 import { SCHEMAS } from "../../../src/database/schemas.ts";
-import { GRANTEES, type GrantMutant, HELD, type Observation, observerOf, type Surroundings } from "./grants.ts";
+import { GRANTEES, type GrantMutant, HELD, observerOf, type Surroundings } from "./grants.ts";
 
 // Privileges that no role has: to put triggers on a table, to refer to it, to lock it, to use a sequence by itself, or to pass
 // a privilege on. Where an attempt would need yet another privilege, the role asks PostgreSQL.
@@ -23,7 +23,11 @@ export async function furtherMutants(around: Surroundings): Promise<GrantMutant[
   return rows.flatMap(({ name, kind, hasMaintain }) => {
     const attempts: Record<string, string> =
       kind === "sequence"
-        ? { usage: `select nextval('${name}')`, select: `select last_value from ${name}`, update: `select setval('${name}', 1)` }
+        ? {
+            usage: `select nextval('${name}')`,
+            select: `select last_value from ${name}`,
+            update: `select setval('${name}', 1)`,
+          }
         : {
             references: ask(`has_table_privilege('${name}', 'references')`),
             trigger: `create trigger of_mutant before update on ${name} for each row execute function suppress_redundant_updates_trigger()`,
@@ -36,7 +40,7 @@ export async function furtherMutants(around: Surroundings): Promise<GrantMutant[
           object: name,
           name: `${name}: ${privilege} granted to ${grantee}`,
           sql: `grant ${privilege} on ${kind} ${name} to ${around.sqlOf(grantee)}`,
-          observation: around.observe(observerOf(grantee), statement),
+          attempt: { role: observerOf(grantee), statement },
         }),
       ),
     );
@@ -70,18 +74,16 @@ export async function grantOptionMutants(around: Surroundings): Promise<GrantMut
       .filter((row) => row.grantee === around.nameOf(grantee))
       .map(({ kind, object, privilege, columns }): GrantMutant => {
         const passes = `'${object}', '${privilege} with grant option'`;
-        const question = kind === "column" ? `has_any_column_privilege(${passes})` : `has_${kind}_privilege(${passes})`;
+        const question =
+          kind === "column" ? `has_any_column_privilege(${passes})` : `has_${kind}_privilege(${passes})`;
         const on = kind === "column" ? "table" : kind === "function" ? "routine" : kind;
         return {
           kind: "grant option",
           object,
           name: `${object}: ${privilege}${columns ? " of columns" : ""} granted to ${grantee} with grant option`,
           sql: `grant ${privilege} ${columns ? `(${columns})` : ""} on ${on} ${object} to ${around.sqlOf(grantee)} with grant option`,
-          observation: around.observe(grantee, ask(question)),
+          attempt: { role: grantee, statement: ask(question) },
         };
       }),
   );
 }
-
-/** What every role is answered without a mutant. */
-export const isRefused = async ({ run }: Observation): Promise<boolean> => /^(42501|22012) /.test(await run());

@@ -1,21 +1,21 @@
 import pg from "pg";
 import { ROLES, type Role, roleName } from "../../../src/config/roles.ts";
-import { type Actor, readActors, type SqlActor, sqlActors } from "../contract/actors.ts";
-import { attemptAll, prepareAttempts } from "../contract/attempt.ts";
+import { readActors, type SqlActor, sqlActors } from "../contract/actors.ts";
+import { type Attempted, prepareAttempts } from "../contract/attempt.ts";
 import type { TestDatabase } from "../test-database.ts";
 import type { Mutant } from "./mutant.ts";
 
-// Mutants of grants are noticed by attempts of the role concerned, made as those of the access contract, which holds the
-// outcomes without a mutant.
+// Mutants of grants are noticed by attempts of the role concerned, made as those of the access contract.
 
 export interface GrantMutant extends Mutant {
-  /** An attempt whose outcome has to differ. */
-  readonly observation: Observation;
+  /** Its outcome has to differ. */
+  readonly attempt: RoleAttempt;
 }
-export interface Observation {
-  /** Equal for equal attempts. */
-  readonly key: string;
-  run(): Promise<string>;
+export interface RoleAttempt {
+  readonly role: Role;
+  readonly statement: string;
+  /** Run first, as the administrator: with the mutant in place, and also without one. */
+  readonly given?: string | undefined;
 }
 
 export type Grantee = Exclude<Role, "owner"> | "public";
@@ -27,38 +27,84 @@ export const observerOf = (grantee: Grantee): Role => (grantee === "public" ? "a
 /** What the mutants of one database need. */
 export interface Surroundings {
   readonly client: pg.ClientBase;
-  /** One actor for each role. */
-  actorOf(role: Role): readonly [Actor, SqlActor];
   /** The name of a grantee in SQL. */
   sqlOf(grantee: Role | "public"): string;
   /** The name of a grantee in the catalogue. */
   nameOf(grantee: Role | "public"): string;
-  /** Tries a statement as a role. */
-  observe(role: Role, statement: string, before?: string): Observation;
+  /** Outcomes of attempts, each with its mutant and rolled back. */
+  outcomesOf(
+    attempts: readonly { readonly attempt: RoleAttempt; readonly sql?: string }[],
+  ): Promise<string[]>;
 }
 
 /** @param client a session of the administrator */
 export async function openSurroundings(client: pg.ClientBase, db: TestDatabase): Promise<Surroundings> {
   await prepareAttempts(client);
-  const actors = [...(await sqlActors(client, db, await readActors(client)))];
-  const actorOf = (wanted: Role) => actors.find(([{ role }]) => role === wanted)!;
+  await client.query(ATTEMPT_WITH_MUTANT);
+  const actors = await sqlActors(client, db, await readActors(client));
+  const actorOf = new Map<Role, SqlActor>();
+  for (const [{ role }, actor] of actors) if (!actorOf.has(role)) actorOf.set(role, actor);
   const nameOf = (grantee: Role | "public") =>
     grantee === "public" ? grantee : roleName(db.rolePrefix, grantee);
   return {
     client,
-    actorOf,
     nameOf,
     sqlOf: (grantee) => (grantee === "public" ? grantee : pg.escapeIdentifier(nameOf(grantee))),
-    observe: (role, statement, before) => ({
-      key: `${role}: ${before ?? ""}; ${statement}`,
-      async run() {
-        if (before) await client.query(`savepoint before; ${before}`);
-        const [result] = await attemptAll(client, [{ actor: actorOf(role)[1], statements: [statement] }]);
-        if (before) await client.query("rollback to savepoint before; release savepoint before");
-        return result!.state === null ? "succeeds" : `${result!.state} ${result!.message}`;
-      },
-    }),
+    async outcomesOf(attempts) {
+      const outcomes: string[] = [];
+      for (let start = 0; start < attempts.length; start += BATCH) {
+        const batch = attempts.slice(start, start + BATCH).map(({ attempt, sql }) => ({
+          mutant: sql,
+          given: attempt.given,
+          attempt: { actor: actorOf.get(attempt.role), statements: [attempt.statement] },
+        }));
+        const { rows } = await client.query<{ result: Attempted }>(
+          `select pg_temp.attempt_with_mutant(a.value) as result
+           from jsonb_array_elements($1::jsonb) with ordinality a order by a.ordinality`,
+          [JSON.stringify(batch)],
+        );
+        outcomes.push(...rows.map(({ result }) => outcomeOf(result)));
+      }
+      return outcomes;
+    },
   };
+}
+
+const BATCH = 500;
+
+const outcomeOf = ({ state, message, isDirect }: Attempted) =>
+  state === null ? "succeeds" : `${state} ${message}${isDirect ? "" : " inside a function"}`;
+
+/** The error undoes the mutant. */
+const ATTEMPT_WITH_MUTANT = `
+create function pg_temp.attempt_with_mutant(work jsonb) returns jsonb language plpgsql as $function$
+declare
+  result jsonb;
+begin
+  begin
+    if work ->> 'mutant' is not null then execute work ->> 'mutant'; end if;
+    if work ->> 'given' is not null then execute work ->> 'given'; end if;
+    result := pg_temp.contract_attempt(work -> 'attempt');
+    raise exception using errcode = 'PLEND';
+  exception when sqlstate 'PLEND' then
+    return result;
+  end;
+end
+$function$`;
+
+/** The names of the mutants whose attempt has another outcome than without them. */
+export async function detectedMutants(
+  { outcomesOf }: Surroundings,
+  mutants: readonly GrantMutant[],
+): Promise<ReadonlySet<string>> {
+  const keyOf = ({ attempt }: GrantMutant) => JSON.stringify(attempt);
+  const attempts = new Map(mutants.map((mutant) => [keyOf(mutant), { attempt: mutant.attempt }]));
+  const outcomes = await outcomesOf([...attempts.values()]);
+  const before = new Map([...attempts.keys()].map((key, n) => [key, outcomes[n]!]));
+  const after = await outcomesOf(mutants);
+  return new Set(
+    mutants.filter((mutant, n) => after[n] !== before.get(keyOf(mutant))).map(({ name }) => name),
+  );
 }
 
 /** An entry of an access control list. */
@@ -70,7 +116,7 @@ export interface Held {
   readonly columns?: readonly string[] | null;
 }
 
-/** The columns of a query that reads `Held` from `aclexplode(…) a`. */
+/** Columns of a query that reads entries of `aclexplode(…) a`. */
 export const HELD = `coalesce(pg_get_userbyid(nullif(a.grantee, 0)), 'public') as grantee, lower(a.privilege_type) as privilege`;
 
 /** Answers on what a grantee holds a privilege: on all of the object, or on which columns. */

@@ -52,12 +52,18 @@ function mutantsOf(
   const { name } = relation;
   const columns = relation.columns.map((column) => column.name);
   const readable = operation === "select" ? [...columns, ...relation.generated] : columns;
-  const mutant = (kind: string, what: string, sql: string, column = columns[0]!): GrantMutant => ({
+  const mutant = (
+    kind: string,
+    what: string,
+    sql: string,
+    column = columns[0]!,
+    given?: string,
+  ): GrantMutant => ({
     kind,
     object: name,
     name: `${name}: ${what}`,
     sql,
-    observation: around.observe(observerOf(grantee), statementOf(relation, operation, column)),
+    attempt: { role: observerOf(grantee), statement: statementOf(relation, operation, column), given },
   });
   const grant = (privilege: string) => `grant ${privilege} on ${name} to ${around.sqlOf(grantee)}`;
   const revoke = (privilege: string) => `revoke ${privilege} on ${name} from ${around.sqlOf(grantee)}`;
@@ -70,13 +76,19 @@ function mutantsOf(
     mutant(
       "list of columns widened to the table",
       granted,
-      `alter table ${name} add column ${ADDED} integer; ${grant(operation)}`,
+      grant(operation),
       ADDED,
+      `alter table ${name} add column ${ADDED} integer`,
     ),
     ...readable.map((column) => {
       const privilege = `${operation} (${column})`;
       return held.includes(column)
-        ? mutant("column removed from a list", `${privilege} revoked from ${grantee}`, revoke(privilege), column)
+        ? mutant(
+            "column removed from a list",
+            `${privilege} revoked from ${grantee}`,
+            revoke(privilege),
+            column,
+          )
         : mutant("column added to a list", `${privilege} granted to ${grantee}`, grant(privilege), column);
     }),
   ];

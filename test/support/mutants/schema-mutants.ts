@@ -1,5 +1,12 @@
 import { SCHEMAS } from "../../../src/database/schemas.ts";
-import { GRANTEES, type Grantee, type GrantMutant, type Observation, observerOf, type Surroundings } from "./grants.ts";
+import {
+  GRANTEES,
+  type Grantee,
+  type GrantMutant,
+  observerOf,
+  type RoleAttempt,
+  type Surroundings,
+} from "./grants.ts";
 
 /** The schemas whose objects each role may name. */
 export const USAGE: Readonly<Record<Grantee, readonly string[]>> = {
@@ -13,55 +20,68 @@ export const USAGE: Readonly<Record<Grantee, readonly string[]>> = {
 };
 
 /** Resolves a name, which needs nothing but USAGE. */
-export const observeUsage = (around: Surroundings, schema: string, grantee: Grantee): Observation =>
-  around.observe(observerOf(grantee), `select '${schema}.none'::regclass`);
+export const usageAttempt = (schema: string, grantee: Grantee): RoleAttempt => ({
+  role: observerOf(grantee),
+  statement: `select '${schema}.none'::regclass`,
+});
 
-/** USAGE and CREATE of every schema, CREATE and TEMPORARY of the database. CONNECT needs a login: see roles.test.ts. */
-export async function schemaMutants(around: Surroundings): Promise<GrantMutant[]> {
-  const { rows } = await around.client.query<{ database: string }>(
-    "select quote_ident(current_database()) as database",
-  );
-  return GRANTEES.flatMap((grantee) => [
-    ...SCHEMAS.map((schema): GrantMutant => {
+/** USAGE of every schema. */
+export function usageMutants(around: Surroundings): GrantMutant[] {
+  return GRANTEES.flatMap((grantee) =>
+    SCHEMAS.map((schema): GrantMutant => {
       const isHeld = USAGE[grantee].includes(schema);
+      const to = around.sqlOf(grantee);
       return {
         kind: "usage of a schema",
         object: schema,
         name: `${schema}: usage ${isHeld ? "revoked from" : "granted to"} ${grantee}`,
         sql: isHeld
-          ? `revoke usage on schema ${schema} from ${around.sqlOf(grantee)}`
-          : `grant usage on schema ${schema} to ${around.sqlOf(grantee)}`,
-        observation: observeUsage(around, schema, grantee),
+          ? `revoke usage on schema ${schema} from ${to}`
+          : `grant usage on schema ${schema} to ${to}`,
+        attempt: usageAttempt(schema, grantee),
       };
     }),
-    ...creationMutants(around, grantee, rows[0]!.database),
-  ]);
+  );
 }
 
-function creationMutants(around: Surroundings, grantee: Grantee, database: string): GrantMutant[] {
-  const mutant = (object: string, privilege: string, on: string, statement: string): GrantMutant => ({
-    kind: "right to create",
-    object,
-    name: `${object}: ${privilege} granted to ${grantee}`,
-    sql: `grant ${privilege} on ${on} to ${around.sqlOf(grantee)}`,
-    observation: around.observe(observerOf(grantee), statement),
-  });
-  return [
-    ...SCHEMAS.map((schema) =>
-      mutant(
-        schema,
-        "create",
-        `schema ${schema}`,
-        `create function ${schema}.of_mutant() returns integer language sql return 1`,
-      ),
-    ),
-    mutant("the database", "create", `database ${database}`, "create schema of_mutant"),
-    mutant("the database", "temporary", `database ${database}`, "create temporary table of_mutant ()"),
+/** CREATE of every schema and of the database, and TEMPORARY. CONNECT needs a login: see roles.test.ts. */
+export async function creationMutants({ client, sqlOf }: Surroundings): Promise<GrantMutant[]> {
+  const { rows } = await client.query<{ name: string }>("select quote_ident(current_database()) as name");
+  const database = `database ${rows[0]!.name}`;
+  const rights = [
+    ...SCHEMAS.map((schema) => ({
+      object: schema,
+      privilege: "create",
+      on: `schema ${schema}`,
+      statement: `create function ${schema}.of_mutant() returns integer language sql return 1`,
+    })),
+    { object: "the database", privilege: "create", on: database, statement: "create schema of_mutant" },
+    {
+      object: "the database",
+      privilege: "temporary",
+      on: database,
+      statement: "create temporary table of_mutant ()",
+    },
   ];
+  return GRANTEES.flatMap((grantee) =>
+    rights.map(
+      ({ object, privilege, on, statement }): GrantMutant => ({
+        kind: "right to create",
+        object,
+        name: `${object}: ${privilege} granted to ${grantee}`,
+        sql: `grant ${privilege} on ${on} to ${sqlOf(grantee)}`,
+        attempt: { role: observerOf(grantee), statement },
+      }),
+    ),
+  );
 }
 
 /** Attempts on new objects, by the privilege that they need. */
-const ON_NEW_OBJECTS: readonly (readonly [privilege: string, kind: string, statement: (schema: string) => string])[] = [
+const ON_NEW_OBJECTS: readonly (readonly [
+  privilege: string,
+  kind: string,
+  statement: (schema: string) => string,
+])[] = [
   ["select", "tables", (schema) => `select from ${schema}.of_mutant`],
   ["insert", "tables", (schema) => `insert into ${schema}.of_mutant default values`],
   ["update", "tables", (schema) => `update ${schema}.of_mutant set a = 1`],
@@ -84,16 +104,19 @@ export function defaultPrivilegeMutants(around: Surroundings): GrantMutant[] {
           name: `new ${kind} in ${only ?? "all schemas"}: ${privilege} granted to ${grantee}`,
           sql: `alter default privileges for role ${owner} ${only ? `in schema ${only}` : ""}
             grant ${privilege} on ${kind} to ${around.sqlOf(grantee)}`,
-          observation: around.observe(
-            observerOf(grantee),
-            statement(schema),
-            `set local role ${owner};
-             create table ${schema}.of_mutant (a serial);
-             create function ${schema}.of_mutant() returns integer language sql return 1;
-             set local role none`,
-          ),
+          attempt: {
+            role: observerOf(grantee),
+            statement: statement(schema),
+            given: createObjects(schema, owner),
+          },
         };
       }),
     ),
   );
 }
+
+const createObjects = (schema: string, owner: string) => `
+  set local role ${owner};
+  create table ${schema}.of_mutant (a serial);
+  create function ${schema}.of_mutant() returns integer language sql return 1;
+  set local role none`;
