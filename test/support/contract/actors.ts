@@ -14,13 +14,15 @@ export interface Actor {
 
 /** The user who owns one of everything. */
 export const USER = "user";
+/** A user who owns nothing; the usual case, with which the other kinds of users are compared. */
+export const OTHER_USER = "other user";
 
-/** A plain member of Ada's room, the administrator, and a session of each user that SEED gives none. */
+/** A user without anything, a plain member of Ada's room, the administrator, and a session of each user that SEED gives none. */
 const MORE_USERS = `
-  insert into identity.users (username) values ('member'), ('administrator');
+  insert into identity.users (username) values ('other'), ('member'), ('administrator');
   insert into access.user_roles (user_id, role_id)
     select u.id, r.id from identity.users u join access.roles r
-      on (u.username, r.role_name) in (('member', 'user'), ('administrator', 'admin'));
+      on (u.username, r.role_name) in (('other', 'user'), ('member', 'user'), ('administrator', 'admin'));
   insert into rooms.room_members (room_id, user_id, role) select :own, id, 'member' from identity.users where username = 'member';
   insert into identity.user_sessions (user_id) select id from identity.users where username not in ('ada', 'bob') order by username;
 `;
@@ -42,7 +44,7 @@ export async function readActors(client: pg.ClientBase): Promise<readonly Actor[
     `select u.username, u.id, p.id is not null as is_holder,
        (select s.id from identity.user_sessions s where s.user_id = u.id) as session
      from identity.users u left join access.permissions p on p.permission_name = u.username
-     where u.username in ('ada', 'member', 'administrator') or p.id is not null order by u.username`,
+     where u.username in ('ada', 'other', 'member', 'administrator') or p.id is not null order by u.username`,
   );
   const user = (name: string, username: string): Actor => {
     const { id, session } = rows.find((row) => row.username === username)!;
@@ -51,6 +53,7 @@ export async function readActors(client: pg.ClientBase): Promise<readonly Actor[
   return [
     { name: "anonymous", role: "anonymous", userId: null, sessionId: null },
     user(USER, "ada"),
+    user(OTHER_USER, "other"),
     user("member", "member"),
     { name: "no account", role: "user", userId: UNKNOWN_USER, sessionId: null },
     ...rows.filter(({ is_holder }) => is_holder).map(({ username }) => user(username, username)),

@@ -27,42 +27,17 @@ export function tokenOf({ userId, sessionId }: Actor): string | undefined {
   return tokens.sign({ userId, sessionId, tokenVersion: 0 }).token;
 }
 
-/** An API that forgets what it was told: see `openApi`. */
-export interface ForgetfulApi {
-  readonly ask: Ask;
-  /** `http://127.0.0.1:port` */
-  readonly url: string;
-  close(): Promise<void>;
-}
-
-/**
- * A server keeps in memory which sessions were ended, also if that was rolled back afterwards. An actor that it rejects whatever it
- * asks asks again at a new one.
- */
-export async function openApi(start: () => Promise<Api>, actors: readonly Actor[]): Promise<ForgetfulApi> {
+export function askerOf(api: Pick<Api, "ask">, actors: readonly Actor[]): Ask {
   const tokens = new Map(actors.map((actor) => [actor, tokenOf(actor)]));
-  let api = await start();
-  const isRejected = async (token: string) => !(await api.ask("{ __typename }", { token })).data;
-  return {
-    async ask(actor, document) {
-      const token = tokens.get(actor);
-      const answer = await api.ask(document, { token });
-      const isUnauthenticated = answer.errors?.some(({ extensions }) => extensions.code === "UNAUTHENTICATED");
-      if (!isUnauthenticated || token === undefined || !(await isRejected(token))) return answer;
-      await api.close();
-      api = await start();
-      return api.ask(document, { token });
-    },
-    get url() {
-      return api.url;
-    },
-    close: () => api.close(),
-  };
+  return (actor, document) => api.ask(document, { token: tokens.get(actor) });
 }
 
 /** A field that can be called with sample arguments, as in a document. */
-export const callOf = ({ name, args }: GraphQLField<unknown, unknown>, samples: Samples, id?: string): string =>
-  `${name}${argumentsOf(args, samples, id)}`;
+export const callOf = (
+  { name, args }: GraphQLField<unknown, unknown>,
+  samples: Samples,
+  id?: string,
+): string => `${name}${argumentsOf(args, samples, id)}`;
 
 /** A selection that makes the server read the value: the leaves of an object, or those of the rows of a page. */
 export function selectionOf(type: GraphQLOutputType, samples: Samples): string {

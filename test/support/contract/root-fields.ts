@@ -25,7 +25,8 @@ export async function attemptRoot(
   for (let start = 0; start < fields.length; start += size) {
     const batch = fields.slice(start, start + size);
     const calls = batch.map(
-      (field, i) => `f${i}: ${callOf(field, samples, idOf.get(field.name))}${selectionOf(field.type, samples)}`,
+      (field, i) =>
+        `f${i}: ${callOf(field, samples, idOf.get(field.name))}${selectionOf(field.type, samples)}`,
     );
     for (const actor of actors) {
       const { data, errors = [] } = await ask(actor, `${root.keyword} { ${calls.join("\n")} }`);

@@ -41,24 +41,28 @@ export async function readSamples(client: pg.ClientBase): Promise<Samples> {
 const camelCase = (name: string) => name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
 
 /** The required arguments of a field with values, as in a document; `id` is the value of an argument of that name. */
-export function argumentsOf(args: readonly GraphQLArgument[], samples: Samples, id: string | undefined): string {
-  const values = args.filter(isRequired).map((arg) => `${arg.name}: ${valueOf(arg, samples, id)}`);
+export function argumentsOf(
+  args: readonly GraphQLArgument[],
+  samples: Samples,
+  id: string | undefined,
+): string {
+  const values = args.filter(isRequired).map((arg) => `${arg.name}: ${sampleOf(arg, samples, id)}`);
   return values.length === 0 ? "" : `(${values.join(", ")})`;
 }
 
 const isRequired = ({ type, defaultValue }: GraphQLArgument | GraphQLInputField) =>
   isNonNullType(type) && defaultValue === undefined;
 
-function valueOf(
+function sampleOf(
   { name, type }: { readonly name: string; readonly type: GraphQLInputType },
   samples: Samples,
   id: string | undefined,
 ): string {
   const nullable = getNullableType(type);
-  if (isListType(nullable)) return `[${valueOf({ name, type: nullable.ofType }, samples, id)}]`;
+  if (isListType(nullable)) return `[${sampleOf({ name, type: nullable.ofType }, samples, id)}]`;
   if (isInputObjectType(nullable)) {
     const fields = Object.values(nullable.getFields()).filter(isRequired);
-    return `{ ${fields.map((field) => `${field.name}: ${valueOf(field, samples, id)}`).join(", ")} }`;
+    return `{ ${fields.map((field) => `${field.name}: ${sampleOf(field, samples, id)}`).join(", ")} }`;
   }
   if (isEnumType(nullable)) return nullable.getValues()[0]!.name;
   const typeName = getNamedType(type).name;

@@ -28,14 +28,16 @@ export async function attemptTypes(
   idOf: ReadonlyMap<string, string>,
 ): Promise<readonly Cell[]> {
   const cells: Cell[] = [];
-  for (const way of waysOf(schema, samples, idOf)) { const t0=performance.now();
+  for (const way of waysOf(schema, samples, idOf)) {
+    const t0 = performance.now();
     for (const actor of actors)
       cells.push({
         object: `type ${way.type.name}`,
         operation: "read",
         role: actor.name,
         outcome: await readType(ask, actor, way, samples),
-      });  }
+      });
+  }
   return cells.sort((a, b) => (a.object < b.object ? -1 : a.object > b.object ? 1 : 0));
 }
 
@@ -81,7 +83,13 @@ async function readType(ask: Ask, actor: Actor, way: Way, samples: Samples): Pro
   if (groups.size === 1) return outcomes[0]!;
   return [...groups]
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([outcome, alike]) => `${outcome}: ${alike.map(({ name }) => name).sort().join(", ")}`)
+    .map(
+      ([outcome, alike]) =>
+        `${outcome}: ${alike
+          .map(({ name }) => name)
+          .sort()
+          .join(", ")}`,
+    )
     .join("; ");
 }
 
@@ -93,7 +101,9 @@ async function readFields(
   fields: readonly Field[],
   samples: Samples,
 ): Promise<string[] | undefined> {
-  const selections = fields.map((field, i) => `f${i}: ${callOf(field, samples)}${selectionOf(field.type, samples)}`);
+  const selections = fields.map(
+    (field, i) => `f${i}: ${callOf(field, samples)}${selectionOf(field.type, samples)}`,
+  );
   const document = `{ ${calls.join(" { ")} { ${selections.join("\n")} } ${"} ".repeat(calls.length)}`;
   const { data, errors = [] } = await ask(actor, document);
   const failed = new Map<string, string>();
@@ -103,7 +113,10 @@ async function readFields(
     else if (fields.length > 1) return undefined;
     else return [extensions.code];
   }
-  const values = valuesAt(data, calls.map((call) => call.replace(/\(.*/s, "")));
+  const values = valuesAt(
+    data,
+    calls.map((call) => call.replace(/\(.*/s, "")),
+  );
   return fields.map((field, i) => {
     const code = failed.get(`f${i}`);
     if (code) return code;
