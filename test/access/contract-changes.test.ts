@@ -69,21 +69,24 @@ describe("shows", () => {
   });
 
   test("a policy that lets everyone read", async () => {
-    const changes = await changesBy("alter policy select_own on llm.chats using (true)", {
+    const changes = await changesBy("alter policy all_own on llm.chats using (true)", {
       relations: ["llm.chats"],
     });
     expect(changes).toContainEqual("user: select table llm.chats: own → all");
   });
 
   test("a policy that lets everyone change rows", async () => {
-    const changes = await changesBy("alter policy update_own on llm.chats using (true) with check (true)", {
-      relations: ["llm.chats"],
-    });
+    const changes = await changesBy(
+      "alter policy update_own on identity.user_settings using (true) with check (true)",
+      {
+        relations: ["llm.chats"],
+      },
+    );
     expect(changes).toContainEqual("user: update table llm.chats: own → all");
   });
 
   test("a policy that lets users insert rows of others", async () => {
-    const changes = await changesBy("alter policy insert_own on llm.prompts with check (true)", {
+    const changes = await changesBy("alter policy all_own on llm.prompts with check (true)", {
       relations: ["llm.prompts"],
     });
     expect(changes.join("\n")).toMatch(/^user, .*: insert table llm\.prompts: /m);
@@ -120,9 +123,12 @@ describe("shows", () => {
   });
 
   test("a function that everyone may call", async () => {
-    const changes = await changesBy("grant execute on function private.user_password(uuid) to public", {
-      functions: ["private.user_password(uuid)"],
-    });
+    const changes = await changesBy(
+      "grant usage on schema private to public; grant execute on function private.end_sessions(uuid, text, uuid) to public",
+      {
+        functions: ["private.end_sessions(uuid,text,uuid)"],
+      },
+    );
     expect(changes.length).toBeGreaterThan(0);
   });
 

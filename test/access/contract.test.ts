@@ -1,22 +1,18 @@
 import { readFileSync } from "node:fs";
-import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { beforeAll, expect, test } from "@jest/globals";
 import { differences, readContract } from "../support/contract/contract.ts";
 import { CONTRACT_PAGE, readCommitted } from "../support/contract/files.ts";
 import { generateContract } from "../support/contract/generate.ts";
 import { renderContract } from "../support/contract/markdown.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 
 // The access contract: everything that any role may do, tried on a real server and compared with the committed file.
 
-const HINT = "Run `npm run contract` and commit test/access/contract.json and docs/access-contract.md.";
+const HINT = "Run `npm run contract` and commit test/access/contract.jsonl and docs/access-contract.md.";
 
-let db: TestDatabase;
 let current: string;
 beforeAll(async () => {
-  db = await createTestDatabase();
-  current = await generateContract(db);
+  current = await generateContract();
 });
-afterAll(() => db.drop());
 
 test("what each role may do is what the committed contract says", () => {
   const committed = readCommitted() ?? "";

@@ -7,14 +7,13 @@ import { generateContract } from "../support/contract/generate.ts";
 import { renderContract } from "../support/contract/markdown.ts";
 import { startTestServer } from "../support/server.ts";
 import { makeTemplate, removeAll, SETUP_VARIABLE } from "../support/template.ts";
-import { createTestDatabase } from "../support/test-database.ts";
 
 const server = await startTestServer();
 try {
   const setup = await makeTemplate(server);
   process.env[SETUP_VARIABLE] = JSON.stringify(setup);
   const before = readCommitted();
-  const after = await generateContract(await createTestDatabase());
+  const after = await generateContract();
   writeFileSync(CONTRACT_FILE, after);
   writeFileSync(CONTRACT_PAGE, renderContract(after));
   const changes = before === undefined ? [] : differences(before, after);

@@ -29,7 +29,6 @@ export async function attemptTypes(
 ): Promise<readonly Cell[]> {
   const cells: Cell[] = [];
   for (const way of waysOf(schema, samples, idOf)) {
-    const t0 = performance.now();
     for (const actor of actors)
       cells.push({
         object: `type ${way.type.name}`,
