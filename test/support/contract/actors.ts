@@ -9,18 +9,22 @@ export interface Actor {
   readonly name: string;
   readonly role: Exclude<Role, "owner">;
   readonly userId: string | null;
+  readonly sessionId: string | null;
 }
 
 /** The user who owns one of everything. */
 export const USER = "user";
+/** A user who owns nothing; the usual case, with which the other kinds of users are compared. */
+export const OTHER_USER = "other user";
 
-/** Users that SEED does not have: a plain member of Ada's room, and the administrator. */
+/** A user without anything, a plain member of Ada's room, the administrator, and a session of each user that SEED gives none. */
 const MORE_USERS = `
-  insert into identity.users (username) values ('member'), ('administrator');
+  insert into identity.users (username) values ('other'), ('member'), ('administrator');
   insert into access.user_roles (user_id, role_id)
     select u.id, r.id from identity.users u join access.roles r
-      on (u.username, r.role_name) in (('member', 'user'), ('administrator', 'admin'));
+      on (u.username, r.role_name) in (('other', 'user'), ('member', 'user'), ('administrator', 'admin'));
   insert into rooms.room_members (room_id, user_id, role) select :own, id, 'member' from identity.users where username = 'member';
+  insert into identity.user_sessions (user_id) select id from identity.users where username not in ('ada', 'bob') order by username;
 `;
 
 /** Adds the rows that the attempts read and change. `client` is connected as the owner. */
@@ -36,28 +40,29 @@ export async function seedContract(client: pg.ClientBase): Promise<void> {
 
 /** Every role of the database except the owner, which may do everything; the role of users once for each kind of user. */
 export async function readActors(client: pg.ClientBase): Promise<readonly Actor[]> {
-  const { rows } = await client.query<{ username: string; id: string; is_holder: boolean }>(
-    `select u.username, u.id, p.id is not null as is_holder
+  const { rows } = await client.query<{ username: string; id: string; session: string; is_holder: boolean }>(
+    `select u.username, u.id, p.id is not null as is_holder,
+       (select s.id from identity.user_sessions s where s.user_id = u.id) as session
      from identity.users u left join access.permissions p on p.permission_name = u.username
-     where u.username in ('ada', 'member', 'administrator') or p.id is not null order by u.username`,
+     where u.username in ('ada', 'other', 'member', 'administrator') or p.id is not null order by u.username`,
   );
-  const idOf = new Map(rows.map(({ username, id }) => [username, id]));
-  const user = (name: string, username: string): Actor => ({
-    name,
-    role: "user",
-    userId: idOf.get(username)!,
-  });
+  const user = (name: string, username: string): Actor => {
+    const { id, session } = rows.find((row) => row.username === username)!;
+    return { name, role: "user", userId: id, sessionId: session };
+  };
   return [
-    { name: "anonymous", role: "anonymous", userId: null },
+    { name: "anonymous", role: "anonymous", userId: null, sessionId: null },
     user(USER, "ada"),
+    user(OTHER_USER, "other"),
     user("member", "member"),
-    { name: "no account", role: "user", userId: UNKNOWN_USER },
+    { name: "no account", role: "user", userId: UNKNOWN_USER, sessionId: null },
     ...rows.filter(({ is_holder }) => is_holder).map(({ username }) => user(username, username)),
     user("administrator", "administrator"),
     ...(["authenticator", "service", "worker", "analyst"] as const).map((role) => ({
       name: role,
       role,
       userId: null,
+      sessionId: null,
     })),
   ];
 }
@@ -71,6 +76,7 @@ export interface SqlActor {
   readonly role: string;
   readonly searchPath: string;
   readonly userId: string;
+  readonly sessionId: string;
 }
 
 /** How a session becomes an actor. API roles are reached from the authenticator, as the server does. */
@@ -100,6 +106,7 @@ export async function sqlActors(
           role: roleName(db.rolePrefix, actor.role),
           searchPath: pathOf.get(session) ?? '"$user", public',
           userId: actor.userId ?? "",
+          sessionId: actor.sessionId ?? "",
         },
       ];
     }),

@@ -74,7 +74,7 @@ begin
       perform set_config('role', actor ->> 'role', true),
         set_config('search_path', actor ->> 'searchPath', true),
         set_config('jwt.claims.user_id', actor ->> 'userId', true),
-        set_config('jwt.claims.session_id', '', true);
+        set_config('jwt.claims.session_id', actor ->> 'sessionId', true);
       if attempt ->> 'reads' = 'true' then
         execute statement into found_texts;
       else
