@@ -31,6 +31,7 @@ export async function executeMutants(around: Surroundings): Promise<GrantMutant[
           ? `revoke execute on routine ${fn.name} from ${to}`
           : `grant execute on routine ${fn.name} to ${to}`,
         attempt: { role: observerOf(grantee), statement: callWithNulls(fn) },
+        inContract: { object: `function ${fn.name}`, operation: "call", role: observerOf(grantee) },
       };
     }),
   );

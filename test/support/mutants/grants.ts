@@ -2,7 +2,9 @@ import pg from "pg";
 import { ROLES, type Role, roleName } from "../../../src/config/roles.ts";
 import { readActors, type SqlActor, sqlActors } from "../contract/actors.ts";
 import { type Attempted, prepareAttempts } from "../contract/attempt.ts";
+import type { Contract } from "../contract/contract.ts";
 import type { TestDatabase } from "../test-database.ts";
+import { type GrantInContract, isGranted } from "./contract-says.ts";
 import type { Mutant } from "./mutant.ts";
 
 // Mutants of grants are noticed by attempts of the role concerned, made as those of the access contract.
@@ -10,6 +12,8 @@ import type { Mutant } from "./mutant.ts";
 export interface GrantMutant extends Mutant {
   /** Its outcome has to differ. */
   readonly attempt: RoleAttempt;
+  /** The same grant in the access contract, if it is there. */
+  readonly inContract?: GrantInContract | undefined;
 }
 export interface RoleAttempt {
   readonly role: Role;
@@ -72,8 +76,7 @@ export async function openSurroundings(client: pg.ClientBase, db: TestDatabase):
 
 const BATCH = 500;
 
-const outcomeOf = ({ state, message, isDirect }: Attempted) =>
-  state === null ? "succeeds" : `${state} ${message}${isDirect ? "" : " inside a function"}`;
+const outcomeOf = ({ state, message }: Attempted) => (state === null ? "succeeds" : `${state} ${message}`);
 
 /** The error undoes the mutant. */
 const ATTEMPT_WITH_MUTANT = `
@@ -91,6 +94,28 @@ begin
   end;
 end
 $function$`;
+
+/** A function that another one called is denied by another name. */
+const denialOf = (fn: string) => `42501 permission denied for function ${/([^.]+)\(/.exec(fn)![1]}`;
+
+/** The grants whose attempt, without a mutant, answers otherwise than the access contract says. */
+export async function contradictionsOf(
+  { outcomesOf }: Surroundings,
+  mutants: readonly GrantMutant[],
+  contract: Contract,
+): Promise<string[]> {
+  const known = mutants.flatMap(({ attempt, inContract }) => (inContract ? [{ attempt, inContract }] : []));
+  const outcomes = await outcomesOf(known);
+  return known.flatMap(({ inContract }, n) => {
+    const isDenied =
+      inContract.operation === "call"
+        ? outcomes[n] === denialOf(inContract.object)
+        : /^42501 /.test(outcomes[n]!);
+    return isDenied === isGranted(contract, inContract)
+      ? [`${inContract.role}: ${inContract.operation} ${inContract.object}`]
+      : [];
+  });
+}
 
 /** The names of the mutants whose attempt has another outcome than without them. */
 export async function detectedMutants(

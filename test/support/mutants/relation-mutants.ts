@@ -64,6 +64,10 @@ function mutantsOf(
     name: `${name}: ${what}`,
     sql,
     attempt: { role: observerOf(grantee), statement: statementOf(relation, operation, column), given },
+    inContract:
+      column === ADDED
+        ? undefined
+        : { object: `${relation.kind} ${name}`, operation, role: observerOf(grantee), column },
   });
   const grant = (privilege: string) => `grant ${privilege} on ${name} to ${around.sqlOf(grantee)}`;
   const revoke = (privilege: string) => `revoke ${privilege} on ${name} from ${around.sqlOf(grantee)}`;
