@@ -1,12 +1,16 @@
 // The promises of the row policies, as statements that anyone can run: actor, action, outcome. The start of an access
-// contract; test/schema/policy-mutation.test.ts proves that no policy can be dropped or weakened without a failing probe.
+// contract; test/schema/policy-mutation.test.ts proves that no policy can be broken without a failing probe.
 // Column grants are lifted while probes run, so that only the policies decide.
 
-/** visitor; ada, who owns one of everything; or a user with one permission, named after it. */
+/**
+ * visitor; userless, for a token without a user; ada, who owns one of everything; or a user with one permission, named
+ * after it. "ada as anonymous" has the claims of a user and the role of a visitor.
+ */
 export type Actor = "visitor" | "ada" | string;
 /** Rows seen or changed, or the SQLSTATE of the error. */
 export type Outcome = number | string;
-export type Probe = readonly [actor: Actor, sql: string, expected: Outcome];
+/** `given` changes rows first, as the administrator. */
+export type Probe = readonly [actor: Actor, sql: string, expected: Outcome, given?: string];
 
 /** Stand for ids in the SQL below. */
 export const IDS: Readonly<Record<string, string>> = {

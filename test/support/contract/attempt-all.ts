@@ -1,0 +1,46 @@
+import type pg from "pg";
+import { SCHEMAS } from "../../../src/database/schemas.ts";
+import type { TestDatabase } from "../test-database.ts";
+import { readActors, sqlActors } from "./actors.ts";
+import { prepareAttempts } from "./attempt.ts";
+import { readRelations } from "./catalogue.ts";
+import type { Cell } from "./cells.ts";
+import { attemptFunctions, readFunctions } from "./functions.ts";
+import { attemptRelation } from "./relations.ts";
+
+/** Names as SQL writes them: `llm.chats`, `llm.fork_chat(uuid,text)`. Without `only`, everything is tried. */
+export interface Only {
+  readonly relations?: readonly string[];
+  readonly functions?: readonly string[];
+}
+
+/** Tries what an open transaction allows over SQL, and leaves it as it was. */
+export interface SqlContract {
+  attempt(only?: Only): Promise<readonly Cell[]>;
+}
+
+/**
+ * Prepares attempts in a transaction of the administrator, in a database that `seedContract` has filled. Grants, policies and
+ * bodies of functions may change afterwards; tables, columns and new functions need another call.
+ */
+export async function openSqlContract(client: pg.ClientBase, db: TestDatabase): Promise<SqlContract> {
+  await prepareAttempts(client);
+  const actors = await sqlActors(client, db, await readActors(client));
+  const relations = await readRelations(client, SCHEMAS);
+  const functions = await readFunctions(client, SCHEMAS);
+  const around = { client, actors, relations: new Map(relations.map((each) => [each.name, each])) };
+  const chosen = <T extends { name: string }>(
+    all: readonly T[],
+    names: readonly string[] | undefined,
+    isAll: boolean,
+  ) => (isAll ? all : all.filter(({ name }) => names?.includes(name)));
+  return {
+    async attempt(only) {
+      const cells: Cell[] = [];
+      for (const relation of chosen(relations, only?.relations, !only))
+        cells.push(...(await attemptRelation(around, relation)));
+      cells.push(...(await attemptFunctions(client, actors, chosen(functions, only?.functions, !only))));
+      return cells;
+    },
+  };
+}
