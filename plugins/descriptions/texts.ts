@@ -217,12 +217,14 @@ export const TEXTS: Readonly<Record<string, string>> = {
   "setAccountStatus.accountStatus": "active, disabled or deleted.",
   roleName: "The role's name, such as moderator.",
   "grantRole.expiresAt": "Time at which it expires; defaults to never.",
-  "explainAccess.databaseRole": "user or anonymous; defaults to user if a user is given, otherwise anonymous.",
+  "explainAccess.databaseRole":
+    "user or anonymous; defaults to user if a user is given, otherwise anonymous.",
   "explainAccess.key": "The primary key of the row: its value, or an object of its columns' values.",
   "explainAccess.newValues": "Columns of the new row, or those that an update changes, with their values.",
   "explainAccess.object": "The table, view or function, such as llm.chats.",
   "explainAccess.operation": "select, insert, update, delete or execute.",
-  "explainAccess.returnsRow": "Whether the insert returns the new row, as create mutations do; defaults to false.",
+  "explainAccess.returnsRow":
+    "Whether the insert returns the new row, as create mutations do; defaults to false.",
   "explainAccess.sessionId": "The user's session, for roles that require a second factor.",
   "explainAccess.userId": "The user; defaults to a visitor.",
   "ExplainAccessPayload.result": "The explanation.",
