@@ -76,7 +76,7 @@ create type access.access_explanation as (
 );
 
 comment on type access.access_explanation is 'Explanation of whether an operation is allowed.';
-comment on column access.access_explanation.verdict is 'Verdict: allowed, denied, no_row (no such row), or depends_on_row (no row was named).';
+comment on column access.access_explanation.verdict is 'Verdict: allowed, denied, no_row (no such row), depends_on_row (no row was named), or unknown (a policy or a default writes, which an explanation may not).';
 comment on column access.access_explanation.reason is 'Grant or policies that decide, and how the statement ends.';
 comment on column access.access_explanation.database_role is 'Database role that runs the statement.';
 comment on column access.access_explanation.operation is 'Operation: select, insert, update, delete or execute.';
@@ -187,7 +187,7 @@ begin
   select r.rolname into v_role
   from pg_proc p
   cross join lateral aclexplode(p.proacl) a
-  join pg_roles g on g.oid = a.grantee and g.rolname ~ '_user$'
+  join pg_roles g on g.oid = a.grantee and g.oid <> p.proowner and g.rolname ~ '_user$'
   join pg_roles r on r.rolname = regexp_replace(g.rolname, '_user$', '_' || v_name)
   where p.proname = 'explain_access'
     and p.pronamespace = (select n.oid from pg_namespace n where n.nspname = 'access');
@@ -459,6 +459,8 @@ begin
   end if;
   return v_rows[1];
 exception
+  when insufficient_privilege then
+    raise exception 'Row security is forced on %, so only a superuser can explain its rows.', relation_id::regclass using errcode = 'PL403';
   when data_exception then
     raise exception 'The key has a value of the wrong type.' using errcode = 'PL422', column = 'key';
 end
@@ -901,6 +903,14 @@ begin
         v_role_id, v_relations[1], access_case.operation, access_case.key, access_case.new_values, access_case.returns_row
       );
     end if;
+    if v_kind in ('v', 'm') and access_case.operation <> 'select' then
+      -- Without the grant, nothing else is asked; with it, the grants and policies of the view's table decide.
+      if not exists (select from jsonb_array_elements(v_case -> 'grants') g where not (g.value ->> 'is_held')::boolean) then
+        raise exception 'Only reading a view can be explained.'
+          using errcode = 'PL422', column = 'object', hint = 'Explain the operation on the view''s table.';
+      end if;
+      v_case := v_case || '{"steps": []}';
+    end if;
   end if;
 
   return v_case || jsonb_build_object(
@@ -1234,6 +1244,15 @@ begin
   if v_result.verdict is null and c_has_key and not (evaluated_case ->> 'row_exists')::boolean then
     v_result.verdict := 'no_row';
     v_result.reason := format('%s has no row with this key.', c_object);
+    return v_result;
+  end if;
+  if v_result.verdict is null and exists (
+    select
+    from jsonb_array_elements(evaluated_case -> 'steps') s
+    where concat(s.value ->> 'error', evaluated_case ->> 'error') like '%(25006)%'
+  ) then
+    v_result.verdict := 'unknown';
+    v_result.reason := 'A policy or a default writes, which an explanation may not.';
     return v_result;
   end if;
   if v_result.verdict is null and evaluated_case ->> 'error' is not null then

@@ -2,7 +2,7 @@ import { oneLine } from "./output.ts";
 
 /** The result of access.explain_access. */
 export interface Explanation {
-  readonly verdict: "allowed" | "denied" | "no_row" | "depends_on_row";
+  readonly verdict: "allowed" | "denied" | "no_row" | "depends_on_row" | "unknown";
   readonly reason: string;
   readonly database_role: string;
   readonly operation: string;
@@ -48,6 +48,7 @@ const VERDICTS: Record<Explanation["verdict"], string> = {
   denied: "DENIED",
   no_row: "NO SUCH ROW",
   depends_on_row: "DEPENDS ON THE ROW",
+  unknown: "UNKNOWN",
 };
 
 /** The explanation for a terminal. */

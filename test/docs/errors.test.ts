@@ -76,7 +76,11 @@ test("plugins throw public codes only, because others would be masked as INTERNA
 test("every exception that the fixtures raise has a registered SQLSTATE", () => {
   const raised = sourcesOf("migrations/fixtures", ".sql").match(/\braise exception\b(?:'[^']*'|[^';])*;/g)!;
   expect(raised.length).toBeGreaterThan(250);
+  // explain_access undoes its own work with this one, and catches it.
+  const caught = "raise exception using errcode = 'transaction_rollback';";
+  expect(raised.filter((statement) => statement === caught)).toEqual([caught]);
   const unregistered = raised.filter((statement) => {
+    if (statement === caught) return false;
     const [, state] = /errcode = '(\w{5})'/.exec(statement) ?? [];
     return !state || registeredCodeOf(state) === undefined;
   });

@@ -179,6 +179,7 @@ describe("roles and permissions", () => {
         "moderate_general_chat",
         "manage_content_access",
         "manage_skills",
+        "explain_access",
       ],
     ],
     ["moderator", ["edit_content", "moderate_general_chat"]],

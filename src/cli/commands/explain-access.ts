@@ -53,7 +53,7 @@ Prints the verdict, the grants and policies that decide with the outcome of each
 Evaluates the policies as the role, read-only; changes nothing and prints no values of the row. Without --id, parts that
 depend on the row stay open. Triggers and constraints are not evaluated.
 
-The exit code is 0 if the verdict is "allowed", and 1 if it is "denied", "no_row" or "depends_on_row".
+The exit code is 0 if the verdict is "allowed", and 1 if it is anything else.
 
 Example:
   $ plinth explain-access --user ada --op update --table llm.chats --id 0190…
