@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:b4143dc276199eb8ba651d15aed13c5320b3b371
+--! Hash: sha1:c99f2fa4c32a72e869eebe6376a26d84ee86a85b
 --! Message: roles and model access
 
 -- Roles, permissions and model access: grants with a reason, models for roles and plans, an administrator that always remains,
@@ -1235,6 +1235,29 @@ comment on function private.delete_due_account() is
   'Deletes one account whose deletion is due; returns deleted, postponed, canceled, or null when none is due.';
 grant execute on function private.delete_due_account() to :PLINTH_WORKER;
 --! EndIncluded identity/private/delete_due_account.sql
+--! Included billing/private/current_plan_code.sql
+-- The plan whose limits apply to a user: the same as identity.users_tier, for any caller.
+create or replace function private.current_plan_code(user_id uuid)
+  returns text
+  language sql
+  stable
+as $$
+  select coalesce(
+    (
+      select p.code
+      from billing.user_subscriptions s
+      join billing.subscription_plans p on p.id = s.plan_id
+      where s.user_id = current_plan_code.user_id
+        and s.status in ('trialing', 'active', 'past_due')
+      limit 1
+    ),
+    'free'
+  )
+$$;
+
+comment on function private.current_plan_code(uuid) is
+  'Returns the code of the user''s plan (trialing, active or past_due), or free.';
+--! EndIncluded billing/private/current_plan_code.sql
 --! Included billing/private/reserve_tokens.sql
 -- Reserves tokens for a call to a model, all or none, before the call is made: a caller with a hold can pay for it. One round
 -- trip, O(grants in force), never O(events).
