@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:c99f2fa4c32a72e869eebe6376a26d84ee86a85b
+--! Hash: sha1:a67a62f5ba2c84937b19dd3c962a8b42158d91d5
 --! Message: roles and model access
 
 -- Roles, permissions and model access: grants with a reason, models for roles and plans, an administrator that always remains,
@@ -833,6 +833,7 @@ create or replace function access.keep_role_management()
   set search_path = pg_catalog
 as $$
 begin
+  -- The rows of permissions have other columns.
   if tg_table_name = 'role_permissions' then
     if not exists (
       select
