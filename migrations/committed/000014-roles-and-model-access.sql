@@ -833,6 +833,7 @@ create or replace function access.keep_role_management()
   set search_path = pg_catalog
 as $$
 begin
+  -- The rows of permissions have other columns.
   if tg_table_name = 'role_permissions' then
     if not exists (
       select
@@ -1235,6 +1236,29 @@ comment on function private.delete_due_account() is
   'Deletes one account whose deletion is due; returns deleted, postponed, canceled, or null when none is due.';
 grant execute on function private.delete_due_account() to :PLINTH_WORKER;
 --! EndIncluded identity/private/delete_due_account.sql
+--! Included billing/private/current_plan_code.sql
+-- The plan whose limits apply to a user: the same as identity.users_tier, for any caller.
+create or replace function private.current_plan_code(user_id uuid)
+  returns text
+  language sql
+  stable
+as $$
+  select coalesce(
+    (
+      select p.code
+      from billing.user_subscriptions s
+      join billing.subscription_plans p on p.id = s.plan_id
+      where s.user_id = current_plan_code.user_id
+        and s.status in ('trialing', 'active', 'past_due')
+      limit 1
+    ),
+    'free'
+  )
+$$;
+
+comment on function private.current_plan_code(uuid) is
+  'Returns the code of the user''s plan (trialing, active or past_due), or free.';
+--! EndIncluded billing/private/current_plan_code.sql
 --! Included billing/private/reserve_tokens.sql
 -- Reserves tokens for a call to a model, all or none, before the call is made: a caller with a hold can pay for it. One round
 -- trip, O(grants in force), never O(events).

@@ -32,6 +32,7 @@ drop policy delete_manager on access.user_roles;
 --!restore access/triggers/user_roles.sql
 --!restore access/triggers/users.sql
 --!restore billing/functions/reserve_tokens.sql
+--!restore billing/private/current_plan_code.sql
 --!restore billing/private/reserve_tokens.sql
 --!restore identity/functions/delete_my_account.sql
 --!restore identity/private/delete_due_account.sql
