@@ -2,6 +2,7 @@ import "postgraphile";
 import { constant, get, type Step } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
 import type { Checkout } from "../src/payments/checkout.ts";
+import { requireClaims } from "../src/request/context.ts";
 import { PlinthError } from "../src/support/errors.ts";
 import { mutationField, mutationFieldWithoutInput } from "./mutation-field.ts";
 
@@ -56,6 +57,7 @@ export const CheckoutPlugin = extendSchema(
 );
 
 function checkoutOf({ plinth }: Grafast.Context): Checkout {
+  requireClaims(plinth.request);
   if (!plinth.checkout) throw new PlinthError("UNAVAILABLE", "Payments are not configured on this server.");
   return plinth.checkout;
 }

@@ -280,6 +280,11 @@ create trigger _200_settle_content_item
   before insert or update of course_id, content_type, tags, required_access_level, current_version, publish_from, publish_until, deleted_at, effective_access_level, available_from, available_until on learning.content_items
   for each row
   execute function learning.settle_content_item();
+create trigger _490_check_course
+  after insert or update of course_id on learning.content_items
+  for each row
+  when (new.course_id is not null)
+  execute function learning.check_course();
 create trigger _500_settle_lessons
   after update on learning.content_items
   for each row
@@ -575,6 +580,10 @@ create trigger _050_record_content_before
   before insert or delete or update on learning.content_skills
   for each statement
   execute function learning.record_content_before();
+create trigger _490_require_visible_skill
+  after insert on learning.content_skills
+  for each row
+  execute function learning.require_visible_skill();
 create trigger _800_record_added_skills
   after insert on learning.content_skills referencing new table as new_skills
   for each statement
@@ -1163,6 +1172,16 @@ comment on function learning.assess_skill(user_id uuid, skill_id uuid, delta num
 revoke execute on function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text, event_key text) from public;
 grant execute on function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text, event_key text) to :PLINTH_USER;
 
+-- Trigger: raises PL422 for a part of an item that is not a course.
+create or replace function learning.check_course()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/content_items.sql
+
+comment on function learning.check_course() is 'Trigger: raises PL422 for a part of an item that is not a course.';
+revoke execute on function learning.check_course() from public;
+
 -- Trigger: raises PL409 when a move to another course makes prerequisites circular.
 create or replace function learning.check_moved_lesson()
   returns trigger
@@ -1562,6 +1581,15 @@ create or replace function learning.record_training_progress(user_id uuid, skill
 comment on function learning.record_training_progress(user_id uuid, skill_id uuid, progress numeric) is 'Records the progress of a user''s active training, from 0 to 1; 1 completes it. A value below the current progress changes nothing. Needs manage_skills. PL404 when there is no such training, PL409 when it is not active.';
 revoke execute on function learning.record_training_progress(user_id uuid, skill_id uuid, progress numeric) from public;
 grant execute on function learning.record_training_progress(user_id uuid, skill_id uuid, progress numeric) to :PLINTH_USER;
+
+-- Trigger: raises 23503 for a skill that the caller cannot see.
+create or replace function learning.require_visible_skill()
+  returns trigger
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/content_skills.sql
+
+comment on function learning.require_visible_skill() is 'Trigger: raises 23503 for a skill that the caller cannot see.';
+revoke execute on function learning.require_visible_skill() from public;
 
 -- Restarts the signed-in user's completed training, as its next run from 0; one that is not completed continues. PL404 when there is none.
 create or replace function learning.restart_training(skill_id uuid)

@@ -33,3 +33,22 @@ export async function tablesWith(db: TestDatabase, text: string): Promise<string
     return found;
   });
 }
+
+/** A hash of the rows of every table of the database, by the table's name. Reads as the administrator. */
+export async function hashesOfTables(db: TestDatabase): Promise<Map<string, string>> {
+  return withClient(db.adminUrl, async (client) => {
+    const { rows: tables } = await client.query<{ name: string }>(TABLES);
+    const hashes = tables.map(
+      ({ name }) =>
+        `select ${pg.escapeLiteral(name)} as name, md5(string_agg(t::text, e'\\n' order by t::text)) as hash from ${name} t`,
+    );
+    const { rows } = await client.query<{ name: string; hash: string | null }>(hashes.join(" union all "));
+    return new Map(rows.map(({ name, hash }) => [name, hash ?? "empty"]));
+  });
+}
+
+const TABLES = `
+  select format('%I.%I', n.nspname, c.relname) as name
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where c.relkind in ('r', 'm') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+  order by 1`;
