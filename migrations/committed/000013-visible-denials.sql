@@ -1,7 +1,38 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:0d11eed1876696f9fd724fb461682c560ae3a1fc
+--! Hash: sha1:e1fb7848fbf58892e496747535d5f75a043e7ed5
 --! Message: visible denials
 
+--! Included identity/functions/logout.sql
+-- Three ways to sign out. Definer rights: users may update sessions only through these functions. Repeating a call is harmless,
+-- and the result reports it.
+
+create or replace function identity.logout()
+  returns boolean
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+begin
+  perform private.refuse_api_token();
+  perform private.require_user_id();
+  -- Account before session: the one lock order (see private.finish_login).
+  perform from identity.users u where u.id = plinth.current_user_id() for key share;
+  update identity.user_sessions s
+  set ended_at = now(), end_reason = 'logout'
+  where s.id = plinth.current_session_id()
+    and s.user_id = plinth.current_user_id()
+    and s.ended_at is null;
+  if found then
+    perform private.record_security_event('logout', plinth.current_user_id());
+  end if;
+  return found;
+end
+$$;
+
+comment on function identity.logout() is 'Ends the current session and its access and refresh tokens at once; returns false if it had already ended.';
+grant execute on function identity.logout() to :PLINTH_USER;
+--! EndIncluded identity/functions/logout.sql
 --! Included rooms/private/change_general_chat_message.sql
 -- Authors edit and delete their own messages; moderators delete any.
 create or replace function private.change_general_chat_message(message_id uuid, content text)

@@ -1,5 +1,6 @@
 drop trigger _490_check_course on learning.content_items;
 drop trigger _490_require_visible_skill on learning.content_skills;
+--!restore identity/functions/logout.sql
 --!restore learning/triggers/content_skills.sql
 --!restore learning/triggers/content_items.sql
 --!restore rooms/functions/invite_to_room.sql

@@ -6,7 +6,7 @@ import { roleOfError, wasMadeReadOnly } from "./transaction.ts";
 
 /** The part of an error that a client sees; everything else stays in the log. */
 export interface PublicError {
-  /** Stable; docs/api.md lists them. */
+  /** Stable; docs/errors.md lists them. */
   readonly code: string;
   /** May change; clients read `code`. */
   readonly message: string;
@@ -128,11 +128,11 @@ function databaseError(
     case "57014":
     case "55P03":
       return { code: "TIMEOUT", message: "The database took too long to respond." };
-    case "40001":
-    case "40P01":
-      return { code: "CONFLICT", message: "A concurrent change caused a conflict; try again." };
   }
   switch (sqlState.slice(0, 2)) {
+    // Serialization failures, deadlocks and other rollbacks that the transaction did not ask for.
+    case "40":
+      return { code: "CONFLICT", message: "A concurrent change caused a conflict; try again." };
     case "22":
       return { code: "BAD_USER_INPUT", message: "A value has the wrong format or is out of range." };
     case "54":

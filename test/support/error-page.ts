@@ -39,3 +39,9 @@ export function errorEntries(): readonly ErrorEntry[] {
 export function codesIn(text: string): string[] {
   return [...text.matchAll(/`([A-Z_]+)`/g)].map(([, code]) => code!);
 }
+
+/** The code that the page gives for a SQLSTATE, also by its class (`22…`); undefined if it is not registered. */
+export function registeredCodeOf(state: string): string | undefined {
+  const names = [state, `${state.slice(0, 2)}…`].map((name) => `\`${name}\``);
+  return errorEntries().find(({ states }) => names.some((name) => states.includes(name)))?.codes[0];
+}
