@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:e1fb7848fbf58892e496747535d5f75a043e7ed5
+--! Hash: sha1:78ace7c8c006497fbef4c70e888c231db21da56b
 --! Message: visible denials
 
 --! Included identity/functions/logout.sql
@@ -33,6 +33,30 @@ $$;
 comment on function identity.logout() is 'Ends the current session and its access and refresh tokens at once; returns false if it had already ended.';
 grant execute on function identity.logout() to :PLINTH_USER;
 --! EndIncluded identity/functions/logout.sql
+--! Included llm/triggers/prompt_shares.sql
+-- Before the primary key, which does not contain the owner: otherwise a caller who shares the prompt of another user would learn
+-- from a conflict with whom its owner shares it. The error is that of the foreign key, also for a prompt that does not exist.
+create or replace function llm.require_own_prompt()
+  returns trigger
+  language plpgsql
+  set search_path = pg_catalog
+as $$
+begin
+  if not exists (select from llm.prompts p where p.id = new.prompt_id and p.user_id = new.owner_id) then
+    raise exception 'The prompt does not exist, or the caller does not own it.'
+      using errcode = '23503', schema = 'llm', table = 'prompt_shares', constraint = 'prompt_shares_prompt_id_owner_id_fkey';
+  end if;
+  return new;
+end
+$$;
+
+comment on function llm.require_own_prompt() is 'Trigger: raises 23503 for a prompt that the owner of the share does not own.';
+
+create or replace trigger _200_require_own_prompt
+  before insert on llm.prompt_shares
+  for each row
+  execute function llm.require_own_prompt();
+--! EndIncluded llm/triggers/prompt_shares.sql
 --! Included rooms/private/change_general_chat_message.sql
 -- Authors edit and delete their own messages; moderators delete any.
 create or replace function private.change_general_chat_message(message_id uuid, content text)

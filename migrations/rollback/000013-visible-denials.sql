@@ -1,3 +1,4 @@
+drop trigger _200_require_own_prompt on llm.prompt_shares;
 drop trigger _490_check_course on learning.content_items;
 drop trigger _490_require_visible_skill on learning.content_skills;
 --!restore identity/functions/logout.sql
@@ -8,4 +9,5 @@ drop trigger _490_require_visible_skill on learning.content_skills;
 
 drop function
   learning.check_course(),
-  learning.require_visible_skill();
+  learning.require_visible_skill(),
+  llm.require_own_prompt();

@@ -514,6 +514,11 @@ alter table llm.prompt_shares enable row level security;
 create index prompt_shares_owner_id_prompt_id_idx on llm.prompt_shares using btree (owner_id, prompt_id);
 create index prompt_shares_user_id_idx on llm.prompt_shares using btree (user_id);
 
+create trigger _200_require_own_prompt
+  before insert on llm.prompt_shares
+  for each row
+  execute function llm.require_own_prompt();
+
 comment on table llm.prompt_shares is 'One row per prompt and user who may read it while its visibility is shared.';
 comment on column llm.prompt_shares.prompt_id is 'The prompt.';
 comment on column llm.prompt_shares.owner_id is 'The owner of the prompt, repeated so that policies need no join.';
@@ -972,6 +977,15 @@ create or replace function llm.render_prompt(prompt_id uuid, prompt_values jsonb
 comment on function llm.render_prompt(prompt_id uuid, prompt_values jsonb, label text, version integer) is 'Returns the content of a prompt (current, or a version, or the version of a label) with its variables filled in. BAD_USER_INPUT for a value that is missing, unknown or of the wrong type; NOT_FOUND for a prompt the caller cannot see.';
 revoke execute on function llm.render_prompt(prompt_id uuid, prompt_values jsonb, label text, version integer) from public;
 grant execute on function llm.render_prompt(prompt_id uuid, prompt_values jsonb, label text, version integer) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Trigger: raises 23503 for a prompt that the owner of the share does not own.
+create or replace function llm.require_own_prompt()
+  returns trigger
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/llm/triggers/prompt_shares.sql
+
+comment on function llm.require_own_prompt() is 'Trigger: raises 23503 for a prompt that the owner of the share does not own.';
+revoke execute on function llm.require_own_prompt() from public;
 
 -- Searches the signed-in user's own messages: words, "phrases", or, -not. Best first. headline is HTML: escaped text with <mark> around matches.
 create or replace function llm.search_chat_messages(query text, max_count integer default 20, skip integer default 0, include_archived boolean default false)

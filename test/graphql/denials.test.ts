@@ -3,10 +3,11 @@ import { withIds } from "../support/access-probes.ts";
 import { seedActors } from "../support/access-seed.ts";
 import { type Api, startApi } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
-import type { Input } from "../support/denials/arguments.ts";
+import { argumentsOf, type Input } from "../support/denials/arguments.ts";
 import { type Caller, makeCaller, type Outcome } from "../support/denials/caller.ts";
+import { copiesOf } from "../support/denials/copies.ts";
 import { makeDry } from "../support/denials/dry-run.ts";
-import { type Mutation, studyMutation } from "../support/denials/mutations.ts";
+import { type Mutation, type Surroundings, studyMutation } from "../support/denials/mutations.ts";
 import type { Candidate, Place } from "../support/denials/places.ts";
 import { readRows } from "../support/denials/rows.ts";
 import { readValues } from "../support/denials/values.ts";
@@ -35,6 +36,7 @@ const OTHERS = ["visitor", "ada", "bob", "guest"];
 let db: TestDatabase;
 let api: Api;
 let caller: Caller;
+let around: Surroundings;
 let mutations: readonly Mutation[];
 let before: ReadonlyMap<string, string>;
 
@@ -57,7 +59,7 @@ beforeAll(async () => {
   api = await startApi(db, {}, { canSendSms: true });
   caller = makeCaller(api, schema, actors);
   before = await hashesOfTables(db);
-  const around = {
+  around = {
     db,
     schema,
     generated: new Map(generated.map((field) => [field.name, field])),
@@ -142,6 +144,39 @@ test("a row that does not exist and one that the caller may not see get the same
       }
   expect([...different].filter(([where]) => !(where in REVEALED))).toEqual([]);
   expect(Object.keys(REVEALED).filter((where) => !different.has(where))).toEqual([]);
+}, 180_000);
+
+test("a copy of a row is a conflict only for callers who see the row", async () => {
+  const { db, schema, generated, actors } = around;
+  const told = new Set<string>();
+  const revealed: unknown[] = [];
+  for (const { name, base } of mutations) {
+    const source = generated.get(name);
+    if (source?.kind !== "create") continue;
+    const args = argumentsOf(schema.getMutationType()!.getFields()[name]!);
+    const people = [...new Set([base.actor, "bob", "guest"])];
+    const copies = await copiesOf(
+      source,
+      args,
+      db,
+      new Map(people.map((actor) => [actor, actors.get(actor)!])),
+    );
+    for (const actor of people) {
+      const known = copies.filter(({ knownTo }) => knownTo(actor)).map(({ input }) => input);
+      // A hidden row may have the same values as one of the caller's own.
+      const hidden = copies.filter(
+        ({ input, knownTo }) => !knownTo(actor) && !known.some((other) => isEqual(other, input)),
+      );
+      for (const input of known.slice(0, 2))
+        if ((await caller.call(name, actor, input)).code === "CONFLICT") told.add(name);
+      for (const { input } of hidden.slice(0, 4)) {
+        const { code, text } = await caller.call(name, actor, input);
+        if (code === "CONFLICT") revealed.push([name, actor, input, text]);
+      }
+    }
+  }
+  expect(told.size).toBeGreaterThan(15);
+  expect(revealed).toEqual([]);
 }, 180_000);
 
 test("each place of an input that names a row is tried with a hidden one, unless every user sees all of them", () => {

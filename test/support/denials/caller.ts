@@ -78,5 +78,8 @@ interface LoggedError {
 
 /** Statements that no request waits for, and those that prepare a connection or a statement once. */
 function isAside(statement: string): boolean {
-  return statement === "" || /^select (set_config|pg_notify)\(|private\.(record_error|touch_sessions)/.test(statement);
+  return (
+    statement === "" ||
+    /^select (set_config|pg_notify)\(|private\.(record_error|touch_sessions)/.test(statement)
+  );
 }

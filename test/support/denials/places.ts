@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import type { Actor } from "../access-seed.ts";
-import { rowsAs, type TestDatabase, withClient } from "../database.ts";
+import { rowsAs, type TestDatabase } from "../database.ts";
 import type { GeneratedField } from "../generated-fields.ts";
 import { type Argument, type Input, withValue } from "./arguments.ts";
-import { become, type Rows } from "./rows.ts";
+import { type Rows, readKeys } from "./rows.ts";
 
 /** A key of a row as an input holds it: an id, a list of one, or the columns of a generated mutation's key. */
 type Key = unknown;
@@ -58,19 +58,7 @@ export async function placeOfKey(
   const pairs = key.map(({ name }) => `'${name}', ${columns.get(name)}`);
   const select = `select jsonb_build_object(${pairs.join(", ")}) as key from ${relation} order by 1`;
   const all = await rowsAs("owner", () => db)<{ key: Input }>(select);
-  const seen = new Map<string, ReadonlySet<string>>();
-  await withClient(db.url("authenticator"), async (client) => {
-    for (const [name, actor] of actors) {
-      await client.query("begin");
-      await become(client, db, actor);
-      const { rows } = await client.query<{ key: Input }>(select).catch((error) => {
-        if (error.code === "42501") return { rows: [] };
-        throw error;
-      });
-      await client.query("rollback");
-      seen.set(name, new Set(rows.map((row) => JSON.stringify(row.key))));
-    }
-  });
+  const knows = await readKeys(db, actors, select);
   return {
     name: "the key",
     isRequired: true,
@@ -78,7 +66,7 @@ export async function placeOfKey(
     candidates: all.map((row) => ({
       key: row.key,
       table: relation,
-      knownTo: (actor) => seen.get(actor)!.has(JSON.stringify(row.key)),
+      knownTo: (actor) => knows(actor, row.key),
     })),
     absent: Object.fromEntries(key.map(({ name, type }) => [name, ABSENT[type]!()])),
     put: (input, value) => ({ ...input, ...(value as Input) }),

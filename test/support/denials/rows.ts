@@ -65,8 +65,30 @@ export async function readRows(db: TestDatabase, actors: ReadonlyMap<string, Act
   };
 }
 
+/** Runs a query for `key` as each actor; returns whether an actor's result has a key. */
+export async function readKeys(
+  db: TestDatabase,
+  actors: ReadonlyMap<string, Actor>,
+  select: string,
+): Promise<(actor: string, key: unknown) => boolean> {
+  const seen = new Map<string, ReadonlySet<string>>();
+  await withClient(db.url("authenticator"), async (client) => {
+    for (const [name, actor] of actors) {
+      await client.query("begin");
+      await become(client, db, actor);
+      const { rows } = await client.query<{ key: unknown }>(select).catch((error) => {
+        if (error.code === "42501") return { rows: [] };
+        throw error;
+      });
+      await client.query("rollback");
+      seen.set(name, new Set(rows.map(({ key }) => JSON.stringify(key))));
+    }
+  });
+  return (actor, key) => seen.get(actor)!.has(JSON.stringify(key));
+}
+
 /** Makes the transaction of the authenticator one of the actor. */
-export async function become(client: pg.ClientBase, db: TestDatabase, { userId }: Actor): Promise<void> {
+async function become(client: pg.ClientBase, db: TestDatabase, { userId }: Actor): Promise<void> {
   await client.query("select set_config('role', $1, true), set_config('jwt.claims.user_id', $2, true)", [
     roleName(db.rolePrefix, userId ? "user" : "anonymous"),
     userId ?? "",
