@@ -19,6 +19,24 @@ export const MORE_ROWS = `
   update rooms.room_messages set content = '', is_deleted = true, deleted_at = now() where id = :shown;
 `;
 
+/** Functions with the faults that the walk looks for: one reveals that a chat exists, the other succeeds and does nothing. */
+export const leakyFunctions = (rolePrefix: string): string => `
+  create function llm.reveal_chat(chat_id uuid) returns integer language plpgsql volatile security definer as $$
+  begin
+    update llm.chats c set title = 'x' where c.id = chat_id and c.user_id = plinth.current_user_id();
+    if not found then
+      raise exception 'x' using errcode = case when exists (select from llm.chats c where c.id = chat_id) then 'PL403' else 'PL404' end;
+    end if;
+    return 1;
+  end $$;
+  create function llm.ignore_chat(chat_id uuid) returns integer language plpgsql volatile as $$
+  begin
+    update llm.chats c set title = 'x' where c.id = chat_id;
+    return 1;
+  end $$;
+  grant execute on function llm.reveal_chat(uuid), llm.ignore_chat(uuid) to ${rolePrefix}_user;
+`;
+
 /** Tables that an argument refers to, if no column has its name. */
 export const REFERS_TO: Readonly<Record<string, readonly string[]>> = {
   announceIn: ["rooms.chat_rooms"],

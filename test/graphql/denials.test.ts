@@ -9,12 +9,14 @@ import { copiesOf } from "../support/denials/copies.ts";
 import { makeDry } from "../support/denials/dry-run.ts";
 import { type Mutation, type Surroundings, studyMutation } from "../support/denials/mutations.ts";
 import type { Candidate, Place } from "../support/denials/places.ts";
+import { openReader } from "../support/denials/reader.ts";
 import { readRows } from "../support/denials/rows.ts";
 import { readValues } from "../support/denials/values.ts";
 import { errorEntries } from "../support/error-page.ts";
 import { readSurface } from "../support/generated-fields.ts";
 import { hashesOfTables } from "../support/whole-database.ts";
 import {
+  leakyFunctions,
   MAY_CHANGE_NOTHING,
   MORE_ROWS,
   OPEN_TO_VISITORS,
@@ -26,7 +28,8 @@ import {
 } from "./denial-inputs.ts";
 
 // Every mutation of the schema, called by users who may not do it, and for rows that do not exist, that the caller does not see,
-// and that the caller sees. No call commits a change, so that each one starts from the same rows.
+// and that the caller sees. No call commits a change, so that each one starts from the same rows. Two functions with the faults
+// that the walk looks for prove that it finds them.
 
 /** Tables that a denied request may write: they count requests and log faults. */
 const COUNTERS = ["security.rate_limit_records", "security.error_logs"];
@@ -42,30 +45,30 @@ let before: ReadonlyMap<string, string>;
 
 beforeAll(async () => {
   db = await createTestDatabase();
-  await rowsAs("owner", () => db)("insert into identity.users (username) values ('guest')");
+  const owner = rowsAs("owner", () => db);
+  await owner("insert into identity.users (username) values ('guest')");
   const actors = await seedActors(db);
-  const values = await withClient(db.url("owner"), async (owner) => {
-    await owner.query(withIds(MORE_ROWS));
-    for (const actor of actors.values())
-      if (actor.token)
-        await owner.query(
-          "insert into identity.user_sessions (id, user_id, authentication_methods) values ($1, $2, '{pwd,mfa}')",
-          [sessionOf(actor.token), actor.userId],
-        );
-    return readValues(owner);
-  });
+  await withClient(db.url("owner"), (client) =>
+    client.query(withIds(MORE_ROWS + leakyFunctions(db.rolePrefix))),
+  );
+  for (const { userId, token } of actors.values())
+    if (token)
+      await owner(
+        "insert into identity.user_sessions (id, user_id, authentication_methods) values ($1, $2, '{pwd,mfa}')",
+        [sessionOf(token), userId],
+      );
   const { schema, generated } = await readSurface(db);
   await makeDry(db, COUNTERS);
+  before = await hashesOfTables(db);
   api = await startApi(db, {}, { canSendSms: true });
   caller = makeCaller(api, schema, actors);
-  before = await hashesOfTables(db);
+  const reader = await openReader(db, actors);
   around = {
-    db,
+    reader,
     schema,
     generated: new Map(generated.map((field) => [field.name, field])),
-    actors,
-    rows: await readRows(db, actors),
-    values,
+    rows: await readRows(reader, actors.keys()),
+    values: await readValues(reader),
     caller,
     hints: { refersTo: REFERS_TO, options: OPTIONS },
   };
@@ -76,6 +79,7 @@ beforeAll(async () => {
 }, 180_000);
 afterAll(async () => {
   jest.restoreAllMocks();
+  await around.reader.close();
   await api.close();
   await db.drop();
 });
@@ -122,7 +126,7 @@ test("a denial has a registered code and no data, and no mutation succeeds and c
         }
     }
   expect(wrong).toEqual([]);
-  expect([...silent].filter((name) => !(name in MAY_CHANGE_NOTHING))).toEqual([]);
+  expect([...silent].filter((name) => !(name in MAY_CHANGE_NOTHING))).toEqual(["ignoreChat"]);
 }, 180_000);
 
 test("a row that does not exist and one that the caller may not see get the same answer in as many round trips", async () => {
@@ -142,12 +146,14 @@ test("a row that does not exist and one that the caller may not see get the same
             different.set(`${name}.${place.name}`, [actor, input, missing, answer]);
         }
       }
-  expect([...different].filter(([where]) => !(where in REVEALED))).toEqual([]);
+  const found = [...different].filter(([where]) => !(where in REVEALED) && where !== "revealChat.chatId");
+  expect(found).toEqual([]);
+  expect(different.has("revealChat.chatId")).toBe(true);
   expect(Object.keys(REVEALED).filter((where) => !different.has(where))).toEqual([]);
 }, 180_000);
 
 test("a copy of a row is a conflict only for callers who see the row", async () => {
-  const { db, schema, generated, actors } = around;
+  const { reader, schema, generated } = around;
   const told = new Set<string>();
   const revealed: unknown[] = [];
   for (const { name, base } of mutations) {
@@ -155,12 +161,7 @@ test("a copy of a row is a conflict only for callers who see the row", async () 
     if (source?.kind !== "create") continue;
     const args = argumentsOf(schema.getMutationType()!.getFields()[name]!);
     const people = [...new Set([base.actor, "bob", "guest"])];
-    const copies = await copiesOf(
-      source,
-      args,
-      db,
-      new Map(people.map((actor) => [actor, actors.get(actor)!])),
-    );
+    const copies = await copiesOf(source, args, reader, people);
     for (const actor of people) {
       const known = copies.filter(({ knownTo }) => knownTo(actor)).map(({ input }) => input);
       // A hidden row may have the same values as one of the caller's own.

@@ -1,7 +1,6 @@
-import type { Actor } from "../access-seed.ts";
-import { rowsAs, type TestDatabase } from "../database.ts";
 import type { GeneratedField } from "../generated-fields.ts";
 import { type Argument, type Input, withValue } from "./arguments.ts";
+import type { Reader } from "./reader.ts";
 import { readKeys } from "./rows.ts";
 
 /** An input that would create a row with the same values as an existing one. */
@@ -14,11 +13,10 @@ export interface Copy {
 export async function copiesOf(
   { relation, columns }: GeneratedField,
   args: readonly Argument[],
-  db: TestDatabase,
-  actors: ReadonlyMap<string, Actor>,
+  reader: Reader,
+  actors: readonly string[],
 ): Promise<Copy[]> {
-  const owner = rowsAs("owner", () => db);
-  const [primary] = await owner<{ columns: string }>(
+  const [primary] = await reader.all<{ columns: string }>(
     `select string_agg(quote_ident(a.attname), ', ') as columns
      from pg_constraint k
      join pg_attribute a on a.attrelid = k.conrelid and a.attnum = any (k.conkey)
@@ -26,10 +24,10 @@ export async function copiesOf(
     [relation],
   );
   const key = `jsonb_build_array(${primary!.columns}) as key`;
-  const rows = await owner<{ row: Input; key: unknown }>(
+  const rows = await reader.all<{ row: Input; key: unknown }>(
     `select to_jsonb(r) as row, ${key} from ${relation} r order by 1`,
   );
-  const knows = await readKeys(db, actors, `select ${key} from ${relation}`);
+  const knows = await readKeys(reader, actors, `select ${key} from ${relation}`);
   const copied = args.filter(({ path, name }) => path.length > 1 && columns.has(name));
   return rows.map((each) => ({
     input: copied.reduce<Input>((input, { path, name }) => {

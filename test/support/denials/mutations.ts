@@ -1,13 +1,12 @@
 import type { GraphQLSchema } from "postgraphile/graphql";
 import { EXAMPLES } from "../../graphql/examples.ts";
 import { IDS } from "../access-probes.ts";
-import type { Actor } from "../access-seed.ts";
-import { rowsAs, type TestDatabase } from "../database.ts";
 import type { GeneratedField } from "../generated-fields.ts";
 import { type Argument, argumentsOf, type Input, withValue } from "./arguments.ts";
 import type { Caller } from "./caller.ts";
 import { type Attempt, type Choice, findSuccess } from "./find-success.ts";
 import { type Place, placeOf, placeOfKey } from "./places.ts";
+import type { Reader } from "./reader.ts";
 import type { Rows } from "./rows.ts";
 import type { Values } from "./values.ts";
 
@@ -31,10 +30,9 @@ export interface Hints {
 }
 
 export interface Surroundings {
-  readonly db: TestDatabase;
+  readonly reader: Reader;
   readonly schema: GraphQLSchema;
   readonly generated: ReadonlyMap<string, GeneratedField>;
-  readonly actors: ReadonlyMap<string, Actor>;
   readonly rows: Rows;
   readonly values: Values;
   readonly caller: Caller;
@@ -68,19 +66,17 @@ export async function studyMutation(name: string, around: Surroundings): Promise
 
 /** The inputs of a generated mutation are those of its example. */
 async function ofGenerated(source: GeneratedField, args: readonly Argument[], around: Surroundings) {
-  const { db, actors } = around;
+  const { reader } = around;
   const { by, deletedBy = by, create, patch } = EXAMPLES[source.type.name]!;
   const inner = args.filter(({ path }) => path.length > 1).flatMap((argument) => placesOf(argument, around));
   const callers = [source.kind === "delete" ? deletedBy : by];
   if (source.kind === "create") {
     const object = source.type.name[0]!.toLowerCase() + source.type.name.slice(1);
-    return { places: inner, start: { [object]: await withIdsOf(create!, db) }, callers };
+    return { places: inner, start: { [object]: await withIdsOf(create!, reader) }, callers };
   }
-  const relevant = new Map(
-    [...actors].filter(([name]) => [...CALLERS, ...callers, "visitor", "guest"].includes(name)),
-  );
-  const key = await placeOfKey(source, args, db, relevant);
-  const start: Input = source.kind === "update" ? { patch: await withIdsOf(patch!, db) } : {};
+  const relevant = new Set([...CALLERS, ...callers, "visitor", "guest"]);
+  const key = await placeOfKey(source, args, reader, relevant);
+  const start: Input = source.kind === "update" ? { patch: await withIdsOf(patch!, reader) } : {};
   return { places: [key, ...inner], start, callers };
 }
 
@@ -125,11 +121,10 @@ function choicesOf(
 }
 
 /** Replaces `:ada` with an id and `select …` with its result, as in the examples. */
-async function withIdsOf(object: Input, db: TestDatabase): Promise<Input> {
-  const owner = rowsAs("owner", () => db);
+async function withIdsOf(object: Input, reader: Reader): Promise<Input> {
   const entries = Object.entries(object).map(async ([name, value]) => {
     if (typeof value !== "string") return [name, value];
-    if (value.startsWith("select ")) return [name, (await owner<{ id: string }>(value))[0]!.id];
+    if (value.startsWith("select ")) return [name, (await reader.all<{ id: string }>(value))[0]!.id];
     return [name, value.startsWith(":") ? IDS[value.slice(1)]! : value];
   });
   return Object.fromEntries(await Promise.all(entries));

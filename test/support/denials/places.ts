@@ -1,8 +1,7 @@
 import { randomUUID } from "node:crypto";
-import type { Actor } from "../access-seed.ts";
-import { rowsAs, type TestDatabase } from "../database.ts";
 import type { GeneratedField } from "../generated-fields.ts";
 import { type Argument, type Input, withValue } from "./arguments.ts";
+import type { Reader } from "./reader.ts";
 import { type Rows, readKeys } from "./rows.ts";
 
 /** A key of a row as an input holds it: an id, a list of one, or the columns of a generated mutation's key. */
@@ -51,14 +50,14 @@ export function placeOf(argument: Argument, rows: Rows, tables: readonly string[
 export async function placeOfKey(
   { relation, columns }: GeneratedField,
   args: readonly Argument[],
-  db: TestDatabase,
-  actors: ReadonlyMap<string, Actor>,
+  reader: Reader,
+  actors: Iterable<string>,
 ): Promise<Place> {
   const key = args.filter(({ path, name }) => path.length === 1 && columns.has(name));
   const pairs = key.map(({ name }) => `'${name}', ${columns.get(name)}`);
   const select = `select jsonb_build_object(${pairs.join(", ")}) as key from ${relation} order by 1`;
-  const all = await rowsAs("owner", () => db)<{ key: Input }>(select);
-  const knows = await readKeys(db, actors, select);
+  const all = await reader.all<{ key: Input }>(select);
+  const knows = await readKeys(reader, actors, select);
   return {
     name: "the key",
     isRequired: true,

@@ -1,7 +1,4 @@
-import type pg from "pg";
-import { roleName } from "../../../src/config/roles.ts";
-import type { Actor } from "../access-seed.ts";
-import { type TestDatabase, withClient } from "../database.ts";
+import type { Reader } from "./reader.ts";
 
 /** A row of a table that has an id. */
 export interface RowId {
@@ -26,31 +23,19 @@ interface IdColumn {
 }
 
 /** Reads the ids of all rows, and which of them each actor knows. */
-export async function readRows(db: TestDatabase, actors: ReadonlyMap<string, Actor>): Promise<Rows> {
-  const { all, columns } = await withClient(db.url("owner"), async (owner) => {
-    const found = (await owner.query<IdColumn>(ID_COLUMNS)).rows;
-    return {
-      all: await idsIn(
-        owner,
-        found.filter(({ column }) => column === "id"),
-      ),
-      columns: found,
-    };
-  });
+export async function readRows(reader: Reader, actors: Iterable<string>): Promise<Rows> {
+  const columns = await reader.all<IdColumn>(ID_COLUMNS);
+  const all = await reader.all<RowId>(idsIn(columns.filter(({ column }) => column === "id")));
   const known = new Map<string, ReadonlySet<string>>();
-  await withClient(db.url("authenticator"), async (client) => {
-    for (const [name, actor] of actors) {
-      await client.query("begin");
-      await become(client, db, actor);
-      const readable = await client.query<IdColumn>(
-        `select * from (${ID_COLUMNS} offset 0) c
-         where has_schema_privilege(c.schema_id, 'usage') and has_column_privilege(c.table_id, c.column, 'select')`,
-      );
-      const ids = await idsIn(client, readable.rows);
-      await client.query("rollback");
-      known.set(name, new Set(ids.map(keyOf)));
-    }
-  });
+  for (const actor of actors) {
+    const readable = await reader.as<IdColumn>(
+      actor,
+      `select * from (${ID_COLUMNS} offset 0) c
+       where has_schema_privilege(c.schema_id, 'usage') and has_column_privilege(c.table_id, c.column, 'select')`,
+    );
+    const ids = await reader.as<RowId>(actor, idsIn(readable));
+    known.set(actor, new Set(ids.map(keyOf)));
+  }
 
   return {
     all,
@@ -67,41 +52,25 @@ export async function readRows(db: TestDatabase, actors: ReadonlyMap<string, Act
 
 /** Runs a query for `key` as each actor; returns whether an actor's result has a key. */
 export async function readKeys(
-  db: TestDatabase,
-  actors: ReadonlyMap<string, Actor>,
+  reader: Reader,
+  actors: Iterable<string>,
   select: string,
 ): Promise<(actor: string, key: unknown) => boolean> {
   const seen = new Map<string, ReadonlySet<string>>();
-  await withClient(db.url("authenticator"), async (client) => {
-    for (const [name, actor] of actors) {
-      await client.query("begin");
-      await become(client, db, actor);
-      const { rows } = await client.query<{ key: unknown }>(select).catch((error) => {
-        if (error.code === "42501") return { rows: [] };
-        throw error;
-      });
-      await client.query("rollback");
-      seen.set(name, new Set(rows.map(({ key }) => JSON.stringify(key))));
-    }
-  });
+  for (const actor of actors) {
+    const rows = await reader.as<{ key: unknown }>(actor, select);
+    seen.set(actor, new Set(rows.map(({ key }) => JSON.stringify(key))));
+  }
   return (actor, key) => seen.get(actor)!.has(JSON.stringify(key));
-}
-
-/** Makes the transaction of the authenticator one of the actor. */
-async function become(client: pg.ClientBase, db: TestDatabase, { userId }: Actor): Promise<void> {
-  await client.query("select set_config('role', $1, true), set_config('jwt.claims.user_id', $2, true)", [
-    roleName(db.rolePrefix, userId ? "user" : "anonymous"),
-    userId ?? "",
-  ]);
 }
 
 const keyOf = ({ table, id }: RowId) => `${table} ${id}`;
 
-async function idsIn(client: pg.ClientBase, columns: readonly IdColumn[]): Promise<RowId[]> {
+function idsIn(columns: readonly IdColumn[]): string {
   const selects = columns.map(
     ({ table, column, target }) => `select '${target}' as table, ${column}::text as id from ${table}`,
   );
-  return (await client.query<RowId>(`${selects.join(" union ")} order by 1, 2`)).rows;
+  return `${selects.join(" union ")} order by 1, 2`;
 }
 
 const SCHEMAS = "'{access,billing,identity,learning,llm,rooms,security}'::text[]::regnamespace[]";

@@ -1,5 +1,5 @@
-import type pg from "pg";
 import type { Argument } from "./arguments.ts";
+import type { Reader } from "./reader.ts";
 
 /** Values for an argument that names no row by its id. */
 export type Values = (argument: Argument) => readonly unknown[];
@@ -27,8 +27,8 @@ const LABELS = `
   group by 1`;
 
 /** Reads what a column with an argument's name can hold; other arguments take a value of their type. */
-export async function readValues(client: pg.Client): Promise<Values> {
-  const { rows } = await client.query<{ name: string; labels: string[] }>(LABELS);
+export async function readValues(reader: Reader): Promise<Values> {
+  const rows = await reader.all<{ name: string; labels: string[] }>(LABELS);
   const labels = new Map(rows.map((row) => [row.name, row.labels]));
   return ({ name, type, choices, isList }) => {
     const column = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
