@@ -121,7 +121,6 @@ export const MAY_CHANGE_NOTHING: Readonly<Record<string, string>> = {
   deleteMyAccount: ALREADY,
   giveConsent: ALREADY,
   joinRoom: ALREADY,
-  markRoomRead: ALREADY,
   recordHeartbeats:
     "It reports for each heartbeat whether it was recorded or refused; the list may be empty.",
   requestDataExport: ALREADY,
