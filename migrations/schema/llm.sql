@@ -851,14 +851,14 @@ create or replace function llm.keep_prompt_version()
 comment on function llm.keep_prompt_version() is 'Trigger: stores each version of a prompt.';
 revoke execute on function llm.keep_prompt_version() from public;
 
--- Points a label such as production at a version of a prompt; without a version deletes the label. NOT_FOUND for a prompt the caller may not change.
+-- Points a label such as production at a version of a prompt. Without a version, deletes the label and returns it, or null if there was none. NOT_FOUND for a prompt the caller may not change.
 create or replace function llm.label_prompt(prompt_id uuid, label text, version integer default null::integer)
   returns llm.prompt_labels
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/llm/functions/label_prompt.sql
 
-comment on function llm.label_prompt(prompt_id uuid, label text, version integer) is E'@resultFieldName promptLabel\nPoints a label such as production at a version of a prompt; without a version deletes the label. NOT_FOUND for a prompt the caller may not change.';
+comment on function llm.label_prompt(prompt_id uuid, label text, version integer) is E'@resultFieldName promptLabel\nPoints a label such as production at a version of a prompt. Without a version, deletes the label and returns it, or null if there was none. NOT_FOUND for a prompt the caller may not change.';
 revoke execute on function llm.label_prompt(prompt_id uuid, label text, version integer) from public;
 grant execute on function llm.label_prompt(prompt_id uuid, label text, version integer) to :PLINTH_USER;
 
@@ -937,14 +937,14 @@ comment on function llm.prompts_usage_count(prompt llm.prompts) is 'Returns the 
 revoke execute on function llm.prompts_usage_count(prompt llm.prompts) from public;
 grant execute on function llm.prompts_usage_count(prompt llm.prompts) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Rates an answer up or down, with a comment; without a rating deletes it. NOT_FOUND for an unknown message.
+-- Rates an answer up or down, with a comment. Without a rating, deletes the rating and returns it, or null if there was none. NOT_FOUND for an unknown message.
 create or replace function llm.rate_message(message_id uuid, rating text default null::text, comment text default ''::text)
   returns llm.message_feedback
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/llm/functions/rate_message.sql
 
-comment on function llm.rate_message(message_id uuid, rating text, comment text) is E'@resultFieldName feedback\nRates an answer up or down, with a comment; without a rating deletes it. NOT_FOUND for an unknown message.';
+comment on function llm.rate_message(message_id uuid, rating text, comment text) is E'@resultFieldName feedback\nRates an answer up or down, with a comment. Without a rating, deletes the rating and returns it, or null if there was none. NOT_FOUND for an unknown message.';
 revoke execute on function llm.rate_message(message_id uuid, rating text, comment text) from public;
 grant execute on function llm.rate_message(message_id uuid, rating text, comment text) to :PLINTH_USER;
 

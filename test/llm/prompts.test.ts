@@ -124,7 +124,7 @@ describe("labels", () => {
     const id = await make("one");
     await ada.rows("update llm.prompts set content = 'two' where id = $1", [id]);
     const label = (name: string, version: number | null, user = ada) =>
-      user.rows("select llm.label_prompt($1, $2, $3)", [id, name, version]);
+      user.rows("select version from llm.label_prompt($1, $2, $3)", [id, name, version]);
     await label("production", 1);
     expect(await render(id, {}, ", 'production'")).toBe("one");
     expect(await render(id)).toBe("two");
@@ -133,7 +133,8 @@ describe("labels", () => {
     await expectSqlState(label("production", 3), "PL404");
     await expectSqlState(label("Not a label!", 1), "PL422");
     await expectSqlState(label("production", 1, bob), "PL404");
-    await label("production", null);
+    expect(await label("production", null)).toEqual([{ version: 2 }]);
+    expect(await label("production", null)).toEqual([{ version: null }]);
     await expectSqlState(render(id, {}, ", 'production'"), "PL404");
     await expectSqlState(render(id, {}, ", 'x', 1"), "PL422");
   });

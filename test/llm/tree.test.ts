@@ -341,7 +341,8 @@ test("rates answers only, replaces a rating and removes it", async () => {
     1,
   );
   expect(await bob.rows("select from llm.message_feedback")).toEqual([]);
-  await rate(id, null);
+  expect(await rate(id, null)).toEqual([{ rating: "down", comment: "wrong" }]);
+  expect(await rate(id, null)).toEqual([{ rating: null, comment: null }]);
   expect(await ada.rows("select from llm.message_feedback where message_id = $1", [id])).toEqual([]);
   await expectSqlState(rate(id, "great"), "PL422");
   await expectSqlState(rate(question, "up"), "PL422");
