@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:a238c140be4af622726b57da2086f47a957da907
+--! Hash: sha1:e98f36cce02318c63a4480ebd52dba806a8b5982
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -105,7 +105,9 @@ alter table access.casbin_changes enable row level security;
 
 create index casbin_changes_version_idx on access.casbin_changes (version);
 
-comment on table access.casbin_changes is 'One row per rule or model that a version created, changed or deleted.';
+comment on table access.casbin_changes is
+  E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n'
+  'One row per rule or model that a version created, changed or deleted.';
 comment on column access.casbin_changes.id is 'Number of the change, in the order of the changes.';
 comment on column access.casbin_changes.version is 'The version that the change belongs to.';
 comment on column access.casbin_changes.model_name is 'Name of the model.';
