@@ -1,7 +1,8 @@
 import type pg from "pg";
 import { makeDice } from "../operations/dice.ts";
+import type { Case, Request } from "./case.ts";
 import { type Answer, askNodeCasbin } from "./node-casbin.ts";
-import { type Case, type Request, randomCase } from "./random-case.ts";
+import { randomCase } from "./random-case.ts";
 import { createSqlEnforcer, type List, type SqlAnswers } from "./sql.ts";
 
 export interface CompareOptions {
