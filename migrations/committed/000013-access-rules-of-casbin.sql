@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:e98f36cce02318c63a4480ebd52dba806a8b5982
+--! Hash: sha1:8b01bca167076ef818c5d6ddf6b15c4afa51a53a
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -2234,7 +2234,8 @@ begin
           when v_by_subject then private.casbin_rank(model, c.rule[1], c.rule[v_domain])
           else c.rule[v_priority]::integer
         end,
-        case when v_effect in ('priority', 'subject') then c.id end
+        -- node-casbin stops at the first rule that decides, so that a later one that fails is no error.
+        c.id
     loop
       v_has_rules := true;
       v_value := case
