@@ -23,7 +23,7 @@ export interface Difference {
 }
 
 /** Answers of one kind of model. */
-export interface Tally {
+interface Tally {
   allowed: number;
   denied: number;
   /** Requests for which node-casbin throws an error. SQL throws too, or denies. */
