@@ -1,5 +1,5 @@
 // Cost of access rules in Casbin's format: RBAC with 100,000 rules, in one run.
-//   enforce   access.enforce by the server about any of 10,000 users: round trip at the median and the 99th percentile. Target: under
+//   enforce   access.enforce by the server about a user with many rules and others, in turn: round trip at the median and the 99th percentile. Target: under
 //             1 ms at the median.
 //   many      access.enforce_many of 10,000 objects in one query.
 //   list      a table of 10,000 rows under a policy that asks Casbin, to the same rows under a policy with the answer in a column,
@@ -148,7 +148,8 @@ async function measureEnforce(client: pg.Client): Promise<void> {
   const times: number[] = [];
   let allowed = 0;
   for (let round = 0; round < ROUNDS; round += 1) {
-    const values = [userId(dice.below(USERS)), nameOf(dice.below(OBJECTS)), "read"];
+    const user = round % 2 === 0 ? 0 : dice.below(USERS);
+    const values = [userId(user), nameOf(dice.below(OBJECTS)), "read"];
     const started = performance.now();
     const { rows } = await client.query({ name: "enforce", text, values });
     times.push(performance.now() - started);
@@ -232,7 +233,7 @@ try {
   process.env[SETUP_VARIABLE] = JSON.stringify(setup);
   const db = await createTestDatabase();
   await load(db);
-  await withClient(db.url("owner"), async (client) => {
+  await withClient(db.url("service"), async (client) => {
     await measureEnforce(client);
     await measureMany(client);
   });

@@ -105,7 +105,9 @@ alter table access.casbin_changes enable row level security;
 
 create index casbin_changes_version_idx on access.casbin_changes (version);
 
-comment on table access.casbin_changes is 'One row per rule or model that a version created, changed or deleted.';
+comment on table access.casbin_changes is
+  E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n'
+  'One row per rule or model that a version created, changed or deleted.';
 comment on column access.casbin_changes.id is 'Number of the change, in the order of the changes.';
 comment on column access.casbin_changes.version is 'The version that the change belongs to.';
 comment on column access.casbin_changes.model_name is 'Name of the model.';
@@ -2226,7 +2228,8 @@ begin
           when v_by_subject then private.casbin_rank(model, c.rule[1], c.rule[v_domain])
           else c.rule[v_priority]::integer
         end,
-        case when v_effect in ('priority', 'subject') then c.id end
+        -- node-casbin stops at the first rule that decides, so that a later one that fails is no error.
+        c.id
     loop
       v_has_rules := true;
       v_value := case

@@ -80,7 +80,7 @@ alter table access.casbin_changes enable row level security;
 
 create index casbin_changes_version_idx on access.casbin_changes using btree (version);
 
-comment on table access.casbin_changes is 'One row per rule or model that a version created, changed or deleted.';
+comment on table access.casbin_changes is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per rule or model that a version created, changed or deleted.';
 comment on column access.casbin_changes.id is 'Number of the change, in the order of the changes.';
 comment on column access.casbin_changes.version is 'The version that the change belongs to.';
 comment on column access.casbin_changes.model_name is 'Name of the model.';

@@ -1,4 +1,5 @@
 import type pg from "pg";
+import { asJson, findFaults, newRules, type PlacedRule } from "./find-faults.ts";
 import { findModel } from "./find-model.ts";
 import type { CasbinRule } from "./parse-policy.ts";
 import type { CasbinFiles, FileFault } from "./read-files.ts";
@@ -25,9 +26,6 @@ export interface ImportPolicySummary {
   readonly faults: readonly FileFault[];
 }
 
-/** Faults that are reported at most. */
-const LISTED = 1_000;
-
 /**
  * Writes a model and its rules as one version, or nothing.
  * @throws PlinthError NOT_FOUND if no model is given and none is stored under the name
@@ -46,18 +44,6 @@ export async function importPolicy(
     await client.query("rollback").catch(() => {});
     throw error;
   }
-}
-
-/**
- * Checks a model and a policy without the rules that are stored. Writes nothing.
- * @throws PlinthError NOT_FOUND if no model is given and none is stored under the name
- */
-export async function checkPolicy(
-  files: CasbinFiles,
-  { client, name }: Pick<ImportPolicyOptions, "client" | "name">,
-): Promise<readonly FileFault[]> {
-  const definition = files.model?.definition ?? (await findModel(client, name));
-  return findFaults(client, definition, files, newRules(files, []));
 }
 
 async function write(files: CasbinFiles, options: ImportPolicyOptions): Promise<ImportPolicySummary> {
@@ -119,12 +105,6 @@ async function extend(
   return rows[0]!.version;
 }
 
-/** A rule, and where to find it. */
-interface PlacedRule extends CasbinRule {
-  readonly file: string;
-  readonly line?: number;
-}
-
 async function readRules(client: pg.ClientBase, model: string): Promise<PlacedRule[]> {
   const { rows } = await client.query<{ id: string; rule: string[] }>(
     `select id, array_remove(array[ptype, v0, v1, v2, v3, v4, v5], null) as rule
@@ -134,20 +114,6 @@ async function readRules(client: pg.ClientBase, model: string): Promise<PlacedRu
     [model],
   );
   return rows.map(({ id, rule: [ptype = "", ...values] }) => ({ file: `stored rule ${id}`, ptype, values }));
-}
-
-/** The rules of the file that are not stored. */
-function newRules({ policy }: CasbinFiles, stored: readonly PlacedRule[]): PlacedRule[] {
-  if (!policy) return [];
-  const keyOf = ({ ptype, values }: CasbinRule) => JSON.stringify([ptype, ...values]);
-  const known = new Set(stored.map(keyOf));
-  return policy.rules
-    .filter((rule) => !known.has(keyOf(rule)))
-    .map((rule) => ({ file: policy.file, ...rule }));
-}
-
-function asJson(rules: readonly CasbinRule[]): string {
-  return JSON.stringify(rules.map(({ ptype, values }) => [ptype, ...values]));
 }
 
 async function readChanges(client: pg.ClientBase, version: number | null) {
@@ -160,34 +126,4 @@ async function readChanges(client: pg.ClientBase, version: number | null) {
     [version],
   );
   return { version, ...rows[0]! };
-}
-
-async function findFaults(
-  client: pg.ClientBase,
-  definition: string,
-  { model, faults }: CasbinFiles,
-  rules: readonly PlacedRule[],
-): Promise<readonly FileFault[]> {
-  const { rows } = await client.query<{ rule: number | null; place: string; reason: string }>(
-    "select rule, place, reason from private.casbin_check($1, $2)",
-    [definition, asJson(rules)],
-  );
-  const refused = rows.map(({ rule, place, reason }): FileFault => {
-    if (rule !== null) {
-      const { file, line } = rules[rule - 1]!;
-      return { file, ...(line !== undefined && { line }), reason: `${place}: ${reason}.` };
-    }
-    const [, section, line, column] = /^(.*), line (\d+), column (\d+)$/.exec(place) ?? [];
-    return {
-      file: model?.file ?? "stored model",
-      line: Number(line ?? 1),
-      column: Number(column ?? 1),
-      reason: `${section ?? place}: ${reason}`,
-    };
-  });
-  return [...faults, ...refused].sort(byPlace).slice(0, LISTED);
-}
-
-function byPlace(a: FileFault, b: FileFault): number {
-  return a.file.localeCompare(b.file) || (a.line ?? 0) - (b.line ?? 0);
 }

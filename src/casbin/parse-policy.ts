@@ -33,10 +33,21 @@ export function parseCasbinPolicy(text: string): { rules: CasbinLine[]; faults: 
       const [ptype = "", ...values] = fieldsOf(content);
       rules.push({ line, ptype: unquote(ptype), values: values.map(unquote) });
     } catch (error) {
-      faults.push({ line, reason: (error as Error).message });
+      faults.push({ line, reason: reasonOf(error as Error & { code?: string }) });
     }
   }
   return { rules, faults };
+}
+
+/** Sentences for the errors of csv-parse, which takes each line for the first. */
+const REASONS: Readonly<Record<string, string>> = {
+  CSV_NON_TRIMABLE_CHAR_AFTER_CLOSING_QUOTE:
+    "A quote ends before its value does. Use single quotes inside of a condition, or quote the whole value and double the quotes inside.",
+  CSV_QUOTE_NOT_CLOSED: "A quote is not closed.",
+};
+
+function reasonOf({ code = "", message }: Error & { code?: string }): string {
+  return REASONS[code] ?? message;
 }
 
 function fieldsOf(content: string): string[] {

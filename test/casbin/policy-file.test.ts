@@ -95,6 +95,18 @@ test.each(["a\nb", " a", "a ", "(a"])("does not write %j", (value) => {
   expect(casbinPolicyLine("p", [value])).toBeUndefined();
 });
 
+test.each([
+  ['p, "a" b', /^A quote ends before its value does\. Use single quotes /],
+  ['p, "a', /^A quote is not closed\.$/],
+  ["p, a)", /^The parentheses of the line are not balanced\.$/],
+  ["p, a\rp, b", /^The line contains a carriage return\.$/],
+])("reports what is wrong with %j", (line, reason) => {
+  expect(parseCasbinPolicy(line)).toEqual({
+    rules: [],
+    faults: [{ line: 1, reason: expect.stringMatching(reason) }],
+  });
+});
+
 test("names the line of each fault", () => {
   expect(parseCasbinPolicy("# comment\n\np, alice, (data1\np, bob, data2\n")).toEqual({
     rules: [{ line: 4, ptype: "p", values: ["bob", "data2"] }],

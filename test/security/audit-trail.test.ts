@@ -236,8 +236,9 @@ describe("the audit trail without secrets", () => {
     await inRolledBackTransaction(db, async (tx) => {
       const planted: string[] = [];
       for (const { table, column, type, hidden } of await columns()) {
-        // A plan's terms do not change, so the canary is planted in a new plan.
+        // A plan's terms do not change, so the canary is planted in a new plan. The parsed form of a model is computed.
         if (!hidden || !/^(text|jsonb)$/.test(type) || table === "billing.subscription_plans") continue;
+        if (table === "access.casbin_models") continue;
         const value =
           type === "jsonb"
             ? JSON.stringify({ x: canary })

@@ -118,7 +118,7 @@ async function importFiles(flags: FileFlags & { append?: boolean; dryRun?: boole
 
 async function check(flags: FileFlags): Promise<void> {
   const files = await readFiles(flags);
-  const { checkPolicy } = await import("../../casbin/import-policy.ts");
+  const { checkPolicy } = await import("../../casbin/find-faults.ts");
   const faults = await withSession(({ database }) =>
     withClient(database, "owner", (client) => checkPolicy(files, { ...flags, client })),
   );

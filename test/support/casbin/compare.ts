@@ -1,7 +1,8 @@
 import type pg from "pg";
 import { makeDice } from "../operations/dice.ts";
+import type { Case, Request } from "./case.ts";
 import { type Answer, askNodeCasbin } from "./node-casbin.ts";
-import { type Case, type Request, randomCase } from "./random-case.ts";
+import { randomCase } from "./random-case.ts";
 import { createSqlEnforcer, type List, type SqlAnswers } from "./sql.ts";
 
 export interface CompareOptions {
@@ -22,7 +23,7 @@ export interface Difference {
 }
 
 /** Answers of one kind of model. */
-export interface Tally {
+interface Tally {
   allowed: number;
   denied: number;
   /** Requests for which node-casbin throws an error. SQL throws too, or denies. */

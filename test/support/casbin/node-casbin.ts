@@ -1,5 +1,5 @@
 import { type Adapter, EnforceContext, type Model, newEnforcer, newModelFromString } from "casbin";
-import type { Request, Rule } from "./random-case.ts";
+import type { Request, Rule } from "./case.ts";
 
 /** An answer: whether it is allowed, or "error" if there is none. */
 export type Answer = boolean | "error";

@@ -1,6 +1,6 @@
 import type pg from "pg";
+import type { Request, Rule } from "./case.ts";
 import type { Answer } from "./node-casbin.ts";
-import type { Request, Rule } from "./random-case.ts";
 
 /** A model with its rules and the requests to ask of it. */
 export interface Question {
