@@ -14,7 +14,7 @@ beforeAll(async () => {
   current = await generateContract();
 });
 
-test("what each role may do is what the committed contract says", () => {
+test("the committed contract has the outcome of every attempt", () => {
   const committed = readCommitted() ?? "";
   if (committed === current) return;
   throw new Error([`Access has changed. ${HINT}`, ...differences(committed, current)].join("\n"));
