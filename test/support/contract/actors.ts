@@ -19,7 +19,7 @@ export const OTHER_USER = "other user";
 /** The user of a token whose account has been deleted since. */
 export const NO_ACCOUNT = "no account";
 
-/** A user without anything, a plain member of Ada's room, the administrator, and a session of each user that SEED gives none. */
+/** A user without anything, a plain member of Ada's room, the administrator, a session of each user that SEED gives none, and times that the API can write. */
 const MORE_USERS = `
   insert into identity.users (username) values ('other'), ('member'), ('administrator');
   insert into access.user_roles (user_id, role_id)
@@ -27,6 +27,7 @@ const MORE_USERS = `
       on (u.username, r.role_name) in (('other', 'user'), ('member', 'user'), ('administrator', 'admin'));
   insert into rooms.room_members (room_id, user_id, role) select :own, id, 'member' from identity.users where username = 'member';
   insert into identity.user_sessions (user_id) select id from identity.users where username not in ('ada', 'bob') order by username;
+  update rooms.presence set expires_at = now() + interval '1 hour';
 `;
 
 /** Adds the rows that the attempts read and change. `client` is connected as the owner. */

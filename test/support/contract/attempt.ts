@@ -92,6 +92,8 @@ begin
     exception when others then
       get stacked diagnostics state = returned_sqlstate, message = message_text, context = pg_exception_context;
       if state = 'PLEND' then state := null; message := null; end if;
+      -- Since version 18, PostgreSQL has a code of its own for a foreign key with RESTRICT.
+      if state = '23001' then state := '23503'; end if;
     end;
     exit when state is null or state = '42501' or state not like coalesce(attempt ->> 'passOver', '');
   end loop;

@@ -8,7 +8,7 @@ import { KINSHIPS, type Kinship, type OwnersRow, PLACE, readRows, textOf } from 
 import { DUPLICATE, deleteOf, insertsOf, updatesOf } from "./writes.ts";
 
 /** Everything that the attempts on one relation need. */
-export interface Surroundings {
+interface Surroundings {
   readonly client: pg.ClientBase;
   readonly actors: ReadonlyMap<Actor, SqlActor>;
   /** Every relation by name, to follow references. */
