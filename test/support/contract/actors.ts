@@ -19,7 +19,10 @@ export const OTHER_USER = "other user";
 /** The user of a token whose account has been deleted since. */
 export const NO_ACCOUNT = "no account";
 
-/** A user without anything, a plain member of Ada's room, the administrator, a session of each user that SEED gives none, and times that the API can write. */
+/**
+ * A user without anything, a plain member of Ada's room and the administrator; a session of each user that has none in SEED; and
+ * times that the API can write.
+ */
 const MORE_USERS = `
   insert into identity.users (username) values ('other'), ('member'), ('administrator');
   insert into access.user_roles (user_id, role_id)

@@ -22,6 +22,7 @@ const NO_LIMITS = {
   PLINTH_LIMIT_FIELDS: "10000",
   PLINTH_LIMIT_PAGE_SIZE: "1000",
   PLINTH_RATE_LIMIT_REQUESTS: "10000000",
+  PLINTH_STATEMENT_TIMEOUT_MS: "60000",
 };
 
 /** Asks for every field as each role of the API, on a server whose database `seedContract` has filled. Nothing stays changed. */
