@@ -1,7 +1,7 @@
 import type pg from "pg";
 import type { SqlActor } from "./actors.ts";
 
-/** What a role tries. */
+/** A statement of a role. */
 export interface Attempt {
   readonly actor: SqlActor;
   /** Tried in turn until one does not fail with a state of `passOver`; each starts from the same state. */
@@ -21,7 +21,7 @@ export interface Attempted {
   readonly message: string | null;
   /** Whether PostgreSQL rejected the statement itself, and not a function that it called. */
   readonly isDirect: boolean;
-  /** What was read or observed. */
+  /** The texts that were read or observed. */
   readonly found: readonly string[];
 }
 

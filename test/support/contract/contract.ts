@@ -1,7 +1,7 @@
 import { NO_ACCOUNT, OTHER_USER, USER } from "./actors.ts";
 import { type Cell, NO_PRIVILEGE } from "./cells.ts";
 
-/** What everyone may do: by object and operation, the outcome of each role. */
+/** The outcome of each role, by object and operation. */
 export type Contract = ReadonlyMap<string, ReadonlyMap<string, ReadonlyMap<string, string>>>;
 
 export interface Roles {
@@ -10,7 +10,7 @@ export interface Roles {
   readonly others: readonly string[];
 }
 
-/** One line of the file: the outcomes that differ from the usual, for operations in which they are the same. */
+/** A line of the file: the outcomes that differ from the usual, for operations in which they are the same. */
 interface Line {
   readonly object: string;
   readonly operations: readonly string[];
