@@ -12,9 +12,9 @@ const HINT = "Run `npm run contract` and commit test/access/contract.jsonl and d
 let current: string;
 beforeAll(async () => {
   current = await generateContract();
-});
+}, 300_000);
 
-test("what each role may do is what the committed contract says", () => {
+test("the committed contract has the outcome of every attempt", () => {
   const committed = readCommitted() ?? "";
   if (committed === current) return;
   throw new Error([`Access has changed. ${HINT}`, ...differences(committed, current)].join("\n"));

@@ -6,7 +6,7 @@ import { withClient } from "../client.ts";
 import { type GeneratedField, readSurface } from "../generated-fields.ts";
 import { openSocket } from "../socket.ts";
 import type { TestDatabase } from "../test-database.ts";
-import { type Actor, readActors } from "./actors.ts";
+import { type Actor, NO_ACCOUNT, readActors } from "./actors.ts";
 import { askerOf, callOf, selectionOf, tokenOf } from "./asking.ts";
 import type { Cell } from "./cells.ts";
 import { withRolledBackPools } from "./rolled-back-pools.ts";
@@ -22,6 +22,7 @@ const NO_LIMITS = {
   PLINTH_LIMIT_FIELDS: "10000",
   PLINTH_LIMIT_PAGE_SIZE: "1000",
   PLINTH_RATE_LIMIT_REQUESTS: "10000000",
+  PLINTH_STATEMENT_TIMEOUT_MS: "60000",
 };
 
 /** Asks for every field as each role of the API, on a server whose database `seedContract` has filled. Nothing stays changed. */
@@ -49,7 +50,7 @@ export async function attemptGraphql(db: TestDatabase): Promise<readonly Cell[]>
 }
 
 /** A token without an account does not pass the server's front door, whatever it asks. */
-const isOfApi = ({ role, name }: Actor) => role === "anonymous" || (role === "user" && name !== "no account");
+const isOfApi = ({ role, name }: Actor) => role === "anonymous" || (role === "user" && name !== NO_ACCOUNT);
 
 /** The id of the first row of each table, of Ada's if she has any, by the root fields that are generated from it. */
 async function readIds(

@@ -3,7 +3,7 @@ import type { Actor, SqlActor } from "./actors.ts";
 import { type Attempt, type Attempted, attemptAll } from "./attempt.ts";
 import { type Cell, INSUFFICIENT_PRIVILEGE, NO_PRIVILEGE } from "./cells.ts";
 
-export interface SqlFunction {
+interface SqlFunction {
   /** `schema.name(types)`, as SQL. */
   readonly name: string;
   /** Without its schema and arguments. */
