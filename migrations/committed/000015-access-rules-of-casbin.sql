@@ -1,5 +1,5 @@
---! Previous: sha1:3d5c1e503e4d354214243eb327a316f7e5dd1eaa
---! Hash: sha1:2df2bb72079d9691a7e5efdae66545b2b99525a9
+--! Previous: sha1:fe2055cd551cbdf401e8a4e51afa8370aa3e5e3d
+--! Hash: sha1:cf97a08049109d2de9a766f8930fcb206ac6c4a6
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.

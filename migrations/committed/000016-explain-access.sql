@@ -1,5 +1,5 @@
---! Previous: sha1:2df2bb72079d9691a7e5efdae66545b2b99525a9
---! Hash: sha1:3ff343171553ac5d3a7f417d5ae0d371b3030244
+--! Previous: sha1:cf97a08049109d2de9a766f8930fcb206ac6c4a6
+--! Hash: sha1:92d67ec3b66a16e54ce1aef33d33fd96321c3dc7
 --! Message: explain access
 
 -- Explains why access is allowed or denied: the grants, the policies and the outcome of each part.
@@ -891,9 +891,13 @@ begin
   if access_case.operation = 'execute' then
     v_case := private.function_access_case(v_role_id, access_case.object);
   else
-    if cardinality(v_relations) <> 1 then
-      raise exception '%: %.', case when v_relations = '{}' then 'Table not found' else 'Several tables have this name' end, access_case.object
-        using errcode = case when v_relations = '{}' then 'PL404' else 'PL422' end, column = 'object', hint = 'Write schema.table.';
+    if v_relations = '{}' then
+      raise exception 'Table not found: %.', access_case.object
+        using errcode = 'PL404', column = 'object', hint = 'Write schema.table.';
+    end if;
+    if cardinality(v_relations) > 1 then
+      raise exception 'Several tables have this name: %.', access_case.object
+        using errcode = 'PL422', column = 'object', hint = 'Write schema.table.';
     end if;
     v_kind := (select c.relkind from pg_class c where c.oid = v_relations[1]);
     if v_kind = 'v' then

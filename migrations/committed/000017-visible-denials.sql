@@ -1,5 +1,5 @@
---! Previous: sha1:3ff343171553ac5d3a7f417d5ae0d371b3030244
---! Hash: sha1:8bf04f0c422d74f0a76135c320b9f961fa0b6a8e
+--! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
+--! Hash: sha1:157b2921e2e34f0a4fa0a28de92143eaf1f28b4b
 --! Message: visible denials
 
 --! Included identity/functions/logout.sql
@@ -33,6 +33,110 @@ $$;
 comment on function identity.logout() is 'Ends the current session and its access and refresh tokens at once; returns false if it had already ended.';
 grant execute on function identity.logout() to :PLINTH_USER;
 --! EndIncluded identity/functions/logout.sql
+--! Included llm/functions/label_prompt.sql
+-- Points a label at a version, or deletes it. For the prompt's owner, or in the library for its editors.
+create or replace function llm.label_prompt(prompt_id uuid, label text, version integer default null)
+  returns llm.prompt_labels
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+declare
+  v_owner uuid;
+  v_label llm.prompt_labels;
+begin
+  perform private.require_user_id();
+  select p.user_id into v_owner
+  from llm.prompts p
+  where p.id = label_prompt.prompt_id
+    and (
+      p.user_id = plinth.current_user_id()
+      or p.user_id is null and access.has_permission('edit_content')
+    )
+  for key share;
+  if not found then
+    raise exception 'Prompt not found.' using errcode = 'PL404', column = 'prompt_id';
+  end if;
+  if label_prompt.version is null then
+    delete from llm.prompt_labels l
+    where l.prompt_id = label_prompt.prompt_id and l.label = label_prompt.label
+    returning * into v_label;
+    return case when found then v_label end;
+  end if;
+  if label_prompt.label ~ '^[a-z0-9][a-z0-9_.-]{0,49}$' is not true then
+    raise exception 'A label must have 1 to 50 characters: lowercase letters, digits, _ . or -, starting with a letter or digit.' using errcode = 'PL422', column = 'label';
+  end if;
+  if not exists (
+    select
+    from llm.prompt_versions v
+    where v.prompt_id = label_prompt.prompt_id and v.version = label_prompt.version
+  ) then
+    raise exception 'Version not found.' using errcode = 'PL404', column = 'version';
+  end if;
+  insert into llm.prompt_labels as l (prompt_id, label, version)
+  values (label_prompt.prompt_id, label_prompt.label, label_prompt.version)
+  on conflict on constraint prompt_labels_pkey do update set version = excluded.version
+  returning * into v_label;
+  return v_label;
+end
+$$;
+
+comment on function llm.label_prompt(uuid, text, integer) is
+  E'@resultFieldName promptLabel\n'
+  'Points a label such as production at a version of a prompt. Without a version, deletes the label and returns it, or null if '
+  'there was none. NOT_FOUND for a prompt the caller may not change.';
+grant execute on function llm.label_prompt(uuid, text, integer) to :PLINTH_USER;
+--! EndIncluded llm/functions/label_prompt.sql
+--! Included llm/functions/rate_message.sql
+-- Rates an answer up or down. The rating can be changed any number of times; a call without a rating deletes it.
+create or replace function llm.rate_message(message_id uuid, rating text default null, comment text default '')
+  returns llm.message_feedback
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+declare
+  v_message record;
+  v_feedback llm.message_feedback;
+begin
+  perform private.require_user_id();
+  select m.user_id, m.chat_id, m.role into v_message
+  from llm.messages m
+  where m.id = rate_message.message_id and m.user_id = plinth.current_user_id();
+  if not found then
+    raise exception 'Message not found.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  if v_message.role <> 'assistant' then
+    raise exception 'Only answers can be rated.' using errcode = 'PL422', column = 'message_id';
+  end if;
+  if rate_message.rating is null then
+    delete from llm.message_feedback f where f.message_id = rate_message.message_id returning * into v_feedback;
+    return case when found then v_feedback end;
+  end if;
+  if rate_message.rating not in ('up', 'down') then
+    raise exception 'A rating must be up or down.' using errcode = 'PL422', column = 'rating';
+  end if;
+  insert into llm.message_feedback as f (message_id, user_id, chat_id, rating, comment)
+  values (
+    rate_message.message_id, v_message.user_id, v_message.chat_id, rate_message.rating, coalesce(rate_message.comment, '')
+  )
+  on conflict on constraint message_feedback_pkey
+  do update set rating = excluded.rating, comment = excluded.comment
+  returning * into v_feedback;
+  return v_feedback;
+end
+$$;
+
+comment on function llm.rate_message(uuid, text, text) is
+  E'@resultFieldName feedback\n'
+  'Rates an answer up or down, with a comment. Without a rating, deletes the rating and returns it, or null if there was none. '
+  'NOT_FOUND for an unknown message.';
+grant execute on function llm.rate_message(uuid, text, text) to :PLINTH_USER;
+--! EndIncluded llm/functions/rate_message.sql
 --! Included llm/triggers/prompt_shares.sql
 -- Before the primary key, which does not contain the owner: otherwise a caller who shares the prompt of another user would learn
 -- from a conflict with whom its owner shares it. The error is that of the foreign key, also for a prompt that does not exist.
