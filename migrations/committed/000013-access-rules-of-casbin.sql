@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:e98f36cce02318c63a4480ebd52dba806a8b5982
+--! Hash: sha1:ebd25d7f0261db0e56266c13e193b49cb9773b2b
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -590,6 +590,8 @@ declare
   -- Whether a quantifier may follow.
   v_is_atom boolean := false;
   v_class record;
+  -- What private.casbin_utf16 leaves none of, so that a text which it did not write matches no dot with such a character.
+  v_beyond constant text := '\U00010000-\U000EFFFF\U000F0800-\U0010FFFF';
 begin
   if length(v_source) > 1000 then
     raise exception 'a pattern of more than 1,000 characters' using errcode = 'PL422', detail = '1';
@@ -628,11 +630,11 @@ begin
       when '\' then
         v_out := v_out || case
           when v_next = 'd' then '[0-9]'
-          when v_next = 'D' then '[^0-9]'
+          when v_next = 'D' then '[^0-9' || v_beyond || ']'
           when v_next = 'w' then '[A-Za-z0-9_]'
-          when v_next = 'W' then '[^A-Za-z0-9_]'
+          when v_next = 'W' then '[^A-Za-z0-9_' || v_beyond || ']'
           when v_next = 's' then '[\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]'
-          when v_next = 'S' then '[^\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]'
+          when v_next = 'S' then '[^\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff' || v_beyond || ']'
           when v_next in ('t', 'n', 'r', 'f', 'v') then '\' || v_next
           when v_next ~ '[!-/:-@[-`{-~]' then '\' || v_next
         end;
@@ -643,7 +645,10 @@ begin
         continue;
       when '[' then
         v_class := private.casbin_regex_class(substr(v_source, v_at));
-        v_out := v_out || v_class.translated;
+        v_out := v_out || case
+          when v_next = '^' then left(v_class.translated, -1) || v_beyond || ']'
+          else v_class.translated
+        end;
         v_at := v_at + v_class.length;
         continue;
       when '(' then
@@ -671,7 +676,7 @@ begin
         v_is_atom := false;
         v_out := v_out || v_char;
       when '.' then
-        v_out := v_out || '[^\n\r\u2028\u2029]';
+        v_out := v_out || '[^\n\r\u2028\u2029' || v_beyond || ']';
       else
         v_out := v_out || case when v_char ~ '[!-/:-@[-`{-~]' then '\' else '' end || v_char;
     end case;
@@ -739,6 +744,7 @@ declare
   v_parts text[];
   v_part text;
   v_out text := '';
+  v_any constant text := '[^/\U00010000-\U000EFFFF\U000F0800-\U0010FFFF]';
 begin
   if v_pattern ~ '[][{}\\()]|\*\*|^[#!]|(^|/)\.{1,2}(/|$)' then
     raise exception 'globMatch takes only * and ?, no **, classes, braces, parentheses, backslashes, . or .. or a leading ! or #'
@@ -748,13 +754,13 @@ begin
   for i in 1..cardinality(v_parts) loop
     v_part := v_parts[i];
     v_out := v_out || case when i > 1 then '/+' else '' end || case
-      when v_part = '*' then '(?!\.)[^/]+'
+      when v_part = '*' then '(?!\.)' || v_any || '+'
       when v_part ~ '^[*?]' then '(?!\.)'
       when v_part ~ '^\..*[*?]' then '(?!\.{1,2}(?:/|$))'
       else ''
     end;
     if v_part <> '*' then
-      v_out := v_out || replace(replace(regexp_replace(v_part, '[!-)+-.:->@[-`{-~]', '\\\&', 'g'), '*', '[^/]*'), '?', '[^/]');
+      v_out := v_out || replace(replace(regexp_replace(v_part, '[!-)+-.:->@[-`{-~]', '\\\&', 'g'), '?', v_any), '*', v_any || '*');
     end if;
   end loop;
   return '^' || v_out || case when v_pattern = '' or v_parts[cardinality(v_parts)] = '' then '' else '/*' end || '$';
@@ -2680,7 +2686,8 @@ begin
     else (select string_agg(distinct '(?:' || a || ')', '|') from unnest(v_allowed_patterns) a)
   end;
   if pattern is not null and cardinality(v_denied) + cardinality(v_denied_patterns) > 0 then
-    pattern := '^(?!.*(?:' || (
+    -- The first condition holds for what private.casbin_utf16 wrote: no other text with such characters escapes a denial.
+    pattern := '^(?!.*[\U00010000-\U000EFFFF\U000F0800-\U0010FFFF])(?!.*(?:' || (
       select string_agg(distinct d, '|')
       from (
         select '(?:' || p || ')' from unnest(v_denied_patterns) p
@@ -2929,8 +2936,8 @@ comment on function access.casbin_permits(jsonb, text) is
 grant execute on function access.casbin_permits(jsonb, text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded access/functions/casbin_permits.sql
 --! Included access/functions/casbin_objects.sql
--- For policies on models whose rules name their objects, as name in (select access.casbin_objects('read')): PostgreSQL hashes the
--- set once a statement, which is faster than a function per row.
+-- For policies that PostgreSQL evaluates without a function per row: it hashes the set and compiles the pattern once a statement.
+--   name in (select access.casbin_objects('read')) or name ~ (select access.casbin_pattern('read'))
 create or replace function access.casbin_objects(act text, context jsonb default '{}', model text default 'default')
   returns setof text
   language plpgsql
@@ -2947,18 +2954,49 @@ begin
     return;
   end if;
   v_partial := private.casbin_partial_of(model, to_jsonb(v_sub), act, context);
-  if v_partial.objects is null or v_partial.pattern is not null then
-    raise exception 'The rules of this model do not list their objects.'
+  if v_partial.objects is null then
+    raise exception 'The rules of this model do not reduce to a list of objects.'
       using errcode = 'PL422', hint = 'Ask about each object.';
   end if;
-  return query select distinct o from unnest(v_partial.objects) o;
+  return query select o from unnest(v_partial.objects) o;
 end
 $$;
 
 comment on function access.casbin_objects(text, jsonb, text) is
-  E'@behavior -*\nReturns the objects on which the access rules allow the signed-in user to act; none without a user. PL404 for an unknown model, PL422 if rules match objects by patterns or attributes.';
+  E'@behavior -*\nReturns the objects that rules allow the signed-in user to act on by name; none without a user. access.casbin_pattern returns further ones. PL404 for an unknown model, PL422 if rules depend on more of an object than its name.';
 grant execute on function access.casbin_objects(text, jsonb, text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded access/functions/casbin_objects.sql
+--! Included access/functions/casbin_pattern.sql
+-- See access.casbin_objects. Compared by PostgreSQL itself, an object with characters beyond U+FFFF matches only by what JavaScript
+-- and PostgreSQL count alike, and never if another rule denies objects; access.casbin_permits compares these as well.
+create or replace function access.casbin_pattern(act text, context jsonb default '{}', model text default 'default')
+  returns text
+  language plpgsql
+  stable
+  security definer
+  parallel safe
+  set search_path = pg_catalog
+as $$
+declare
+  v_sub text := plinth.current_user_id();
+  v_partial record;
+begin
+  if v_sub is null then
+    return null;
+  end if;
+  v_partial := private.casbin_partial_of(model, to_jsonb(v_sub), act, context);
+  if v_partial.objects is null then
+    raise exception 'The rules of this model do not reduce to a pattern.'
+      using errcode = 'PL422', hint = 'Ask about each object.';
+  end if;
+  return v_partial.pattern;
+end
+$$;
+
+comment on function access.casbin_pattern(text, jsonb, text) is
+  E'@behavior -*\nReturns a regular expression for the objects that rules allow the signed-in user to act on by a pattern; null without any. PL404 for an unknown model, PL422 if rules depend on more of an object than its name.';
+grant execute on function access.casbin_pattern(text, jsonb, text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+--! EndIncluded access/functions/casbin_pattern.sql
 --! Included access/functions/restore_casbin_version.sql
 -- The state of a row at a version is the old value of its first later change. Rules go first and come last, so that each meets the
 -- definition it belongs to.
