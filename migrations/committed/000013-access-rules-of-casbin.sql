@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:ebd25d7f0261db0e56266c13e193b49cb9773b2b
+--! Hash: sha1:8e3f4ecc8f4492bca648f9e2f3d65fc2714481fd
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -2767,6 +2767,89 @@ $$;
 comment on function private.casbin_open_version(text) is
   'Creates a version that the following changes of the transaction belong to, and returns its number.';
 --! EndIncluded access/private/casbin_open_version.sql
+--! Included access/private/lock_casbin.sql
+-- Versions are numbered in the order of their commits.
+create or replace function private.lock_casbin()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = pg_catalog
+as $$
+begin
+  perform private.casbin_lock();
+  return null;
+end
+$$;
+
+comment on function private.lock_casbin() is 'Trigger: lets one transaction at a time change access rules.';
+--! EndIncluded access/private/lock_casbin.sql
+--! Included access/private/touch_casbin.sql
+create or replace function private.touch_casbin()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = pg_catalog
+as $$
+begin
+  new.updated_at := old.updated_at;
+  new.updated_by := old.updated_by;
+  if to_jsonb(new) - '{compiled}'::text[] is distinct from to_jsonb(old) - '{compiled}'::text[] then
+    new.updated_at := clock_timestamp();
+    new.updated_by := coalesce(plinth.current_user_id()::text, session_user::text);
+  end if;
+  return new;
+end
+$$;
+
+comment on function private.touch_casbin() is 'Trigger: sets the time and author of a row that really changed.';
+--! EndIncluded access/private/touch_casbin.sql
+--! Included access/private/record_casbin_changes.sql
+-- Every statement that changes rules or models makes a version with the old and new values of each row, or adds to the one that
+-- private.casbin_open_version created. The argument is the name of the key column of the table.
+create or replace function private.record_casbin_changes()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = pg_catalog
+as $$
+declare
+  v_version bigint := nullif(current_setting('plinth.casbin_version', true), '')::bigint;
+  v_old jsonb[] := '{}';
+  v_new jsonb[] := '{}';
+begin
+  if tg_op <> 'INSERT' then
+    v_old := array(select to_jsonb(o) - '{compiled,updated_at,updated_by}'::text[] from old_rows o);
+  end if;
+  if tg_op <> 'DELETE' then
+    v_new := array(select to_jsonb(n) - '{compiled,updated_at,updated_by}'::text[] from new_rows n);
+  end if;
+  if tg_op = 'UPDATE' and not exists (select unnest(v_old) except select unnest(v_new)) or v_old || v_new = '{}' then
+    return null;
+  end if;
+  if v_version is null then
+    insert into access.casbin_versions default values returning version into v_version;
+  end if;
+  insert into access.casbin_changes (version, model_name, rule_id, old_values, new_values)
+  select
+    v_version,
+    coalesce(v.new_values, v.old_values) ->> case tg_argv[0] when 'id' then 'model_name' else 'name' end,
+    case tg_argv[0] when 'id' then (coalesce(v.new_values, v.old_values) ->> 'id')::bigint end,
+    v.old_values,
+    v.new_values
+  from (
+    select o.values as old_values, n.values as new_values
+    from unnest(v_old) o (values)
+    full join unnest(v_new) n (values) on n.values -> tg_argv[0] = o.values -> tg_argv[0]
+    where o.values is distinct from n.values
+  ) v
+  order by coalesce(v.new_values, v.old_values) -> tg_argv[0];
+  return null;
+end
+$$;
+
+comment on function private.record_casbin_changes() is
+  'Trigger: adds a version with the rows that a statement changed. Its argument is the key column.';
+--! EndIncluded access/private/record_casbin_changes.sql
 --! Included access/functions/enforce.sql
 -- Answers as node-casbin's enforce does; see private.casbin_enforce. Definer rights: callers may not read the rules.
 create or replace function access.enforce(
@@ -3193,6 +3276,34 @@ create or replace trigger _400_recheck_rules
     or old.compiled <> new.compiled and new.compiled -> 'checks' <> '{}'
   )
   execute function private.recheck_casbin_rules();
+
+create or replace trigger _100_lock
+  before insert or update or delete on access.casbin_models
+  for each statement
+  execute function private.lock_casbin();
+
+create or replace trigger _300_touch
+  before update on access.casbin_models
+  for each row
+  execute function private.touch_casbin();
+
+create or replace trigger _500_record_insert
+  after insert on access.casbin_models
+  referencing new table as new_rows
+  for each statement
+  execute function private.record_casbin_changes('name');
+
+create or replace trigger _500_record_update
+  after update on access.casbin_models
+  referencing old table as old_rows new table as new_rows
+  for each statement
+  execute function private.record_casbin_changes('name');
+
+create or replace trigger _500_record_delete
+  after delete on access.casbin_models
+  referencing old table as old_rows
+  for each statement
+  execute function private.record_casbin_changes('name');
 --! EndIncluded access/triggers/casbin_models.sql
 --! Included access/triggers/casbin_rules.sql
 create or replace function private.check_casbin_rule()
@@ -3230,96 +3341,16 @@ create or replace trigger _200_check
   before insert or update on access.casbin_rules
   for each row
   execute function private.check_casbin_rule();
---! EndIncluded access/triggers/casbin_rules.sql
---! Included access/triggers/casbin_versions.sql
--- Every statement that changes rules or models makes a version with the old and new values of each row. The lock comes first, so
--- that versions are numbered in the order of their commits.
-create or replace function private.lock_casbin()
-  returns trigger
-  language plpgsql
-  security definer
-  set search_path = pg_catalog
-as $$
-begin
-  perform private.casbin_lock();
-  return null;
-end
-$$;
-
-comment on function private.lock_casbin() is 'Trigger: lets one transaction at a time change access rules.';
-
-create or replace trigger _100_lock
-  before insert or update or delete on access.casbin_models
-  for each statement
-  execute function private.lock_casbin();
 
 create or replace trigger _100_lock
   before insert or update or delete on access.casbin_rules
   for each statement
   execute function private.lock_casbin();
 
--- The argument is the name of the key column of the table.
-create or replace function private.record_casbin_changes()
-  returns trigger
-  language plpgsql
-  security definer
-  set search_path = pg_catalog
-as $$
-declare
-  v_version bigint := nullif(current_setting('plinth.casbin_version', true), '')::bigint;
-  v_old jsonb[] := '{}';
-  v_new jsonb[] := '{}';
-begin
-  if tg_op <> 'INSERT' then
-    v_old := array(select to_jsonb(o) - '{compiled,updated_at,updated_by}'::text[] from old_rows o);
-  end if;
-  if tg_op <> 'DELETE' then
-    v_new := array(select to_jsonb(n) - '{compiled,updated_at,updated_by}'::text[] from new_rows n);
-  end if;
-  if tg_op = 'UPDATE' and not exists (select unnest(v_old) except select unnest(v_new)) or v_old || v_new = '{}' then
-    return null;
-  end if;
-  if v_version is null then
-    insert into access.casbin_versions default values returning version into v_version;
-  end if;
-  insert into access.casbin_changes (version, model_name, rule_id, old_values, new_values)
-  select
-    v_version,
-    coalesce(v.new_values, v.old_values) ->> case tg_argv[0] when 'id' then 'model_name' else 'name' end,
-    case tg_argv[0] when 'id' then (coalesce(v.new_values, v.old_values) ->> 'id')::bigint end,
-    v.old_values,
-    v.new_values
-  from (
-    select o.values as old_values, n.values as new_values
-    from unnest(v_old) o (values)
-    full join unnest(v_new) n (values) on n.values -> tg_argv[0] = o.values -> tg_argv[0]
-    where o.values is distinct from n.values
-  ) v
-  order by coalesce(v.new_values, v.old_values) -> tg_argv[0];
-  return null;
-end
-$$;
-
-comment on function private.record_casbin_changes() is
-  'Trigger: adds a version with the rows that a statement changed. Its argument is the key column.';
-
-create or replace trigger _500_record_insert
-  after insert on access.casbin_models
-  referencing new table as new_rows
-  for each statement
-  execute function private.record_casbin_changes('name');
-
-create or replace trigger _500_record_update
-  after update on access.casbin_models
-  referencing old table as old_rows new table as new_rows
-  for each statement
-  execute function private.record_casbin_changes('name');
-
-create or replace trigger _500_record_delete
-  after delete on access.casbin_models
-  referencing old table as old_rows
-  for each statement
-  execute function private.record_casbin_changes('name');
+create or replace trigger _300_touch
+  before update on access.casbin_rules
+  for each row
+  execute function private.touch_casbin();
 
 create or replace trigger _500_record_insert
   after insert on access.casbin_rules
@@ -3338,36 +3369,7 @@ create or replace trigger _500_record_delete
   referencing old table as old_rows
   for each statement
   execute function private.record_casbin_changes('id');
-
-create or replace function private.touch_casbin()
-  returns trigger
-  language plpgsql
-  security definer
-  set search_path = pg_catalog
-as $$
-begin
-  new.updated_at := old.updated_at;
-  new.updated_by := old.updated_by;
-  if to_jsonb(new) - '{compiled}'::text[] is distinct from to_jsonb(old) - '{compiled}'::text[] then
-    new.updated_at := clock_timestamp();
-    new.updated_by := coalesce(plinth.current_user_id()::text, session_user::text);
-  end if;
-  return new;
-end
-$$;
-
-comment on function private.touch_casbin() is 'Trigger: sets the time and author of a row that really changed.';
-
-create or replace trigger _300_touch
-  before update on access.casbin_models
-  for each row
-  execute function private.touch_casbin();
-
-create or replace trigger _300_touch
-  before update on access.casbin_rules
-  for each row
-  execute function private.touch_casbin();
---! EndIncluded access/triggers/casbin_versions.sql
+--! EndIncluded access/triggers/casbin_rules.sql
 --! Included access/triggers/record_data_change.sql
 create or replace trigger _700_record_data_change
   after insert or update or delete on access.roles
