@@ -1,5 +1,5 @@
---! Previous: sha1:024499c401a5026e212c759b9e969a2d751abaf4
---! Hash: sha1:fe2055cd551cbdf401e8a4e51afa8370aa3e5e3d
+--! Previous: sha1:9e19908a1c5ae23f1a967b801f2c7479af5f157b
+--! Hash: sha1:036468c74146c00e625c93f587946e9df9a07747
 --! Message: roles and model access
 
 -- Roles, permissions and model access: grants with a reason, models for roles and plans, an administrator that always remains,

@@ -1,5 +1,5 @@
---! Previous: sha1:fe2055cd551cbdf401e8a4e51afa8370aa3e5e3d
---! Hash: sha1:cf97a08049109d2de9a766f8930fcb206ac6c4a6
+--! Previous: sha1:036468c74146c00e625c93f587946e9df9a07747
+--! Hash: sha1:ac27a31ae6e39b51550680bfb4dd4a8e8bbe95bd
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -3272,6 +3272,34 @@ create or replace trigger _400_recheck_rules
   )
   execute function private.recheck_casbin_rules();
 
+create or replace trigger _100_lock
+  before insert or update or delete on access.casbin_models
+  for each statement
+  execute function private.lock_casbin();
+
+create or replace trigger _300_touch
+  before update on access.casbin_models
+  for each row
+  execute function private.touch_casbin();
+
+create or replace trigger _500_record_insert
+  after insert on access.casbin_models
+  referencing new table as new_rows
+  for each statement
+  execute function private.record_casbin_changes('name');
+
+create or replace trigger _500_record_update
+  after update on access.casbin_models
+  referencing old table as old_rows new table as new_rows
+  for each statement
+  execute function private.record_casbin_changes('name');
+
+create or replace trigger _500_record_delete
+  after delete on access.casbin_models
+  referencing old table as old_rows
+  for each statement
+  execute function private.record_casbin_changes('name');
+
 -- Not access.casbin_rules: access.casbin_changes has the old and new values of each rule, and an import has many.
 create or replace trigger _700_record_data_change
   after insert or update or delete on access.casbin_models
@@ -3342,36 +3370,7 @@ create or replace trigger _500_record_delete
   referencing old table as old_rows
   for each statement
   execute function private.record_casbin_changes('id');
-
-create or replace function private.touch_casbin()
-  returns trigger
-  language plpgsql
-  security definer
-  set search_path = pg_catalog
-as $$
-begin
-  new.updated_at := old.updated_at;
-  new.updated_by := old.updated_by;
-  if to_jsonb(new) - '{compiled}'::text[] is distinct from to_jsonb(old) - '{compiled}'::text[] then
-    new.updated_at := clock_timestamp();
-    new.updated_by := coalesce(plinth.current_user_id()::text, session_user::text);
-  end if;
-  return new;
-end
-$$;
-
-comment on function private.touch_casbin() is 'Trigger: sets the time and author of a row that really changed.';
-
-create or replace trigger _300_touch
-  before update on access.casbin_models
-  for each row
-  execute function private.touch_casbin();
-
-create or replace trigger _300_touch
-  before update on access.casbin_rules
-  for each row
-  execute function private.touch_casbin();
---! EndIncluded access/triggers/casbin_versions.sql
+--! EndIncluded access/triggers/casbin_rules.sql
 --! Included access/policies/casbin_models.sql
 -- Rules and models decide over others' access, so that only users with manage_access_rules read and write them. No update of
 -- the name: rules and versions refer to it.

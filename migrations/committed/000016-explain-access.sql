@@ -1,5 +1,5 @@
---! Previous: sha1:cf97a08049109d2de9a766f8930fcb206ac6c4a6
---! Hash: sha1:92d67ec3b66a16e54ce1aef33d33fd96321c3dc7
+--! Previous: sha1:ac27a31ae6e39b51550680bfb4dd4a8e8bbe95bd
+--! Hash: sha1:fce6a89f6c19bab015b9cb6c32ebee35db4909b7
 --! Message: explain access
 
 -- Explains why access is allowed or denied: the grants, the policies and the outcome of each part.

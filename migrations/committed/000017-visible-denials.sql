@@ -1,5 +1,5 @@
---! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:157b2921e2e34f0a4fa0a28de92143eaf1f28b4b
+--! Previous: sha1:fce6a89f6c19bab015b9cb6c32ebee35db4909b7
+--! Hash: sha1:fac949233a747e67ca3088fd4cd36f387d1900f5
 --! Message: visible denials
 
 --! Included identity/functions/logout.sql
