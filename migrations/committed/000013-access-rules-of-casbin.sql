@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:8e3f4ecc8f4492bca648f9e2f3d65fc2714481fd
+--! Hash: sha1:43508840134c3dd24aaff8e486982ff86e6dde46
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -1947,17 +1947,21 @@ comment on function private.casbin_check(text, jsonb) is
   'Returns each rule that a model does not take, with its number in the list, column and reason; without a number, what is wrong with the model.';
 --! EndIncluded access/private/casbin_check.sql
 --! Included access/private/casbin_values.sql
+-- In plpgsql, because an expression with a subquery costs a call of the executor even for the usual list of one text.
 create or replace function private.casbin_values(list jsonb)
   returns text[]
-  language sql
+  language plpgsql
   immutable
   parallel safe
 as $$
-  select case
-    when list is null then null
-    when jsonb_array_length(list) = 1 then array[list ->> 0]
-    else array(select jsonb_array_elements_text(list))
-  end
+begin
+  if jsonb_array_length(list) = 1 then
+    return array[list ->> 0];
+  elsif list is not null then
+    return array(select jsonb_array_elements_text(list));
+  end if;
+  return null;
+end
 $$;
 
 comment on function private.casbin_values(jsonb) is 'Returns a list of texts as an array; null for none.';
@@ -2240,7 +2244,7 @@ begin
           when v_by_subject then private.casbin_rank(model, c.rule[1], c.rule[v_domain])
           else c.rule[v_priority]::integer
         end,
-        case when v_effect in ('priority', 'subject') then c.id end
+        c.id
     loop
       v_has_rules := true;
       v_value := case
@@ -2993,24 +2997,15 @@ create or replace function access.casbin_permits(permit jsonb, obj text)
   stable
   parallel safe
 as $$
-declare
-  v_request jsonb;
 begin
-  if permit ? ('=' || obj) then
-    return true;
-  end if;
-  if not permit ? '*' then
-    if permit ->> '~' is null then
-      return false;
-    end if;
-    if octet_length(obj) = char_length(obj) or obj !~ '[\U00010000-\U0010FFFF]' then
-      return obj ~ (permit ->> '~');
-    end if;
-  end if;
-  v_request := permit -> '';
-  return access.enforce(
-    v_request ->> 'sub', obj, v_request ->> 'act', v_request -> 'context', v_request ->> 'model'
-  );
+  -- One expression, which plpgsql evaluates in half the time of several statements.
+  return permit ? ('=' || obj) or case
+    when permit ? '*' or permit ? '~' and octet_length(obj) <> char_length(obj) and obj ~ '[\U00010000-\U0010FFFF]'
+      then access.enforce(
+        permit -> '' ->> 'sub', obj, permit -> '' ->> 'act', permit -> '' -> 'context', permit -> '' ->> 'model'
+      )
+    else coalesce(obj ~ (permit ->> '~'), false)
+  end;
 end
 $$;
 
