@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:43508840134c3dd24aaff8e486982ff86e6dde46
+--! Hash: sha1:44dafe4256adffd117e0dd24b62b3da703c77963
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -1696,6 +1696,8 @@ comment on function private.casbin_definition(text, text, text, jsonb) is
   'Parses one entry of a Casbin model. PL422 with the place as detail for what is outside the grammar.';
 --! EndIncluded access/private/casbin_definition.sql
 --! Included access/private/casbin_compile.sql
+-- A later migration that changes what this or private.casbin_check_rule returns must write the stored forms again, after the new
+-- functions: update access.casbin_models set compiled = '{}'; update access.casbin_rules set compiled = null;
 create or replace function private.casbin_compile(definition text)
   returns jsonb
   language plpgsql
