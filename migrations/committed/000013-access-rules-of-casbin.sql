@@ -1,5 +1,5 @@
 --! Previous: sha1:e6428d3cbe235ff1eec70b8154fce0d597d0fd8e
---! Hash: sha1:8b01bca167076ef818c5d6ddf6b15c4afa51a53a
+--! Hash: sha1:3c8c49ea118202f79771e2736473afe9be7ab7cf
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -590,6 +590,8 @@ declare
   -- Whether a quantifier may follow.
   v_is_atom boolean := false;
   v_class record;
+  -- What private.casbin_utf16 leaves none of, so that a text which it did not write matches no dot with such a character.
+  v_beyond constant text := '\U00010000-\U000EFFFF\U000F0800-\U0010FFFF';
 begin
   if length(v_source) > 1000 then
     raise exception 'a pattern of more than 1,000 characters' using errcode = 'PL422', detail = '1';
@@ -628,11 +630,11 @@ begin
       when '\' then
         v_out := v_out || case
           when v_next = 'd' then '[0-9]'
-          when v_next = 'D' then '[^0-9]'
+          when v_next = 'D' then '[^0-9' || v_beyond || ']'
           when v_next = 'w' then '[A-Za-z0-9_]'
-          when v_next = 'W' then '[^A-Za-z0-9_]'
+          when v_next = 'W' then '[^A-Za-z0-9_' || v_beyond || ']'
           when v_next = 's' then '[\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]'
-          when v_next = 'S' then '[^\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]'
+          when v_next = 'S' then '[^\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff' || v_beyond || ']'
           when v_next in ('t', 'n', 'r', 'f', 'v') then '\' || v_next
           when v_next ~ '[!-/:-@[-`{-~]' then '\' || v_next
         end;
@@ -643,7 +645,10 @@ begin
         continue;
       when '[' then
         v_class := private.casbin_regex_class(substr(v_source, v_at));
-        v_out := v_out || v_class.translated;
+        v_out := v_out || case
+          when v_next = '^' then left(v_class.translated, -1) || v_beyond || ']'
+          else v_class.translated
+        end;
         v_at := v_at + v_class.length;
         continue;
       when '(' then
@@ -671,7 +676,7 @@ begin
         v_is_atom := false;
         v_out := v_out || v_char;
       when '.' then
-        v_out := v_out || '[^\n\r\u2028\u2029]';
+        v_out := v_out || '[^\n\r\u2028\u2029' || v_beyond || ']';
       else
         v_out := v_out || case when v_char ~ '[!-/:-@[-`{-~]' then '\' else '' end || v_char;
     end case;
@@ -739,6 +744,7 @@ declare
   v_parts text[];
   v_part text;
   v_out text := '';
+  v_any constant text := '[^/\U00010000-\U000EFFFF\U000F0800-\U0010FFFF]';
 begin
   if v_pattern ~ '[][{}\\()]|\*\*|^[#!]|(^|/)\.{1,2}(/|$)' then
     raise exception 'globMatch takes only * and ?, no **, classes, braces, parentheses, backslashes, . or .. or a leading ! or #'
@@ -748,13 +754,13 @@ begin
   for i in 1..cardinality(v_parts) loop
     v_part := v_parts[i];
     v_out := v_out || case when i > 1 then '/+' else '' end || case
-      when v_part = '*' then '(?!\.)[^/]+'
+      when v_part = '*' then '(?!\.)' || v_any || '+'
       when v_part ~ '^[*?]' then '(?!\.)'
       when v_part ~ '^\..*[*?]' then '(?!\.{1,2}(?:/|$))'
       else ''
     end;
     if v_part <> '*' then
-      v_out := v_out || replace(replace(regexp_replace(v_part, '[!-)+-.:->@[-`{-~]', '\\\&', 'g'), '*', '[^/]*'), '?', '[^/]');
+      v_out := v_out || replace(replace(regexp_replace(v_part, '[!-)+-.:->@[-`{-~]', '\\\&', 'g'), '?', v_any), '*', v_any || '*');
     end if;
   end loop;
   return '^' || v_out || case when v_pattern = '' or v_parts[cardinality(v_parts)] = '' then '' else '/*' end || '$';
@@ -2681,7 +2687,8 @@ begin
     else (select string_agg(distinct '(?:' || a || ')', '|') from unnest(v_allowed_patterns) a)
   end;
   if pattern is not null and cardinality(v_denied) + cardinality(v_denied_patterns) > 0 then
-    pattern := '^(?!.*(?:' || (
+    -- The first condition holds for what private.casbin_utf16 wrote: no other text with such characters escapes a denial.
+    pattern := '^(?!.*[\U00010000-\U000EFFFF\U000F0800-\U0010FFFF])(?!.*(?:' || (
       select string_agg(distinct d, '|')
       from (
         select '(?:' || p || ')' from unnest(v_denied_patterns) p
@@ -2761,6 +2768,89 @@ $$;
 comment on function private.casbin_open_version(text) is
   'Creates a version that the following changes of the transaction belong to, and returns its number.';
 --! EndIncluded access/private/casbin_open_version.sql
+--! Included access/private/lock_casbin.sql
+-- Versions are numbered in the order of their commits.
+create or replace function private.lock_casbin()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = pg_catalog
+as $$
+begin
+  perform private.casbin_lock();
+  return null;
+end
+$$;
+
+comment on function private.lock_casbin() is 'Trigger: lets one transaction at a time change access rules.';
+--! EndIncluded access/private/lock_casbin.sql
+--! Included access/private/touch_casbin.sql
+create or replace function private.touch_casbin()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = pg_catalog
+as $$
+begin
+  new.updated_at := old.updated_at;
+  new.updated_by := old.updated_by;
+  if to_jsonb(new) - '{compiled}'::text[] is distinct from to_jsonb(old) - '{compiled}'::text[] then
+    new.updated_at := clock_timestamp();
+    new.updated_by := coalesce(plinth.current_user_id()::text, session_user::text);
+  end if;
+  return new;
+end
+$$;
+
+comment on function private.touch_casbin() is 'Trigger: sets the time and author of a row that really changed.';
+--! EndIncluded access/private/touch_casbin.sql
+--! Included access/private/record_casbin_changes.sql
+-- Every statement that changes rules or models makes a version with the old and new values of each row, or adds to the one that
+-- private.casbin_open_version created. The argument is the name of the key column of the table.
+create or replace function private.record_casbin_changes()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = pg_catalog
+as $$
+declare
+  v_version bigint := nullif(current_setting('plinth.casbin_version', true), '')::bigint;
+  v_old jsonb[] := '{}';
+  v_new jsonb[] := '{}';
+begin
+  if tg_op <> 'INSERT' then
+    v_old := array(select to_jsonb(o) - '{compiled,updated_at,updated_by}'::text[] from old_rows o);
+  end if;
+  if tg_op <> 'DELETE' then
+    v_new := array(select to_jsonb(n) - '{compiled,updated_at,updated_by}'::text[] from new_rows n);
+  end if;
+  if tg_op = 'UPDATE' and not exists (select unnest(v_old) except select unnest(v_new)) or v_old || v_new = '{}' then
+    return null;
+  end if;
+  if v_version is null then
+    insert into access.casbin_versions default values returning version into v_version;
+  end if;
+  insert into access.casbin_changes (version, model_name, rule_id, old_values, new_values)
+  select
+    v_version,
+    coalesce(v.new_values, v.old_values) ->> case tg_argv[0] when 'id' then 'model_name' else 'name' end,
+    case tg_argv[0] when 'id' then (coalesce(v.new_values, v.old_values) ->> 'id')::bigint end,
+    v.old_values,
+    v.new_values
+  from (
+    select o.values as old_values, n.values as new_values
+    from unnest(v_old) o (values)
+    full join unnest(v_new) n (values) on n.values -> tg_argv[0] = o.values -> tg_argv[0]
+    where o.values is distinct from n.values
+  ) v
+  order by coalesce(v.new_values, v.old_values) -> tg_argv[0];
+  return null;
+end
+$$;
+
+comment on function private.record_casbin_changes() is
+  'Trigger: adds a version with the rows that a statement changed. Its argument is the key column.';
+--! EndIncluded access/private/record_casbin_changes.sql
 --! Included access/functions/enforce.sql
 -- Answers as node-casbin's enforce does; see private.casbin_enforce. Definer rights: callers may not read the rules.
 create or replace function access.enforce(
@@ -2930,8 +3020,8 @@ comment on function access.casbin_permits(jsonb, text) is
 grant execute on function access.casbin_permits(jsonb, text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded access/functions/casbin_permits.sql
 --! Included access/functions/casbin_objects.sql
--- For policies on models whose rules name their objects, as name in (select access.casbin_objects('read')): PostgreSQL hashes the
--- set once a statement, which is faster than a function per row.
+-- For policies that PostgreSQL evaluates without a function per row: it hashes the set and compiles the pattern once a statement.
+--   name in (select access.casbin_objects('read')) or name ~ (select access.casbin_pattern('read'))
 create or replace function access.casbin_objects(act text, context jsonb default '{}', model text default 'default')
   returns setof text
   language plpgsql
@@ -2948,18 +3038,49 @@ begin
     return;
   end if;
   v_partial := private.casbin_partial_of(model, to_jsonb(v_sub), act, context);
-  if v_partial.objects is null or v_partial.pattern is not null then
-    raise exception 'The rules of this model do not list their objects.'
+  if v_partial.objects is null then
+    raise exception 'The rules of this model do not reduce to a list of objects.'
       using errcode = 'PL422', hint = 'Ask about each object.';
   end if;
-  return query select distinct o from unnest(v_partial.objects) o;
+  return query select o from unnest(v_partial.objects) o;
 end
 $$;
 
 comment on function access.casbin_objects(text, jsonb, text) is
-  E'@behavior -*\nReturns the objects on which the access rules allow the signed-in user to act; none without a user. PL404 for an unknown model, PL422 if rules match objects by patterns or attributes.';
+  E'@behavior -*\nReturns the objects that rules allow the signed-in user to act on by name; none without a user. access.casbin_pattern returns further ones. PL404 for an unknown model, PL422 if rules depend on more of an object than its name.';
 grant execute on function access.casbin_objects(text, jsonb, text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded access/functions/casbin_objects.sql
+--! Included access/functions/casbin_pattern.sql
+-- See access.casbin_objects. Compared by PostgreSQL itself, an object with characters beyond U+FFFF matches only by what JavaScript
+-- and PostgreSQL count alike, and never if another rule denies objects; access.casbin_permits compares these as well.
+create or replace function access.casbin_pattern(act text, context jsonb default '{}', model text default 'default')
+  returns text
+  language plpgsql
+  stable
+  security definer
+  parallel safe
+  set search_path = pg_catalog
+as $$
+declare
+  v_sub text := plinth.current_user_id();
+  v_partial record;
+begin
+  if v_sub is null then
+    return null;
+  end if;
+  v_partial := private.casbin_partial_of(model, to_jsonb(v_sub), act, context);
+  if v_partial.objects is null then
+    raise exception 'The rules of this model do not reduce to a pattern.'
+      using errcode = 'PL422', hint = 'Ask about each object.';
+  end if;
+  return v_partial.pattern;
+end
+$$;
+
+comment on function access.casbin_pattern(text, jsonb, text) is
+  E'@behavior -*\nReturns a regular expression for the objects that rules allow the signed-in user to act on by a pattern; null without any. PL404 for an unknown model, PL422 if rules depend on more of an object than its name.';
+grant execute on function access.casbin_pattern(text, jsonb, text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+--! EndIncluded access/functions/casbin_pattern.sql
 --! Included access/functions/restore_casbin_version.sql
 -- The state of a row at a version is the old value of its first later change. Rules go first and come last, so that each meets the
 -- definition it belongs to.
@@ -3156,6 +3277,34 @@ create or replace trigger _400_recheck_rules
     or old.compiled <> new.compiled and new.compiled -> 'checks' <> '{}'
   )
   execute function private.recheck_casbin_rules();
+
+create or replace trigger _100_lock
+  before insert or update or delete on access.casbin_models
+  for each statement
+  execute function private.lock_casbin();
+
+create or replace trigger _300_touch
+  before update on access.casbin_models
+  for each row
+  execute function private.touch_casbin();
+
+create or replace trigger _500_record_insert
+  after insert on access.casbin_models
+  referencing new table as new_rows
+  for each statement
+  execute function private.record_casbin_changes('name');
+
+create or replace trigger _500_record_update
+  after update on access.casbin_models
+  referencing old table as old_rows new table as new_rows
+  for each statement
+  execute function private.record_casbin_changes('name');
+
+create or replace trigger _500_record_delete
+  after delete on access.casbin_models
+  referencing old table as old_rows
+  for each statement
+  execute function private.record_casbin_changes('name');
 --! EndIncluded access/triggers/casbin_models.sql
 --! Included access/triggers/casbin_rules.sql
 create or replace function private.check_casbin_rule()
@@ -3193,96 +3342,16 @@ create or replace trigger _200_check
   before insert or update on access.casbin_rules
   for each row
   execute function private.check_casbin_rule();
---! EndIncluded access/triggers/casbin_rules.sql
---! Included access/triggers/casbin_versions.sql
--- Every statement that changes rules or models makes a version with the old and new values of each row. The lock comes first, so
--- that versions are numbered in the order of their commits.
-create or replace function private.lock_casbin()
-  returns trigger
-  language plpgsql
-  security definer
-  set search_path = pg_catalog
-as $$
-begin
-  perform private.casbin_lock();
-  return null;
-end
-$$;
-
-comment on function private.lock_casbin() is 'Trigger: lets one transaction at a time change access rules.';
-
-create or replace trigger _100_lock
-  before insert or update or delete on access.casbin_models
-  for each statement
-  execute function private.lock_casbin();
 
 create or replace trigger _100_lock
   before insert or update or delete on access.casbin_rules
   for each statement
   execute function private.lock_casbin();
 
--- The argument is the name of the key column of the table.
-create or replace function private.record_casbin_changes()
-  returns trigger
-  language plpgsql
-  security definer
-  set search_path = pg_catalog
-as $$
-declare
-  v_version bigint := nullif(current_setting('plinth.casbin_version', true), '')::bigint;
-  v_old jsonb[] := '{}';
-  v_new jsonb[] := '{}';
-begin
-  if tg_op <> 'INSERT' then
-    v_old := array(select to_jsonb(o) - '{compiled,updated_at,updated_by}'::text[] from old_rows o);
-  end if;
-  if tg_op <> 'DELETE' then
-    v_new := array(select to_jsonb(n) - '{compiled,updated_at,updated_by}'::text[] from new_rows n);
-  end if;
-  if tg_op = 'UPDATE' and not exists (select unnest(v_old) except select unnest(v_new)) or v_old || v_new = '{}' then
-    return null;
-  end if;
-  if v_version is null then
-    insert into access.casbin_versions default values returning version into v_version;
-  end if;
-  insert into access.casbin_changes (version, model_name, rule_id, old_values, new_values)
-  select
-    v_version,
-    coalesce(v.new_values, v.old_values) ->> case tg_argv[0] when 'id' then 'model_name' else 'name' end,
-    case tg_argv[0] when 'id' then (coalesce(v.new_values, v.old_values) ->> 'id')::bigint end,
-    v.old_values,
-    v.new_values
-  from (
-    select o.values as old_values, n.values as new_values
-    from unnest(v_old) o (values)
-    full join unnest(v_new) n (values) on n.values -> tg_argv[0] = o.values -> tg_argv[0]
-    where o.values is distinct from n.values
-  ) v
-  order by coalesce(v.new_values, v.old_values) -> tg_argv[0];
-  return null;
-end
-$$;
-
-comment on function private.record_casbin_changes() is
-  'Trigger: adds a version with the rows that a statement changed. Its argument is the key column.';
-
-create or replace trigger _500_record_insert
-  after insert on access.casbin_models
-  referencing new table as new_rows
-  for each statement
-  execute function private.record_casbin_changes('name');
-
-create or replace trigger _500_record_update
-  after update on access.casbin_models
-  referencing old table as old_rows new table as new_rows
-  for each statement
-  execute function private.record_casbin_changes('name');
-
-create or replace trigger _500_record_delete
-  after delete on access.casbin_models
-  referencing old table as old_rows
-  for each statement
-  execute function private.record_casbin_changes('name');
+create or replace trigger _300_touch
+  before update on access.casbin_rules
+  for each row
+  execute function private.touch_casbin();
 
 create or replace trigger _500_record_insert
   after insert on access.casbin_rules
@@ -3301,36 +3370,7 @@ create or replace trigger _500_record_delete
   referencing old table as old_rows
   for each statement
   execute function private.record_casbin_changes('id');
-
-create or replace function private.touch_casbin()
-  returns trigger
-  language plpgsql
-  security definer
-  set search_path = pg_catalog
-as $$
-begin
-  new.updated_at := old.updated_at;
-  new.updated_by := old.updated_by;
-  if to_jsonb(new) - '{compiled}'::text[] is distinct from to_jsonb(old) - '{compiled}'::text[] then
-    new.updated_at := clock_timestamp();
-    new.updated_by := coalesce(plinth.current_user_id()::text, session_user::text);
-  end if;
-  return new;
-end
-$$;
-
-comment on function private.touch_casbin() is 'Trigger: sets the time and author of a row that really changed.';
-
-create or replace trigger _300_touch
-  before update on access.casbin_models
-  for each row
-  execute function private.touch_casbin();
-
-create or replace trigger _300_touch
-  before update on access.casbin_rules
-  for each row
-  execute function private.touch_casbin();
---! EndIncluded access/triggers/casbin_versions.sql
+--! EndIncluded access/triggers/casbin_rules.sql
 --! Included access/triggers/record_data_change.sql
 create or replace trigger _700_record_data_change
   after insert or update or delete on access.roles

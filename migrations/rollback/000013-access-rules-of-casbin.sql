@@ -1,6 +1,7 @@
 -- Deletes all access rules, models and versions.
 drop function
   access.casbin_objects(text,jsonb,text),
+  access.casbin_pattern(text,jsonb,text),
   access.casbin_permit(text,jsonb,text),
   access.casbin_permits(jsonb,text),
   access.enforce(text,text,text,jsonb,text),

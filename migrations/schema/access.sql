@@ -522,16 +522,27 @@ comment on function access.can_use_model(model_id uuid) is 'Returns whether the 
 revoke execute on function access.can_use_model(model_id uuid) from public;
 grant execute on function access.can_use_model(model_id uuid) to :PLINTH_USER;
 
--- Returns the objects on which the access rules allow the signed-in user to act; none without a user. PL404 for an unknown model, PL422 if rules match objects by patterns or attributes.
+-- Returns the objects that rules allow the signed-in user to act on by name; none without a user. access.casbin_pattern returns further ones. PL404 for an unknown model, PL422 if rules depend on more of an object than its name.
 create or replace function access.casbin_objects(act text, context jsonb default '{}'::jsonb, model text default 'default'::text)
   returns setof text
   language plpgsql
   stable parallel safe security definer
   set search_path to 'pg_catalog'; -- fixtures/access/functions/casbin_objects.sql
 
-comment on function access.casbin_objects(act text, context jsonb, model text) is E'@behavior -*\nReturns the objects on which the access rules allow the signed-in user to act; none without a user. PL404 for an unknown model, PL422 if rules match objects by patterns or attributes.';
+comment on function access.casbin_objects(act text, context jsonb, model text) is E'@behavior -*\nReturns the objects that rules allow the signed-in user to act on by name; none without a user. access.casbin_pattern returns further ones. PL404 for an unknown model, PL422 if rules depend on more of an object than its name.';
 revoke execute on function access.casbin_objects(act text, context jsonb, model text) from public;
 grant execute on function access.casbin_objects(act text, context jsonb, model text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Returns a regular expression for the objects that rules allow the signed-in user to act on by a pattern; null without any. PL404 for an unknown model, PL422 if rules depend on more of an object than its name.
+create or replace function access.casbin_pattern(act text, context jsonb default '{}'::jsonb, model text default 'default'::text)
+  returns text
+  language plpgsql
+  stable parallel safe security definer
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/casbin_pattern.sql
+
+comment on function access.casbin_pattern(act text, context jsonb, model text) is E'@behavior -*\nReturns a regular expression for the objects that rules allow the signed-in user to act on by a pattern; null without any. PL404 for an unknown model, PL422 if rules depend on more of an object than its name.';
+revoke execute on function access.casbin_pattern(act text, context jsonb, model text) from public;
+grant execute on function access.casbin_pattern(act text, context jsonb, model text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- Returns what the signed-in user may do by the access rules, for access.casbin_permits; nothing without a user. PL404 for an unknown model, PL422 for a model without sub and obj or a context that lacks a value.
 create or replace function access.casbin_permit(act text, context jsonb default '{}'::jsonb, model text default 'default'::text)

@@ -3430,7 +3430,7 @@ create or replace function private.lock_casbin()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'; -- fixtures/access/triggers/casbin_versions.sql
+  set search_path to 'pg_catalog'; -- fixtures/access/private/lock_casbin.sql
 
 comment on function private.lock_casbin() is 'Trigger: lets one transaction at a time change access rules.';
 revoke execute on function private.lock_casbin() from public;
@@ -3921,7 +3921,7 @@ create or replace function private.record_casbin_changes()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'; -- fixtures/access/triggers/casbin_versions.sql
+  set search_path to 'pg_catalog'; -- fixtures/access/private/record_casbin_changes.sql
 
 comment on function private.record_casbin_changes() is 'Trigger: adds a version with the rows that a statement changed. Its argument is the key column.';
 revoke execute on function private.record_casbin_changes() from public;
@@ -4844,7 +4844,7 @@ create or replace function private.touch_casbin()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'; -- fixtures/access/triggers/casbin_versions.sql
+  set search_path to 'pg_catalog'; -- fixtures/access/private/touch_casbin.sql
 
 comment on function private.touch_casbin() is 'Trigger: sets the time and author of a row that really changed.';
 revoke execute on function private.touch_casbin() from public;

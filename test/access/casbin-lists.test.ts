@@ -36,6 +36,7 @@ afterAll(() => db.drop());
 
 const PERMITS = "access.casbin_permits((select access.casbin_permit('read')), name)";
 const OBJECTS = "name in (select access.casbin_objects('read'))";
+const OBJECTS_AND_PATTERN = `${OBJECTS} or name ~ (select access.casbin_pattern('read'))`;
 
 async function usePolicy(tx: Transaction, condition: string): Promise<void> {
   await tx.asOwner();
@@ -58,7 +59,7 @@ const WITH_EFFECT = {
 
 test("a policy shows the rows that the rules permit, and others in the next statement after a change [C5]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
-    for (const condition of [PERMITS, OBJECTS]) {
+    for (const condition of [PERMITS, OBJECTS, OBJECTS_AND_PATTERN]) {
       await usePolicy(tx, condition);
       await replacePolicy(tx, modelText(), [
         `g, ${ada}, staff`,
@@ -119,7 +120,7 @@ test.each<[name: string, definition: string, rules: readonly string[], expected:
     ['p, x, r.obj == "doc5", read'],
     ["doc5"],
   ],
-])("a policy applies %s", async (_name, definition, rules, expected) => {
+])("a policy applies %s", async (name, definition, rules, expected) => {
   await inRolledBackTransaction(db, async (tx) => {
     await usePolicy(tx, PERMITS);
     await replacePolicy(
@@ -128,6 +129,10 @@ test.each<[name: string, definition: string, rules: readonly string[], expected:
       rules.map((rule) => rule.replaceAll("ADA", ada)),
     );
     expect(await visible(tx, ada)).toEqual(expected);
+    if (!name.includes("asked per row")) {
+      await usePolicy(tx, OBJECTS_AND_PATTERN);
+      expect(await visible(tx, ada)).toEqual(expected);
+    }
     const many = await tx.rows<{ name: string }>(
       "select access.enforce_many($1, array(select name from plinth.documents order by length(name), name), 'read') as name",
       [ada],
@@ -136,11 +141,28 @@ test.each<[name: string, definition: string, rules: readonly string[], expected:
   });
 });
 
-test("a set of objects is an error for rules that do not list their objects", async () => {
+test.each([
+  ["priorities", modelText({ ...WITH_EFFECT, e: "priority(p.eft) || deny" })],
+  ["conditions over the object", modelText({ m: "r.obj.length > 4 && r.act == p.act" })],
+])("sets and patterns of objects are an error for %s", async (_name, definition) => {
   await inRolledBackTransaction(db, async (tx) => {
-    await usePolicy(tx, OBJECTS);
-    await replacePolicy(tx, modelText({ m: "keyMatch(r.obj, p.obj)" }), ["p, x, doc*, read"]);
-    await expectSqlState(visible(tx, ada), "PL422");
+    await replacePolicy(tx, definition, ["p, x, doc1, read"]);
+    await tx.asUser(ada);
+    await expectSqlState(tx.attempt("select access.casbin_objects('read')"), "PL422");
+    await expectSqlState(tx.attempt("select access.casbin_pattern('read')"), "PL422");
+  });
+});
+
+test("no object escapes a denial by characters that JavaScript counts as two", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    const names = ["/a/\u{1F600}", "/a/x", "/b/\u{1F600}", "/b/x"];
+    await tx.rows("insert into plinth.documents select unnest($1::text[])", [names]);
+    const definition = modelText({ ...WITH_EFFECT, m: "keyMatch2(r.obj, p.obj)" });
+    await replacePolicy(tx, definition, ["p, x, /:any/:name, read, allow", "p, x, /a/:name, read, deny"]);
+    await usePolicy(tx, PERMITS);
+    expect(await visible(tx, ada)).toEqual(["/b/x", "/b/\u{1F600}"]);
+    await usePolicy(tx, OBJECTS_AND_PATTERN);
+    expect(await visible(tx, ada)).toEqual(["/b/x"]);
   });
 });
 
