@@ -1857,7 +1857,7 @@ revoke execute on function private.casbin_utf16_units(value text) from public;
 -- Returns a list of texts as an array; null for none.
 create or replace function private.casbin_values(list jsonb)
   returns text[]
-  language sql
+  language plpgsql
   immutable parallel safe; -- fixtures/access/private/casbin_values.sql
 
 comment on function private.casbin_values(list jsonb) is 'Returns a list of texts as an array; null for none.';
