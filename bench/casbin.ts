@@ -136,6 +136,10 @@ const LISTS = [
     tables: [
       { table: "pattern", policy: "is_half" },
       {
+        table: "pattern_pattern",
+        policy: "name ~ (select access.casbin_pattern('read', '{}', 'patterns'))",
+      },
+      {
         table: "pattern_permits",
         policy: "access.casbin_permits((select access.casbin_permit('read', '{}', 'patterns')), name)",
       },

@@ -75,12 +75,14 @@ begin
           );
         else
           v_listed := array(
-            select obj from unnest(v_objs) obj where obj in (select access.casbin_objects(v_act, v_context, 'asked'))
+            select obj from unnest(v_objs) obj
+            where obj in (select access.casbin_objects(v_act, v_context, 'asked'))
+              or obj ~ (select access.casbin_pattern(v_act, v_context, 'asked'))
           );
       end case;
     exception
       when sqlstate 'PL422' then
-        -- Rules with patterns, which have no list of objects; or a request without an answer.
+        -- Rules that do not reduce to objects and a pattern; or a request without an answer.
         continue when v_reason = 'casbin_objects' or v_unknown is not null;
         return v_reason || ' raises ' || sqlerrm;
     end;
