@@ -33,6 +33,16 @@ test("each table that a role may read or write has rows to try", () => {
   expect(empty.map(([object]) => object)).toEqual([]);
 });
 
+test("each field is asked in a valid document", () => {
+  const { contract } = readContract(current);
+  const invalid = [...contract].filter(([, operations]) =>
+    [...operations.values()].some((outcomes) =>
+      [...outcomes.values()].some((outcome) => outcome.includes("GRAPHQL_VALIDATION_FAILED")),
+    ),
+  );
+  expect(invalid.map(([object]) => object)).toEqual([]);
+});
+
 test("no role but the owner reaches a table of secrets", () => {
   const { contract } = readContract(current);
   const secret = [...contract].filter(([object]) => /^(table|partition) private\./.test(object));

@@ -36,8 +36,8 @@ export function askerOf(api: Pick<Api, "ask">, actors: readonly Actor[]): Ask {
 export const callOf = (
   { name, args }: GraphQLField<unknown, unknown>,
   samples: Samples,
-  id?: string,
-): string => `${name}${argumentsOf(args, samples, id)}`;
+  row?: Samples,
+): string => `${name}${argumentsOf(args, samples, row)}`;
 
 /** A selection that makes the server read the value: the leaves of an object, or those of the rows of a page. */
 export function selectionOf(type: GraphQLOutputType, samples: Samples): string {
