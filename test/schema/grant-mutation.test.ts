@@ -6,7 +6,6 @@ import { dumpFunctions } from "../../src/schema-dump/functions.ts";
 import { seedContract } from "../support/contract/actors.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 import { committedContract } from "../support/mutants/contract-says.ts";
-import { EQUIVALENT_GRANTS } from "../support/mutants/equivalent-grants.ts";
 import { executeMutants } from "../support/mutants/function-mutants.ts";
 import { furtherMutants, grantOptionMutants } from "../support/mutants/further-mutants.ts";
 import {
@@ -25,7 +24,7 @@ import {
   usageAttempt,
   usageMutants,
 } from "../support/mutants/schema-mutants.ts";
-import { type Equivalents, scoreOf } from "../support/mutants/score.ts";
+import { scoreOf } from "../support/mutants/score.ts";
 
 // Mutation test of the grants: each grant that is missing, or that a role has too many, changes what an attempt of the role
 // answers. policy-mutation.test.ts breaks the policies.
@@ -50,12 +49,9 @@ const inSurroundings = (
 ): Promise<void> =>
   withClient(database.adminUrl, async (client) => use(await openSurroundings(client, database)));
 
-async function expectAllDetected(
-  around: Surroundings,
-  mutants: readonly GrantMutant[],
-  equivalents?: Equivalents,
-): Promise<void> {
-  const { table, ...faults } = scoreOf(mutants, await detectedMutants(around, mutants), equivalents);
+/** No mutant of a grant is equivalent. */
+async function expectAllDetected(around: Surroundings, mutants: readonly GrantMutant[]): Promise<void> {
+  const { table, ...faults } = scoreOf(mutants, await detectedMutants(around, mutants));
   process.stdout.write(`\n${table}`);
   expect(faults).toEqual({ survivors: [], detectedAlthoughListed: [], unknown: [] });
 }
@@ -79,7 +75,7 @@ test("an attempt notices each schema that a role reaches or does not reach by mi
 test("an attempt notices each grant on a table, column, view or function that a role has too many or lacks", async () => {
   await inSurroundings(open, async (around) => {
     const mutants = [...(await relationMutants(around)), ...(await executeMutants(around))];
-    await expectAllDetected(around, mutants, EQUIVALENT_GRANTS);
+    await expectAllDetected(around, mutants);
     expect(await contradictionsOf(around, mutants, committedContract())).toEqual([
       // A view of analytics calls it; by name, analysts do not reach its schema.
       "analyst: call function learning.time_spent(numeric,int4multirange[])",

@@ -30,18 +30,21 @@ export async function executeMutants(around: Surroundings): Promise<GrantMutant[
         sql: isHeld
           ? `revoke execute on routine ${fn.name} from ${to}`
           : `grant execute on routine ${fn.name} to ${to}`,
-        attempt: { role: observerOf(grantee), statement: callWithNulls(fn) },
+        attempt: { role: observerOf(grantee), statement: startCall(fn) },
         inContract: { object: `function ${fn.name}`, operation: "call", role: observerOf(grantee) },
       };
     }),
   );
 }
 
-/** `offset 0` keeps the planner from answering a strict call itself, without looking at the privilege. */
-function callWithNulls({ bare, parameters, isProcedure }: SqlFunction): string {
+/**
+ * EXPLAIN looks at the privilege as the call does, and stops before the body, which need not end for any arguments. `offset 0`
+ * keeps the planner from answering a strict call itself, without looking at the privilege.
+ */
+function startCall({ bare, parameters, isProcedure }: SqlFunction): string {
   const nulls = parameters.map(({ type }) => `null::${type}`);
   if (isProcedure) return `call ${bare}(${nulls.join(", ")})`;
   const names = nulls.map((_, n) => `v${n}`);
   const values = nulls.map((value, n) => `${value} as v${n}`);
-  return `select ${bare}(${names.join(", ")}) from (select ${["1", ...values].join(", ")} offset 0) a`;
+  return `explain select ${bare}(${names.join(", ")}) from (select ${["1", ...values].join(", ")} offset 0) a`;
 }
