@@ -949,6 +949,12 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
       findings: [["fail", "ownership", "type billing.token_balance belongs to plinth_service"]],
     },
     {
+      title: "a database that belongs to a role of the server",
+      sql: "do $$ begin execute format('alter database %I owner to :PLINTH_SERVICE', current_database()); end $$",
+      by: "a superuser",
+      findings: [["fail", "ownership", "the database belongs to plinth_service"]],
+    },
+    {
       title: "a role that bypasses row security",
       sql: "alter role :PLINTH_USER bypassrls",
       by: "a superuser",

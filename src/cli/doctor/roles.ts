@@ -66,7 +66,7 @@ export const checkRoles: CheckGroup = async ({ client, config }) => {
         "Migrate as a role that only owns the database.",
       ),
     );
-  const strangers = await ownedByOthers(client);
+  const strangers = await ownedByOthers(client, [...names.keys()]);
   findings.push(
     strangers.length === 0
       ? ok("ownership", "Only the owner owns anything.")
@@ -149,7 +149,7 @@ function faultsOf(role: Role, row: RoleRow, prefix: string): string[] {
 }
 
 /** Objects in Plinth's schemas that the owner of nearly all tables does not own, except those of extensions. */
-async function ownedByOthers(client: DoctorContext["client"]): Promise<string[]> {
+async function ownedByOthers(client: DoctorContext["client"], roles: string[]): Promise<string[]> {
   const { rows } = await client.query<{ object: string }>(
     `with owned as (
        select n.nspowner as owner, 'schema ' || n.nspname as object, n.oid from pg_namespace n where n.nspname = any ($1)
@@ -169,6 +169,12 @@ async function ownedByOthers(client: DoctorContext["client"]): Promise<string[]>
        join pg_namespace n on n.oid = t.typnamespace
        where n.nspname = any ($1)
          and (t.typtype in ('e', 'd', 'r') or t.typtype = 'c' and exists (select from pg_class c where c.oid = t.typrelid and c.relkind = 'c'))
+       union all
+       -- An administrator may own the database.
+       select b.datdba, 'the database', b.oid
+       from pg_database b
+       join pg_roles r on r.oid = b.datdba
+       where b.datname = current_database() and r.rolname = any ($3)
      )
      select format('%s belongs to %s', o.object, r.rolname) as object
      from owned o
@@ -176,7 +182,7 @@ async function ownedByOthers(client: DoctorContext["client"]): Promise<string[]>
      where o.owner <> $2::oid and not exists (select from pg_depend d where d.objid = o.oid and d.deptype = 'e')
      order by 1
      limit 50`,
-    [SCHEMAS, await findOwner(client)],
+    [SCHEMAS, await findOwner(client), roles],
   );
   return rows.map((row) => row.object);
 }

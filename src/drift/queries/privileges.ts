@@ -92,6 +92,7 @@ export const OUTER_PRIVILEGES_QUERY = `
   from pg_database b
   cross join aclexplode(coalesce(b.datacl, acldefault('d', b.datdba))) e
   where b.datname = current_database()
+    and e.grantee <> b.datdba
     and (
       e.grantee = 0 and (e.privilege_type = 'CREATE' or b.datdba = $3::oid)
       or e.privilege_type <> 'CONNECT' and ${IS_PLINTH_ROLE("e.grantee")}
