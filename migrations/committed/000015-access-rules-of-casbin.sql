@@ -1,5 +1,5 @@
 --! Previous: sha1:036468c74146c00e625c93f587946e9df9a07747
---! Hash: sha1:ac27a31ae6e39b51550680bfb4dd4a8e8bbe95bd
+--! Hash: sha1:49a000798b9950f6095ea475caac299af7332c7e
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.

@@ -1,5 +1,5 @@
---! Previous: sha1:ac27a31ae6e39b51550680bfb4dd4a8e8bbe95bd
---! Hash: sha1:fce6a89f6c19bab015b9cb6c32ebee35db4909b7
+--! Previous: sha1:49a000798b9950f6095ea475caac299af7332c7e
+--! Hash: sha1:4b34309725dc66656e16d01cd19328af20d2c6af
 --! Message: explain access
 
 -- Explains why access is allowed or denied: the grants, the policies and the outcome of each part.

@@ -1,5 +1,5 @@
---! Previous: sha1:fce6a89f6c19bab015b9cb6c32ebee35db4909b7
---! Hash: sha1:fac949233a747e67ca3088fd4cd36f387d1900f5
+--! Previous: sha1:4b34309725dc66656e16d01cd19328af20d2c6af
+--! Hash: sha1:16f668d36ce400906f06857e944ecdc3c954d9f6
 --! Message: visible denials
 
 --! Included identity/functions/logout.sql
