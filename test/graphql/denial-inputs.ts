@@ -1,5 +1,11 @@
+import { RBAC_MODEL } from "../support/access-probes.ts";
+
 /** Rows beyond those of SEED that mutations need to succeed. */
 export const MORE_ROWS = `
+  insert into access.roles (id, role_name) values (:lobby, 'to_delete');
+  insert into access.role_permissions (role_id, permission_id)
+    select :lobby, id from access.permissions where permission_name = 'spare';
+  insert into access.casbin_models (name, definition) values ('a-model-without-rules', '${RBAC_MODEL}');
   insert into llm.messages (id, chat_id, user_id, parent_id, role, content)
     values (:lobby, :ada, :ada, :ada, 'user', 'x'), (:closed, :ada, :ada, :ada, 'user', 'y');
   insert into llm.message_deltas (message_id, user_id, sequence, content) values (:ada, :ada, 2, 'x');
@@ -56,10 +62,12 @@ export const OPTIONS: Readonly<Record<string, Options>> = {
   appendDelta: { content: ["x"], sequence: [3] },
   appendDeltas: { firstSequence: [3] },
   createApiToken: { scopes: [["read"]] },
+  explainAccess: { operation: ["select"], object: ["llm.chats"] },
   giveConsent: { purpose: ["terms"] },
   grantRole: { roleName: ["user"] },
   labelPrompt: { version: [1] },
   register: { username: ["eve"], password: ["a few unrelated words, in a row"] },
+  replaceCasbinPolicy: { model: ["default"], definition: [RBAC_MODEL], rules: [[["p", "x", "y", "z"]]] },
   requestPhoneVerification: { phoneNumber: ["+4915112345678"] },
   revokeRole: { roleName: ["user"] },
   setRoomPassword: { password: ["a password for the room"] },
@@ -137,7 +145,9 @@ const GRANT =
 export const REVEALED: Readonly<Record<string, string>> = {
   "blockUser.userId": ACCOUNT,
   "createDirectRoom.userId": ACCOUNT,
+  "createPlanModelAccess.modelId": GRANT,
   "createPromptShare.userId": ACCOUNT,
+  "createRoleModelAccess.modelId": GRANT,
   "createUsageLimit.modelId": GRANT,
   "createUserContentPermission.itemId": GRANT,
   "createUserContentPermission.userId": GRANT,

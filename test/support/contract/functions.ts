@@ -3,7 +3,7 @@ import type { Actor, SqlActor } from "./actors.ts";
 import { type Attempt, type Attempted, attemptAll } from "./attempt.ts";
 import { type Cell, INSUFFICIENT_PRIVILEGE, NO_PRIVILEGE } from "./cells.ts";
 
-interface SqlFunction {
+export interface SqlFunction {
   /** `schema.name(types)`, as SQL. */
   readonly name: string;
   /** Without its schema and arguments. */

@@ -76,5 +76,6 @@ const ABSENT: Readonly<Record<string, () => unknown>> = {
   UUID: randomUUID,
   String: () => "absent",
   Int: () => 32_000,
+  BigInt: () => "32000",
   Boolean: () => false,
 };
