@@ -19,10 +19,11 @@ test(`SQL answers random requests of random models as node-casbin does (seed ${S
   );
   expect(differences.map(describeDifference)).toEqual([]);
   expect(asked).toBeGreaterThanOrEqual(REQUESTS);
-  // Kinds that only deny, or only allow, would compare little.
-  for (const [kind, { allowed, denied }] of tallies) {
-    expect([kind, allowed > 0]).toEqual([kind, true]);
-    expect([kind, denied > 0]).toEqual([kind, true]);
-  }
+  // Answers of one kind, or of few kinds of models, would compare little.
+  const actions = [...tallies].filter(([kind]) => kind.startsWith("action: "));
+  const share = (answer: "allowed" | "denied") =>
+    actions.reduce((sum, [, tally]) => sum + tally[answer], 0) / asked;
+  expect(share("allowed")).toBeGreaterThan(0.1);
+  expect(share("denied")).toBeGreaterThan(0.3);
   expect(tallies.size).toBeGreaterThan(25);
 });
