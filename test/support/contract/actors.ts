@@ -16,8 +16,13 @@ export interface Actor {
 export const USER = "user";
 /** A user who owns nothing; the usual case, with which the other kinds of users are compared. */
 export const OTHER_USER = "other user";
+/** The user of a token whose account has been deleted since. */
+export const NO_ACCOUNT = "no account";
 
-/** A user without anything, a plain member of Ada's room, the administrator, and a session of each user that SEED gives none. */
+/**
+ * A user without anything, a plain member of Ada's room and the administrator; a session of each user that has none in SEED; and
+ * times that the API can write.
+ */
 const MORE_USERS = `
   insert into identity.users (username) values ('other'), ('member'), ('administrator');
   insert into access.user_roles (user_id, role_id)
@@ -25,12 +30,13 @@ const MORE_USERS = `
       on (u.username, r.role_name) in (('other', 'user'), ('member', 'user'), ('administrator', 'admin'));
   insert into rooms.room_members (room_id, user_id, role) select :own, id, 'member' from identity.users where username = 'member';
   insert into identity.user_sessions (user_id) select id from identity.users where username not in ('ada', 'bob') order by username;
+  update rooms.presence set expires_at = now() + interval '1 hour';
 `;
 
 /** Adds the rows that the attempts read and change. `client` is connected as the owner. */
 export async function seedContract(client: pg.ClientBase): Promise<void> {
-  await client.query(withIds(SEED));
-  await client.query(withIds(MORE_USERS));
+  // In one transaction, so that all rows have the same time.
+  await client.query(withIds(SEED + MORE_USERS));
   const { rows } = await client.query<{ name: string }>(
     `select format('refresh materialized view %s', c.oid::regclass) as name from pg_class c
      where c.relkind = 'm' order by c.oid::regclass::text`,
@@ -55,7 +61,7 @@ export async function readActors(client: pg.ClientBase): Promise<readonly Actor[
     user(USER, "ada"),
     user(OTHER_USER, "other"),
     user("member", "member"),
-    { name: "no account", role: "user", userId: UNKNOWN_USER, sessionId: null },
+    { name: NO_ACCOUNT, role: "user", userId: UNKNOWN_USER, sessionId: null },
     ...rows.filter(({ is_holder }) => is_holder).map(({ username }) => user(username, username)),
     user("administrator", "administrator"),
     ...(["authenticator", "service", "worker", "analyst"] as const).map((role) => ({
@@ -67,7 +73,6 @@ export async function readActors(client: pg.ClientBase): Promise<readonly Actor[
   ];
 }
 
-/** The id in the token of an account that has been deleted since. */
 const UNKNOWN_USER = "00000000-0000-7000-8000-0000000000ff";
 
 /** An actor as SQL becomes it; see attempt.ts. */

@@ -36,8 +36,8 @@ export function askerOf(api: Pick<Api, "ask">, actors: readonly Actor[]): Ask {
 export const callOf = (
   { name, args }: GraphQLField<unknown, unknown>,
   samples: Samples,
-  id?: string,
-): string => `${name}${argumentsOf(args, samples, id)}`;
+  row?: Samples,
+): string => `${name}${argumentsOf(args, samples, row)}`;
 
 /** A selection that makes the server read the value: the leaves of an object, or those of the rows of a page. */
 export function selectionOf(type: GraphQLOutputType, samples: Samples): string {
@@ -58,10 +58,10 @@ export const rowsField = (type: GraphQLObjectType): GraphQLField<unknown, unknow
   type.getFields().pageInfo ? type.getFields().nodes : undefined;
 
 /** Fields with a plain value, those that always have one first. */
-export const leavesOf = (type: GraphQLObjectType): readonly GraphQLField<unknown, unknown>[] =>
+const leavesOf = (type: GraphQLObjectType): readonly GraphQLField<unknown, unknown>[] =>
   Object.values(type.getFields())
     .filter((field) => isLeafType(getNamedType(field.type)) && !needsArguments(field))
     .sort((a, b) => Number(isNonNullType(b.type)) - Number(isNonNullType(a.type)));
 
-export const needsArguments = ({ args }: GraphQLField<unknown, unknown>): boolean =>
+const needsArguments = ({ args }: GraphQLField<unknown, unknown>): boolean =>
   args.some(({ type, defaultValue }) => isNonNullType(type) && defaultValue === undefined);

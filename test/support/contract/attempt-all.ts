@@ -9,13 +9,13 @@ import { attemptFunctions, readFunctions } from "./functions.ts";
 import { attemptRelation } from "./relations.ts";
 
 /** Names as SQL writes them: `llm.chats`, `llm.fork_chat(uuid,text)`. Without `only`, everything is tried. */
-export interface Only {
+interface Only {
   readonly relations?: readonly string[];
   readonly functions?: readonly string[];
 }
 
 /** Tries what an open transaction allows over SQL, and leaves it as it was. */
-export interface SqlContract {
+interface SqlContract {
   attempt(only?: Only): Promise<readonly Cell[]>;
 }
 

@@ -6,7 +6,7 @@ import { withClient } from "../client.ts";
 import { type GeneratedField, readSurface } from "../generated-fields.ts";
 import { openSocket } from "../socket.ts";
 import type { TestDatabase } from "../test-database.ts";
-import { type Actor, readActors } from "./actors.ts";
+import { type Actor, NO_ACCOUNT, readActors } from "./actors.ts";
 import { askerOf, callOf, selectionOf, tokenOf } from "./asking.ts";
 import type { Cell } from "./cells.ts";
 import { withRolledBackPools } from "./rolled-back-pools.ts";
@@ -22,15 +22,16 @@ const NO_LIMITS = {
   PLINTH_LIMIT_FIELDS: "10000",
   PLINTH_LIMIT_PAGE_SIZE: "1000",
   PLINTH_RATE_LIMIT_REQUESTS: "10000000",
+  PLINTH_STATEMENT_TIMEOUT_MS: "60000",
 };
 
 /** Asks for every field as each role of the API, on a server whose database `seedContract` has filled. Nothing stays changed. */
 export async function attemptGraphql(db: TestDatabase): Promise<readonly Cell[]> {
   const { schema, generated } = await readSurface(db);
-  const { actors, samples, ids } = await withClient(db.url("owner"), async (client) => ({
+  const { actors, samples, rowOf } = await withClient(db.url("owner"), async (client) => ({
     actors: (await readActors(client)).filter(isOfApi),
     samples: await readSamples(client),
-    ids: await readIds(client, generated),
+    rowOf: await readRowsOfFields(client, generated),
   }));
   const api = await startApi(db, NO_LIMITS);
   try {
@@ -38,9 +39,9 @@ export async function attemptGraphql(db: TestDatabase): Promise<readonly Cell[]>
     const query = { keyword: "query", type: schema.getQueryType()! } as const;
     const mutation = { keyword: "mutation", type: schema.getMutationType()! } as const;
     return [
-      ...(await attemptRoot(ask, actors, query, samples, ids)),
-      ...(await attemptTypes(ask, actors, schema, samples, ids)),
-      ...(await withRolledBackPools(() => attemptRoot(ask, actors, mutation, samples, ids))),
+      ...(await attemptRoot(ask, actors, query, samples, rowOf)),
+      ...(await attemptTypes(ask, actors, schema, samples, rowOf)),
+      ...(await withRolledBackPools(() => attemptRoot(ask, actors, mutation, samples, rowOf))),
       ...(await attemptSubscriptions(api, actors, schema.getSubscriptionType()!, samples)),
     ];
   } finally {
@@ -49,23 +50,27 @@ export async function attemptGraphql(db: TestDatabase): Promise<readonly Cell[]>
 }
 
 /** A token without an account does not pass the server's front door, whatever it asks. */
-const isOfApi = ({ role, name }: Actor) => role === "anonymous" || (role === "user" && name !== "no account");
+const isOfApi = ({ role, name }: Actor) => role === "anonymous" || (role === "user" && name !== NO_ACCOUNT);
 
-/** The id of the first row of each table, of Ada's if she has any, by the root fields that are generated from it. */
-async function readIds(
+/** The first row of each table, of Ada's if she has any, by the root fields that are generated from it. */
+async function readRowsOfFields(
   client: pg.ClientBase,
   generated: readonly GeneratedField[],
-): Promise<ReadonlyMap<string, string>> {
-  const ids = new Map<string, string>();
+): Promise<ReadonlyMap<string, Samples>> {
+  const rowOf = new Map<string, Samples>();
   for (const { name, relation, columns } of generated) {
-    if (![...columns.values()].includes("id")) continue;
-    const { rows } = await client.query<{ id: string }>(
-      `select t.id::text from (select t.id, t::text as row, row_number() over () as n from ${relation} t) t
-       order by strpos(t.row, '${IDS.ada}') > 0 desc, ${KNOWN_FIRST}, t.n limit 1`,
+    const known = [...columns.values()].includes("id") ? `${KNOWN_FIRST},` : "";
+    const { rows } = await client.query<{ row: Readonly<Record<string, unknown>> }>(
+      `select to_jsonb(t) - 'place' as row from (select t.*, row_number() over () as place from ${relation} t) t
+       order by strpos(t::text, '${IDS.ada}') > 0 desc, ${known} t.place limit 1`,
     );
-    if (rows[0]) ids.set(name, rows[0].id);
+    const values = [...columns].map(([field, column]) => [field, rows[0]?.row[column]] as const);
+    rowOf.set(
+      name,
+      new Map(values.filter(([, value]) => value != null).map(([field, value]) => [field, String(value)])),
+    );
   }
-  return ids;
+  return rowOf;
 }
 
 async function attemptSubscriptions(

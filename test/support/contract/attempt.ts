@@ -1,7 +1,7 @@
 import type pg from "pg";
 import type { SqlActor } from "./actors.ts";
 
-/** What a role tries. */
+/** A statement of a role. */
 export interface Attempt {
   readonly actor: SqlActor;
   /** Tried in turn until one does not fail with a state of `passOver`; each starts from the same state. */
@@ -21,7 +21,7 @@ export interface Attempted {
   readonly message: string | null;
   /** Whether PostgreSQL rejected the statement itself, and not a function that it called. */
   readonly isDirect: boolean;
-  /** What was read or observed. */
+  /** The texts that were read or observed. */
   readonly found: readonly string[];
 }
 
@@ -92,6 +92,8 @@ begin
     exception when others then
       get stacked diagnostics state = returned_sqlstate, message = message_text, context = pg_exception_context;
       if state = 'PLEND' then state := null; message := null; end if;
+      -- Since version 18, PostgreSQL has a code of its own for a foreign key with RESTRICT.
+      if state = '23001' then state := '23503'; end if;
     end;
     exit when state is null or state = '42501' or state not like coalesce(attempt ->> 'passOver', '');
   end loop;

@@ -27,7 +27,7 @@ export interface Relation {
 }
 
 /** A foreign key to a row of another table. */
-export interface Reference {
+interface Reference {
   readonly table: string;
   /** `parent.a = t.b and …` */
   readonly join: string;

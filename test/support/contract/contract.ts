@@ -1,7 +1,7 @@
-import { OTHER_USER, USER } from "./actors.ts";
+import { NO_ACCOUNT, OTHER_USER, USER } from "./actors.ts";
 import { type Cell, NO_PRIVILEGE } from "./cells.ts";
 
-/** What everyone may do: by object and operation, the outcome of each role. */
+/** The outcome of each role, by object and operation. */
 export type Contract = ReadonlyMap<string, ReadonlyMap<string, ReadonlyMap<string, string>>>;
 
 export interface Roles {
@@ -10,7 +10,7 @@ export interface Roles {
   readonly others: readonly string[];
 }
 
-/** One line of the file: the outcomes that differ from the usual, for operations in which they are the same. */
+/** A line of the file: the outcomes that differ from the usual, for operations in which they are the same. */
 interface Line {
   readonly object: string;
   readonly operations: readonly string[];
@@ -44,8 +44,15 @@ export function rolesOf(actors: readonly { readonly name: string; readonly role:
   };
 }
 
-/** Whether an operation is tried once for each role of the database, because rows and users make no difference. */
-const isOfRole = (operation: string): boolean => operation.endsWith(" columns") || operation === "truncate";
+/** Roles that cannot ask for a field: those that the API does not know, and a token that it rejects whatever it asks. */
+const NOT_OF_API = ["authenticator", "service", "worker", "analyst", NO_ACCOUNT];
+
+/** Whether the role is tried, though its outcome is usual and so not written down. */
+function isTried(object: string, operation: string, role: string): boolean {
+  if (/^(query|mutation|subscription|type) /.test(object)) return !NOT_OF_API.includes(role);
+  // Tried once for each role of the database, because users and rows make no difference.
+  return !operation.endsWith(" columns") && operation !== "truncate";
+}
 
 /** The outcome of a role that is not written down: that of the other user for a kind of user, else no privilege. */
 export const usualOutcome = (
@@ -97,7 +104,7 @@ export function readContract(text: string): { contract: Contract; roles: Roles }
     for (const operation of operations) {
       const own = new Map(Object.entries(outcomes));
       for (const role of [...roles.others, ...roles.users])
-        if (!own.has(role) && !isOfRole(operation)) own.set(role, usualOutcome(role, own, roles));
+        if (!own.has(role) && isTried(object, operation, role)) own.set(role, usualOutcome(role, own, roles));
       known.set(operation, own);
     }
   }

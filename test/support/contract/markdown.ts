@@ -183,7 +183,8 @@ function fieldSections(contract: Contract, roles: Roles): string[] {
 
 Asked with the required arguments only: ids of rows of \`user\` where there are any, and a value of each other type. \`data\` is an
 answer, \`none\` a page without rows, \`null\` no value. A code is that of the error: NOT_FOUND and BAD_USER_INPUT are answers to
-callers who may ask.`,
+callers who may ask, UNAVAILABLE is a service that this server has not configured, and INTERNAL a sealed row of the test data, which no
+key opens.`,
     ...sections,
   ];
 }

@@ -4,7 +4,7 @@ import { type Attempt, type Attempted, attemptAll } from "./attempt.ts";
 import type { Relation } from "./catalogue.ts";
 import { INSUFFICIENT_PRIVILEGE } from "./cells.ts";
 
-/** What the grants allow a role, tried column by column without touching a row. */
+/** The privileges of a role, tried column by column without touching a row. */
 export interface Privileges {
   readonly select: readonly string[];
   readonly insert: readonly string[];

@@ -15,7 +15,7 @@ export interface OwnersRow {
   readonly place: string;
   /** Its columns as texts. */
   readonly values: readonly (string | null)[];
-  /** What each set of columns shows of it, in the order of `shown`. */
+  /** Its text in each set of columns, in the order of `shown`. */
   readonly texts: readonly string[];
   /** In the order of the actors. */
   readonly kinships: readonly Kinship[];

@@ -8,7 +8,7 @@ import { KINSHIPS, type Kinship, type OwnersRow, PLACE, readRows, textOf } from 
 import { DUPLICATE, deleteOf, insertsOf, updatesOf } from "./writes.ts";
 
 /** Everything that the attempts on one relation need. */
-export interface Surroundings {
+interface Surroundings {
   readonly client: pg.ClientBase;
   readonly actors: ReadonlyMap<Actor, SqlActor>;
   /** Every relation by name, to follow references. */
@@ -137,7 +137,7 @@ function columnCells(object: string, relation: Relation, { name }: Actor, privil
   return cells;
 }
 
-/** Rows that one deletes cannot be deleted together, because of a rule: tried one by one. */
+/** Rows that a rule keeps from being deleted together are tried one by one. */
 async function deleteOneByOne(
   { client, actors }: Surroundings,
   relation: Relation,
@@ -173,7 +173,7 @@ interface Copy {
   readonly statements: readonly string[];
 }
 
-/** What can be tried to insert: a copy of each row, unless it is the same as that of another. */
+/** Rows to insert: a copy of each row, unless it is the same as that of another. */
 function copiesOf(
   relation: Relation,
   rows: readonly OwnersRow[],

@@ -3,8 +3,8 @@ import pg, { type PoolClient } from "pg";
 type Done = (error: Error | undefined, client?: PoolClient, release?: PoolClient["release"]) => void;
 
 /**
- * Runs `use` while each connection that a pool of the API in this process hands out is in a transaction that is rolled back when it returns.
- * What runs there sees its own changes, and its commit succeeds, but nothing stays.
+ * Runs `use` while each connection that a pool of the API in this process hands out is in a transaction that is rolled back when the
+ * connection returns. A caller sees its own changes, and its commit succeeds, but nothing stays.
  */
 export async function withRolledBackPools<T>(use: () => Promise<T>): Promise<T> {
   const prototype = pg.Pool.prototype;
@@ -39,7 +39,7 @@ function rolledBackAtRelease(client: PoolClient): PoolClient {
   const send = query.bind(client) as (...args: unknown[]) => Promise<pg.QueryResult>;
   client.query = ((...args: unknown[]) => {
     if (args[0] !== "commit") return send(...args);
-    // What a commit would check.
+    // A commit would check them.
     return send("set constraints all immediate").then((result) => ({ ...result, command: "COMMIT" }));
   }) as typeof query;
   client.getTransactionStatus = () => "I";

@@ -9,15 +9,14 @@ const BATCH = 20;
 
 /**
  * Calls every field of the root as each actor.
- * @param idOf value of the argument `id`, by field
- * @param isAlone whether each field gets a document of its own
+ * @param rowOf row that a field looks for by its key
  */
 export async function attemptRoot(
   ask: Ask,
   actors: readonly Actor[],
   root: { readonly keyword: "query" | "mutation"; readonly type: GraphQLObjectType },
   samples: Samples,
-  idOf: ReadonlyMap<string, string>,
+  rowOf: ReadonlyMap<string, Samples>,
 ): Promise<readonly Cell[]> {
   const fields = Object.values(root.type.getFields());
   const size = root.keyword === "query" ? BATCH : 1;
@@ -26,7 +25,7 @@ export async function attemptRoot(
     const batch = fields.slice(start, start + size);
     const calls = batch.map(
       (field, i) =>
-        `f${i}: ${callOf(field, samples, idOf.get(field.name))}${selectionOf(field.type, samples)}`,
+        `f${i}: ${callOf(field, samples, rowOf.get(field.name))}${selectionOf(field.type, samples)}`,
     );
     for (const actor of actors) {
       const { data, errors = [] } = await ask(actor, `${root.keyword} { ${calls.join("\n")} }`);

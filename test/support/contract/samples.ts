@@ -12,7 +12,7 @@ import {
 } from "postgraphile/graphql";
 import { IDS } from "../access-probes.ts";
 
-/** Ids of rows by the name of an argument that takes one, such as roomId. */
+/** Values by the name of an argument that takes one, such as roomId. */
 export type Samples = ReadonlyMap<string, string>;
 
 /** Rows with an id that the seed names, in its order; the others have random ids. */
@@ -40,13 +40,13 @@ export async function readSamples(client: pg.ClientBase): Promise<Samples> {
 
 const camelCase = (name: string) => name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
 
-/** The required arguments of a field with values, as in a document; `id` is the value of an argument of that name. */
+/** The required arguments of a field with values, as in a document. If the field looks for a row by its key, that is `row`. */
 export function argumentsOf(
   args: readonly GraphQLArgument[],
   samples: Samples,
-  id: string | undefined,
+  row: Samples | undefined,
 ): string {
-  const values = args.filter(isRequired).map((arg) => `${arg.name}: ${sampleOf(arg, samples, id)}`);
+  const values = args.filter(isRequired).map((arg) => `${arg.name}: ${sampleOf(arg, samples, row)}`);
   return values.length === 0 ? "" : `(${values.join(", ")})`;
 }
 
@@ -56,19 +56,38 @@ const isRequired = ({ type, defaultValue }: GraphQLArgument | GraphQLInputField)
 function sampleOf(
   { name, type }: { readonly name: string; readonly type: GraphQLInputType },
   samples: Samples,
-  id: string | undefined,
+  row: Samples | undefined,
 ): string {
   const nullable = getNullableType(type);
-  if (isListType(nullable)) return `[${sampleOf({ name, type: nullable.ofType }, samples, id)}]`;
+  if (isListType(nullable)) return `[${sampleOf({ name, type: nullable.ofType }, samples, row)}]`;
   if (isInputObjectType(nullable)) {
-    const fields = Object.values(nullable.getFields()).filter(isRequired);
-    return `{ ${fields.map((field) => `${field.name}: ${sampleOf(field, samples, id)}`).join(", ")} }`;
+    const all = Object.values(nullable.getFields());
+    // The key is in the input itself; the objects in it are a new row or a patch.
+    const isInput = name === "input";
+    const fields = isInput ? all.filter(isRequired) : writtenFields(all);
+    const values = fields.map(
+      (field) => `${field.name}: ${sampleOf(field, samples, isInput ? row : undefined)}`,
+    );
+    return `{ ${values.join(", ")} }`;
   }
   if (isEnumType(nullable)) return nullable.getValues()[0]!.name;
   const typeName = getNamedType(type).name;
   if (typeName === "UUID" || typeName === "ID")
-    return JSON.stringify((name === "id" ? id : samples.get(name)) ?? IDS.ada);
+    return JSON.stringify(row?.get(name) ?? samples.get(name) ?? IDS.ada);
+  const known = row?.get(name);
+  if (known !== undefined) return ["Int", "Boolean"].includes(typeName) ? known : JSON.stringify(known);
   return SCALARS[typeName] ?? '"x"';
+}
+
+/** The required fields, or of a patch, which has none, the one that is easiest to fill. */
+function writtenFields(fields: readonly GraphQLInputField[]): readonly GraphQLInputField[] {
+  const required = fields.filter(isRequired);
+  if (required.length > 0) return required;
+  const ofType = (name: string) =>
+    fields.find((field) => field.name !== "clientMutationId" && String(field.type) === name);
+  return [ofType("Boolean") ?? ofType("String") ?? ofType("Int") ?? ofType("JSON")].filter(
+    (field) => field !== undefined,
+  );
 }
 
 const SCALARS: Readonly<Record<string, string>> = {

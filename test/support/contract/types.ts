@@ -25,10 +25,10 @@ export async function attemptTypes(
   actors: readonly Actor[],
   schema: GraphQLSchema,
   samples: Samples,
-  idOf: ReadonlyMap<string, string>,
+  rowOf: ReadonlyMap<string, Samples>,
 ): Promise<readonly Cell[]> {
   const cells: Cell[] = [];
-  for (const way of waysOf(schema, samples, idOf)) {
+  for (const way of waysOf(schema, samples, rowOf)) {
     for (const actor of actors)
       cells.push({
         object: `type ${way.type.name}`,
@@ -41,7 +41,11 @@ export async function attemptTypes(
 }
 
 /** Lists before single rows, because more actors see some row of a list. */
-function waysOf(schema: GraphQLSchema, samples: Samples, idOf: ReadonlyMap<string, string>): readonly Way[] {
+function waysOf(
+  schema: GraphQLSchema,
+  samples: Samples,
+  rowOf: ReadonlyMap<string, Samples>,
+): readonly Way[] {
   const ways = new Map<string, Way>();
   const queue: Way[] = [{ type: schema.getQueryType()!, calls: [] }];
   for (let way = queue.shift(); way; way = queue.shift()) {
@@ -53,7 +57,7 @@ function waysOf(schema: GraphQLSchema, samples: Samples, idOf: ReadonlyMap<strin
       const rows = rowsField(outer);
       const type = getNamedType(rows?.type ?? field.type);
       if (!isObjectType(type) || ways.has(type.name) || isStructure(type)) continue;
-      const call = callOf(field, samples, way.calls.length === 0 ? idOf.get(field.name) : undefined);
+      const call = callOf(field, samples, way.calls.length === 0 ? rowOf.get(field.name) : undefined);
       const found = { type, calls: [...way.calls, call, ...(rows ? [rows.name] : [])] };
       ways.set(type.name, found);
       queue.push(found);

@@ -79,7 +79,7 @@ function valueOfCopy(column: Column, value: string | null): string {
   return column.isKey && value !== null ? (KEYS[column.type]?.(copied) ?? copied) : copied;
 }
 
-export const literal = (value: string | null, { type }: Column): string =>
+const literal = (value: string | null, { type }: Column): string =>
   value === null ? "null" : `${pg.escapeLiteral(value)}::${type}`;
 
 /** Another value for a key, by type. */
