@@ -3,7 +3,7 @@
 // instead of split wrongly.
 
 /** A condition that lacks one part of the original. */
-export interface Variant {
+interface Variant {
   /** The removed part, on one line. */
   readonly removed: string;
   readonly condition: string;

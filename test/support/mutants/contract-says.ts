@@ -1,7 +1,7 @@
 import { type Contract, readContract } from "../contract/contract.ts";
 import { readCommitted } from "../contract/files.ts";
 
-/** What the committed access contract says about a grant. */
+/** A grant as the access contract names it. */
 export interface GrantInContract {
   readonly object: string;
   /** An operation on a relation, or call. */

@@ -28,7 +28,7 @@ export const GRANTEES: readonly Grantee[] = [...ROLES.filter((role) => role !== 
 /** The role that notices a grant: of a grant to everyone, the role that has no other. */
 export const observerOf = (grantee: Grantee): Role => (grantee === "public" ? "authenticator" : grantee);
 
-/** What the mutants of one database need. */
+/** Everything that the mutants of one database need. */
 export interface Surroundings {
   readonly client: pg.ClientBase;
   /** The name of a grantee in SQL. */
@@ -145,7 +145,7 @@ export interface Held {
 export const HELD = `coalesce(pg_get_userbyid(nullif(a.grantee, 0)), 'public') as grantee, lower(a.privilege_type) as privilege`;
 
 /** Answers on what a grantee holds a privilege: on all of the object, or on which columns. */
-export type Holding = (object: string, grantee: Grantee, privilege: string) => "all" | readonly string[];
+type Holding = (object: string, grantee: Grantee, privilege: string) => "all" | readonly string[];
 
 export function holdingsOf(held: readonly Held[], { nameOf }: Surroundings): Holding {
   const key = (...parts: string[]) => parts.join("\n");

@@ -1,6 +1,6 @@
 import type { Role } from "../../../src/config/roles.ts";
 
-/** One fault in the access rules. */
+/** A fault in the access rules. */
 export interface Mutant {
   /** Kind of fault, the line of the score it counts in. */
   readonly kind: string;

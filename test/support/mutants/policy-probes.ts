@@ -11,7 +11,7 @@ import { PROBES_OF_VIEWS } from "./probes-of-views.ts";
 /** A statement of a user under a role of the database. */
 export interface RoleProbe {
   readonly role: Role;
-  /** Whose claims the session has; undefined for none. */
+  /** The user whose claims the session has; undefined for none. */
   readonly user: string | undefined;
   readonly sql: string;
   readonly expected: Outcome;

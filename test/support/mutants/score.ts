@@ -3,7 +3,7 @@ import type { Mutant } from "./mutant.ts";
 /** Mutants that change nothing for anyone, by name, with the reason. */
 export type Equivalents = ReadonlyMap<string, string>;
 
-export interface Score {
+interface Score {
   /** Mutants that no probe noticed and that are not listed as equivalent. */
   readonly survivors: readonly string[];
   /** Listed as equivalent, but noticed by a probe. */
