@@ -6,6 +6,7 @@ const UNNAMED = ["authenticator", "service", "worker", "analyst"];
 /** The public includes visitors: only where policies for visitors let them see the same rows. */
 const OTHERS = [...UNNAMED, "public"];
 const ALL_OTHERS = [...OTHERS, "anonymous"];
+const MANAGES_ROLES = "( SELECT access.has_permission('manage_roles'::text) AS has_permission)";
 const CALLER = "( SELECT plinth.current_user_id() AS current_user_id)";
 
 const REASONS: readonly { readonly reason: string; readonly mutants: readonly string[] }[] = [
@@ -23,12 +24,23 @@ const REASONS: readonly { readonly reason: string; readonly mutants: readonly st
     ].map((policy) => `${policy}: with check true`),
   },
   {
+    reason: "USING has already evaluated this part for the same user.",
+    mutants: [
+      `access.roles update_manager: with check without ${MANAGES_ROLES}`,
+      `access.user_roles update_manager: with check without ${MANAGES_ROLES}`,
+    ],
+  },
+  {
+    reason: "The role's id can change only to a new one, which has no permissions yet.",
+    mutants: ["access.roles update_manager: with check without access.may_assign_role(id, now())"],
+  },
+  {
     reason: "Other policies allow the same users each command for the same rows.",
     mutants: [
       "access.permissions delete_manager: for all",
-      "access.permissions insert_manager: for all",
-      "access.permissions update_manager: for all",
       "access.roles delete_manager: for all",
+      "access.user_roles insert_manager: for all",
+      "access.user_roles update_manager: for all",
       "learning.content_categories delete_editor: for all",
       "learning.content_categories insert_editor: for all",
       "learning.content_categories update_editor: for all",
@@ -41,6 +53,7 @@ const REASONS: readonly { readonly reason: string; readonly mutants: readonly st
     reason:
       "The condition reads a table as the caller, and no policy of that table names the role: it sees no row there.",
     mutants: [
+      ...also(ALL_OTHERS, "access.role_model_access select_own"),
       ...also(OTHERS, "learning.content_bodies select_accessible"),
       ...also(UNNAMED, "learning.content_bodies select_author"),
       ...also(OTHERS, "learning.content_prerequisites select_visible"),

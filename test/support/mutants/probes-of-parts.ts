@@ -41,6 +41,15 @@ const OWN_ROWS = [
   "security.login_attempts",
 ];
 
+const hasRole = (user: string, role: string) =>
+  `insert into access.user_roles (user_id, role_id) select u.id, r.id from identity.users u, access.roles r
+   where u.username = '${user}' and r.role_name = '${role}'`;
+const ADA_IS_SPARE = hasRole("ada", "spare");
+const ROLES_MANAGER_IS_ADMIN = hasRole("manage_roles", "admin");
+/** A role and a permission of the same id; users with manage_roles hold the permission. */
+const NEW_ROLE = `insert into access.roles (id, role_name) values (:new, 'new');
+  insert into access.permissions (id, permission_name) values (:new, 'new');
+  insert into access.role_permissions (role_id, permission_id) select id, :new from access.roles where role_name = 'manage_roles'`;
 const PUBLIC_MESSAGE_ELSEWHERE =
   "insert into rooms.room_messages (room_id, sender_id, content, is_private) values (:closed, :bob, 'x', false)";
 const ADA_JOINED_LATE = "update rooms.room_members set visible_after = 1000 where user_id = :ada";
@@ -62,9 +71,43 @@ const change = (user: string, actor: string, address: string) =>
    values (${user}, ${actor}, 'new', 'INSERT', '{}', 1, 'probe', ${address})`;
 
 const OF_PARTS: Readonly<Record<string, readonly Probe[]>> = {
+  "access.permissions": [
+    ["ada", "delete from access.permissions where permission_name = 'spare'", 0, ADA_IS_SPARE],
+  ],
+  "access.plan_model_access": [
+    ["grant_model_access", "update access.plan_model_access set model_id = :hidden", 1],
+    ["grant_model_access", "delete from access.plan_model_access", 1],
+  ],
+  "access.role_model_access": [
+    [
+      "ada",
+      "select from access.role_model_access where role_id = (select id from access.roles where role_name = 'user')",
+      1,
+    ],
+    ["manage_users", "select from access.role_model_access", 0],
+    ["grant_model_access", "update access.role_model_access set model_id = :hidden", 2],
+    ["grant_model_access", "delete from access.role_model_access", 2],
+  ],
+  "access.role_permissions": [
+    ["ada", "delete from access.role_permissions", 0, ADA_IS_SPARE],
+    [
+      "ada",
+      "insert into access.role_permissions (role_id, permission_id) values (:new, (select id from access.permissions where permission_name = 'spare'))",
+      DENIED,
+      `${ADA_IS_SPARE}; ${NEW_ROLE}`,
+    ],
+    [
+      "manage_roles",
+      "insert into access.role_permissions (role_id, permission_id) values (:new, :new)",
+      1,
+      NEW_ROLE,
+    ],
+  ],
   "access.roles": [
-    ["manage_roles", "delete from access.roles where role_name = 'admin'", 0],
+    ["manage_roles", "delete from access.roles where role_name = 'admin'", 0, ROLES_MANAGER_IS_ADMIN],
     ["manage_roles", "delete from access.roles where role_name = 'user'", 0],
+    ["ada", "update access.roles set rank = 1 where role_name = 'spare'", 0, ADA_IS_SPARE],
+    ["ada", "delete from access.roles where role_name = 'spare'", 0, ADA_IS_SPARE],
   ],
   "access.user_model_access": [
     [
@@ -84,6 +127,19 @@ const OF_PARTS: Readonly<Record<string, readonly Probe[]>> = {
       1,
     ],
     ["manage_roles", "update access.user_roles set granted_at = now() where user_id = :bob", 1],
+    [
+      "ada",
+      "insert into access.user_roles (user_id, role_id) values (:bob, (select id from access.roles where role_name = 'spare'))",
+      DENIED,
+      ADA_IS_SPARE,
+    ],
+    [
+      "manage_roles",
+      "insert into access.user_roles (user_id, role_id) values (:bob, :new)",
+      DENIED,
+      `${NEW_ROLE}; insert into access.role_permissions (role_id, permission_id) values (:new, :new);
+       update access.user_roles set expires_at = 'tomorrow' where role_id = (select id from access.roles where role_name = 'manage_roles')`,
+    ],
     ["ada", "update access.user_roles set granted_at = now()", 0],
     ["ada", "delete from access.user_roles", 0],
     ["manage_users", "delete from access.user_roles", 0],

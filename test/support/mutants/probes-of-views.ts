@@ -9,6 +9,9 @@ const analyst = (view: string, given?: string): Probe => [
 
 /** Rows that readers of each view see, with grants on all tables: only its own rights and the policies decide. */
 export const PROBES_OF_VIEWS: Readonly<Record<string, readonly Probe[]>> = {
+  "access.effective_permissions": [
+    ["ada", "select from access.effective_permissions where user_id <> :ada", 0],
+  ],
   "analytics.account_security": [analyst("account_security")],
   "analytics.consent_counts": [analyst("consent_counts")],
   "analytics.daily_model_usage": [analyst("daily_model_usage", "update llm.messages set model_id = :shown")],
@@ -23,6 +26,7 @@ export const PROBES_OF_VIEWS: Readonly<Record<string, readonly Probe[]>> = {
     ),
   ],
   "analytics.model_catalogue": [analyst("model_catalogue")],
+  "analytics.permission_holders": [analyst("permission_holders")],
   "analytics.security_events_hourly": [analyst("security_events_hourly")],
   "analytics.sessions_by_state": [analyst("sessions_by_state")],
   "analytics.user_activity_summary": [analyst("user_activity_summary")],
