@@ -1,4 +1,4 @@
-import type { Probe } from "../access-probes.ts";
+import { type Probe, RBAC_MODEL } from "../access-probes.ts";
 
 // Probes of single parts of policies, which few rows of the seed tell apart.
 
@@ -102,6 +102,23 @@ const OF_PARTS: Readonly<Record<string, readonly Probe[]>> = {
       1,
       NEW_ROLE,
     ],
+  ],
+  "access.casbin_models": [
+    [
+      "manage_access_rules",
+      `insert into access.casbin_models (name, definition) values ('x', '${RBAC_MODEL}')`,
+      1,
+    ],
+    [
+      "manage_access_rules",
+      "delete from access.casbin_models where name = 'unused'",
+      1,
+      `insert into access.casbin_models (name, definition) values ('unused', '${RBAC_MODEL}')`,
+    ],
+  ],
+  "access.casbin_rules": [
+    ["manage_access_rules", "update access.casbin_rules set v2 = 'write'", 1],
+    ["manage_access_rules", "delete from access.casbin_rules", 1],
   ],
   "access.roles": [
     ["manage_roles", "delete from access.roles where role_name = 'admin'", 0, ROLES_MANAGER_IS_ADMIN],
