@@ -12,8 +12,8 @@ import {
 export const USAGE: Readonly<Record<Grantee, readonly string[]>> = {
   anonymous: ["plinth", "identity", "access", "billing", "llm", "rooms", "learning", "security"],
   user: ["plinth", "identity", "access", "billing", "llm", "rooms", "learning", "security"],
-  service: ["plinth", "security", "private"],
-  worker: ["private"],
+  service: ["plinth", "access", "security", "private"],
+  worker: ["access", "private"],
   analyst: ["analytics"],
   authenticator: [],
   public: [],
