@@ -1,5 +1,5 @@
 --! Previous: sha1:036468c74146c00e625c93f587946e9df9a07747
---! Hash: sha1:49a000798b9950f6095ea475caac299af7332c7e
+--! Hash: sha1:2c0723cae68b4179f0b99538f5291e5652e2f2e9
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -490,6 +490,7 @@ comment on function private.casbin_member(jsonb, text) is
 create or replace function private.casbin_regex_class(source text, out translated text, out length integer)
   language plpgsql
   immutable
+  strict
   parallel safe
 as $$
 declare

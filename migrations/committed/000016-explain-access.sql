@@ -1,5 +1,5 @@
---! Previous: sha1:49a000798b9950f6095ea475caac299af7332c7e
---! Hash: sha1:4b34309725dc66656e16d01cd19328af20d2c6af
+--! Previous: sha1:2c0723cae68b4179f0b99538f5291e5652e2f2e9
+--! Hash: sha1:6df0f70381f604d1ff69b8526396b81e0ed2e17c
 --! Message: explain access
 
 -- Explains why access is allowed or denied: the grants, the policies and the outcome of each part.

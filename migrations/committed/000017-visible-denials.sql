@@ -1,5 +1,5 @@
---! Previous: sha1:4b34309725dc66656e16d01cd19328af20d2c6af
---! Hash: sha1:16f668d36ce400906f06857e944ecdc3c954d9f6
+--! Previous: sha1:6df0f70381f604d1ff69b8526396b81e0ed2e17c
+--! Hash: sha1:833738d24ac1fd1cb2ea91b07d57827e94db0028
 --! Message: visible denials
 
 --! Included identity/functions/logout.sql

@@ -1779,7 +1779,7 @@ revoke execute on function private.casbin_regex(source text) from public;
 create or replace function private.casbin_regex_class(source text, out translated text, out length integer)
   returns record
   language plpgsql
-  immutable parallel safe; -- fixtures/access/private/casbin_regex_class.sql
+  immutable parallel safe strict; -- fixtures/access/private/casbin_regex_class.sql
 
 comment on function private.casbin_regex_class(source text, out translated text, out length integer) is 'Translates a class of a JavaScript regular expression. PL422 with the place as detail for what means something else here.';
 revoke execute on function private.casbin_regex_class(source text, out translated text, out length integer) from public;

@@ -6,7 +6,7 @@
  * visitor; userless, for a token without a user; ada, who owns one of everything; or a user with one permission, named
  * after it. "ada as anonymous" has the claims of a user and the role of a visitor.
  */
-export type Actor = "visitor" | "ada" | string;
+type Actor = "visitor" | "ada" | string;
 /** Rows seen or changed, or the SQLSTATE of the error. */
 export type Outcome = number | string;
 /** `given` changes rows first, as the administrator. */

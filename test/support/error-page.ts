@@ -13,7 +13,7 @@ export interface ErrorEntry {
   readonly fields: string;
 }
 
-export const errorPage = readFileSync(join(PACKAGE_ROOT, "docs/errors.md"), "utf8");
+const errorPage = readFileSync(join(PACKAGE_ROOT, "docs/errors.md"), "utf8");
 
 /** Every error code that a client can get. */
 export function errorEntries(): readonly ErrorEntry[] {
@@ -36,7 +36,7 @@ export function errorEntries(): readonly ErrorEntry[] {
     });
 }
 
-export function codesIn(text: string): string[] {
+function codesIn(text: string): string[] {
   return [...text.matchAll(/`([A-Z_]+)`/g)].map(([, code]) => code!);
 }
 

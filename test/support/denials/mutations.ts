@@ -22,7 +22,7 @@ export interface Mutation {
 }
 
 /** What the walk needs to know that the schema and the database do not say. */
-export interface Hints {
+interface Hints {
   /** Tables that an argument refers to. */
   readonly refersTo: Readonly<Record<string, readonly string[]>>;
   /** Values by mutation and argument. */

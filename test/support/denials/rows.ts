@@ -1,7 +1,7 @@
 import type { Reader } from "./reader.ts";
 
 /** A row of a table that has an id. */
-export interface RowId {
+interface RowId {
   /** `schema.table` */
   readonly table: string;
   readonly id: string;
