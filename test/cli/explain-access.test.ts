@@ -74,7 +74,7 @@ test("exits with 0 for what is allowed, also a new row and a function", async ()
   const call = await explain("--role", "user", "--function", "access.grant_role");
   expect([call.code, call.stdout.split("\n")[0]]).toEqual([
     0,
-    `ALLOWED: execute on access.grant_role(uuid,text,timestamp with time zone) as user (${roleName(db.rolePrefix, "user")})`,
+    `ALLOWED: execute on access.grant_role(uuid,text,timestamp with time zone,text) as user (${roleName(db.rolePrefix, "user")})`,
   ]);
 });
 

@@ -349,7 +349,7 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
     },
     {
       title: "a permission check that returns true",
-      sql: "create or replace function access.has_permission(permission text) returns boolean language plpgsql stable parallel safe security definer set search_path = pg_catalog as 'begin return true; end'",
+      sql: "create or replace function access.has_permission(permission text) returns boolean language plpgsql stable parallel safe security definer set search_path = pg_catalog set plan_cache_mode = force_generic_plan as 'begin return true; end'",
       findings: [
         ["fail", "drift-functions", "function access.has_permission(permission text): the body differs"],
       ],
