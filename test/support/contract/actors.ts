@@ -20,8 +20,8 @@ export const OTHER_USER = "other user";
 export const NO_ACCOUNT = "no account";
 
 /**
- * A user without anything, a plain member of Ada's room and the administrator; a session of each user that has none in SEED; and
- * times that the API can write.
+ * A user without anything, a plain member of Ada's room and the administrator; a session of each user that has none in SEED; times
+ * that the API can write; and addresses of sessions, which the server adds during a slow run.
  */
 const MORE_USERS = `
   insert into identity.users (username) values ('other'), ('member'), ('administrator');
@@ -31,6 +31,7 @@ const MORE_USERS = `
   insert into rooms.room_members (room_id, user_id, role) select :own, id, 'member' from identity.users where username = 'member';
   insert into identity.user_sessions (user_id) select id from identity.users where username not in ('ada', 'bob') order by username;
   update rooms.presence set expires_at = now() + interval '1 hour';
+  update identity.user_sessions set ip_address = '192.0.2.1';
 `;
 
 /** Adds the rows that the attempts read and change. `client` is connected as the owner. */
