@@ -1,5 +1,5 @@
 --! Previous: sha1:9e19908a1c5ae23f1a967b801f2c7479af5f157b
---! Hash: sha1:036468c74146c00e625c93f587946e9df9a07747
+--! Hash: sha1:a6e062474de8153a4e85a62da014f67598bc15fc
 --! Message: roles and model access
 
 -- Roles, permissions and model access: grants with a reason, models for roles and plans, an administrator that always remains,
@@ -893,6 +893,7 @@ create or replace trigger _400_give_to_admin
 --! EndIncluded access/triggers/permissions.sql
 --! Included access/triggers/plan_model_access.sql
 -- Plans have versions, which share a code, so that no foreign key can name one. A misspelt code would silently grant nothing.
+-- After the policies, so that others do not learn from it which codes exist.
 create or replace function access.check_plan_code()
   returns trigger
   language plpgsql
@@ -904,14 +905,14 @@ begin
     raise exception 'Plan not found.'
       using errcode = 'PL404', schema = 'access', table = 'plan_model_access', column = 'plan_code';
   end if;
-  return new;
+  return null;
 end
 $$;
 
 comment on function access.check_plan_code() is 'Trigger: rejects the code of a plan that does not exist (PL404).';
 
-create or replace trigger _100_check_plan_code
-  before insert or update of plan_code on access.plan_model_access
+create or replace trigger _400_check_plan_code
+  after insert or update of plan_code on access.plan_model_access
   for each row
   execute function access.check_plan_code();
 --! EndIncluded access/triggers/plan_model_access.sql
@@ -1088,6 +1089,44 @@ create or replace trigger _100_sign_grant
   when (old.granted_at = new.granted_at and (old.expires_at, old.reason) is distinct from (new.expires_at, new.reason))
   execute function access.sign_grant();
 --! EndIncluded access/triggers/sign_grant.sql
+--! Included access/triggers/check_expiry.sql
+-- In a trigger, so that the error names the column that the caller chose; the constraint compares two.
+create or replace function access.check_expiry()
+  returns trigger
+  language plpgsql
+  set search_path = pg_catalog
+as $$
+begin
+  if new.expires_at <= new.granted_at then
+    raise exception 'The expiry must be after the grant.'
+      using errcode = 'PL422', schema = tg_table_schema, table = tg_table_name, column = 'expires_at';
+  end if;
+  return new;
+end
+$$;
+
+comment on function access.check_expiry() is 'Trigger: PL422 for a grant that expires before it begins.';
+
+create or replace trigger _200_check_expiry
+  before insert or update of expires_at on access.user_roles
+  for each row
+  execute function access.check_expiry();
+
+create or replace trigger _200_check_expiry
+  before insert or update of expires_at on access.user_model_access
+  for each row
+  execute function access.check_expiry();
+
+create or replace trigger _200_check_expiry
+  before insert or update of expires_at on access.role_model_access
+  for each row
+  execute function access.check_expiry();
+
+create or replace trigger _200_check_expiry
+  before insert or update of expires_at on access.plan_model_access
+  for each row
+  execute function access.check_expiry();
+--! EndIncluded access/triggers/check_expiry.sql
 --! Included access/triggers/user_roles.sql
 -- Granting and revoking a role are security events, from any writer and by any path.
 create or replace function access.audit_user_role()

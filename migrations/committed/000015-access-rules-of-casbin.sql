@@ -1,5 +1,5 @@
---! Previous: sha1:036468c74146c00e625c93f587946e9df9a07747
---! Hash: sha1:2c0723cae68b4179f0b99538f5291e5652e2f2e9
+--! Previous: sha1:a6e062474de8153a4e85a62da014f67598bc15fc
+--! Hash: sha1:d4820f8d21af64770055ec917e2866c16d468f91
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -1138,6 +1138,10 @@ begin
       v_text := substring(v_rest from '^[A-Za-z_$][A-Za-z0-9_$]*');
       if v_text is null then
         v_kind := 'op';
+        if v_rest ~ '^[=!]==' then
+          raise exception 'the operator % is not supported; write %', left(v_rest, 3), left(v_rest, 2)
+            using errcode = 'PL422', detail = v_at::text;
+        end if;
         v_text := substring(v_rest from '^(?:==|!=|<=|>=|&&|\|\||[-+*/%<>!(),.[\]])');
       end if;
       if v_text is null then
@@ -1828,7 +1832,8 @@ begin
   end if;
   -- A missing effect is allow, as in node-casbin.
   if v_given <> v_count and not (left(ptype, 1) = 'p' and v_given = v_count - 1 and v_names ->> (v_count - 1) = 'eft') then
-    raise exception '% takes % values, not %', ptype, v_count, v_given
+    raise exception '% takes % values, not %', ptype,
+      case when left(ptype, 1) = 'p' and v_names ->> (v_count - 1) = 'eft' then v_count - 1 || ' or ' else '' end || v_count, v_given
       using errcode = 'PL422', detail = 'v' || least(v_given, v_count, 5);
   end if;
   if array_position(rule, null) <= v_given then
@@ -1840,6 +1845,10 @@ begin
   v_at := array_position(array(select jsonb_array_elements_text(v_names)), 'priority') - 1;
   if v_at is not null and rule[v_at::integer + 1] !~ '^[+-]?[0-9]{1,9}$' then
     raise exception 'a priority must be a whole number' using errcode = 'PL422', detail = 'v' || v_at;
+  end if;
+  v_at := array_position(array(select jsonb_array_elements_text(v_names)), 'eft') - 1;
+  if v_at is not null and rule[v_at::integer + 1] not in ('allow', 'deny', '') then
+    raise exception 'the effect must be allow or deny' using errcode = 'PL422', detail = 'v' || v_at;
   end if;
   for v_check in
     select c.key as place, f.name, rule[c.key::integer + 1] as value
@@ -2173,7 +2182,7 @@ declare
   v_compiled jsonb := (select m.compiled from access.casbin_models m where m.name = casbin_model.model);
 begin
   if v_compiled is null then
-    raise exception 'Access model not found.' using errcode = 'PL404', schema = 'access', table = 'casbin_models', column = 'name';
+    raise exception 'Access model not found.' using errcode = 'PL404', schema = 'access', table = 'casbin_models', column = 'model';
   end if;
   if cardinality(types) is distinct from 4
     or v_compiled -> 'r' -> types[1] is null or v_compiled -> 'p' -> types[2] is null
@@ -2343,11 +2352,13 @@ create or replace function private.casbin_require_asker(model text, sub jsonb)
   parallel safe
 as $$
 begin
-  if not private.casbin_is_trusted()
-    and not (
+  if private.casbin_is_trusted() then
+    return;
+  end if;
+  perform private.require_user_id();
+  -- A model without sub takes its subject from the context.
+  if not (
       sub is not distinct from to_jsonb(plinth.current_user_id()::text)
-      and plinth.current_user_id() is not null
-      -- A model without sub takes its subject from the context.
       and exists (select from access.casbin_models m where m.name = model and m.compiled -> 'r' -> 'r' ? 'sub')
     )
     and not access.has_permission('manage_access_rules')
@@ -2359,7 +2370,7 @@ end
 $$;
 
 comment on function private.casbin_require_asker(text, jsonb) is
-  'Raises PL403 unless the caller may ask what the subject may do.';
+  'Raises PL403 unless the caller may ask what the subject may do, and PL401 for a visitor.';
 --! EndIncluded access/private/casbin_require_asker.sql
 --! Included access/private/casbin_require_manager.sql
 create or replace function private.casbin_require_manager()
@@ -2770,7 +2781,8 @@ comment on function private.casbin_open_version(text) is
   'Creates a version that the following changes of the transaction belong to, and returns its number.';
 --! EndIncluded access/private/casbin_open_version.sql
 --! Included access/private/lock_casbin.sql
--- Versions are numbered in the order of their commits.
+-- Versions are numbered in the order of their commits. Before the rows are checked, so that only managers learn from errors what a
+-- model takes. For other users, the policies leave no row to change and so nothing to lock.
 create or replace function private.lock_casbin()
   returns trigger
   language plpgsql
@@ -2778,12 +2790,17 @@ create or replace function private.lock_casbin()
   set search_path = pg_catalog
 as $$
 begin
-  perform private.casbin_lock();
+  if tg_op = 'INSERT' then
+    perform private.casbin_require_manager();
+  end if;
+  if private.casbin_is_trusted() or access.has_permission('manage_access_rules') then
+    perform private.casbin_lock();
+  end if;
   return null;
 end
 $$;
 
-comment on function private.lock_casbin() is 'Trigger: lets one transaction at a time change access rules.';
+comment on function private.lock_casbin() is 'Trigger: lets one transaction at a time change access rules. PL403 for a new row without manage_access_rules.';
 --! EndIncluded access/private/lock_casbin.sql
 --! Included access/private/touch_casbin.sql
 create or replace function private.touch_casbin()
@@ -2878,7 +2895,7 @@ $$;
 
 comment on function access.enforce(text, text, text, jsonb, text) is
   'Returns whether the access rules allow the subject to act on the object. The subject of a user is the user''s id; asking about others needs manage_access_rules. PL403 without it, PL404 for an unknown model, PL422 for a context without a value that the model reads.';
-grant execute on function access.enforce(text, text, text, jsonb, text) to :PLINTH_USER, :PLINTH_SERVICE, :PLINTH_WORKER;
+grant execute on function access.enforce(text, text, text, jsonb, text) to :PLINTH_ANONYMOUS, :PLINTH_USER, :PLINTH_SERVICE, :PLINTH_WORKER;
 --! EndIncluded access/functions/enforce.sql
 --! Included access/functions/enforce_abac.sql
 -- access.enforce for attributes, as in r.sub.Age > 18. A name of its own, because PostGraphile leaves out overloaded functions.

@@ -1,5 +1,5 @@
---! Previous: sha1:2c0723cae68b4179f0b99538f5291e5652e2f2e9
---! Hash: sha1:6df0f70381f604d1ff69b8526396b81e0ed2e17c
+--! Previous: sha1:d4820f8d21af64770055ec917e2866c16d468f91
+--! Hash: sha1:307076420830847893b82c0cf4992e2c38e5d535
 --! Message: explain access
 
 -- Explains why access is allowed or denied: the grants, the policies and the outcome of each part.

@@ -1,5 +1,5 @@
---! Previous: sha1:6df0f70381f604d1ff69b8526396b81e0ed2e17c
---! Hash: sha1:833738d24ac1fd1cb2ea91b07d57827e94db0028
+--! Previous: sha1:307076420830847893b82c0cf4992e2c38e5d535
+--! Hash: sha1:7c08d4449ca8ae2f17da13b4ffd03ee0f3f3c143
 --! Message: visible denials
 
 --! Included identity/functions/logout.sql

@@ -10,6 +10,8 @@ drop trigger _101_keep_role_management on access.permissions;
 drop trigger _100_keep_role_management on access.role_permissions;
 drop trigger _100_sign_grant on access.user_roles;
 drop trigger _100_sign_grant on access.user_model_access;
+drop trigger _200_check_expiry on access.user_roles;
+drop trigger _200_check_expiry on access.user_model_access;
 
 drop policy select_manager on access.user_roles;
 drop policy insert_manager on access.user_roles;
@@ -58,6 +60,7 @@ drop function
 drop table access.role_model_access, access.plan_model_access;
 
 drop function
+  access.check_expiry(),
   access.check_plan_code(),
   access.sign_grant();
 

@@ -361,15 +361,19 @@ alter table access.plan_model_access enable row level security;
 create index plan_model_access_granted_by_idx on access.plan_model_access using btree (granted_by);
 create index plan_model_access_model_id_idx on access.plan_model_access using btree (model_id);
 
-create trigger _100_check_plan_code
-  before insert or update of plan_code on access.plan_model_access
-  for each row
-  execute function access.check_plan_code();
 create trigger _100_sign_grant
   before update on access.plan_model_access
   for each row
   when (old.granted_at = new.granted_at and (old.expires_at is distinct from new.expires_at or old.reason is distinct from new.reason))
   execute function access.sign_grant();
+create trigger _200_check_expiry
+  before insert or update of expires_at on access.plan_model_access
+  for each row
+  execute function access.check_expiry();
+create trigger _400_check_plan_code
+  after insert or update of plan_code on access.plan_model_access
+  for each row
+  execute function access.check_plan_code();
 create trigger _700_record_data_change
   after insert or delete or update on access.plan_model_access
   for each row
@@ -422,6 +426,10 @@ create trigger _100_sign_grant
   for each row
   when (old.granted_at = new.granted_at and (old.expires_at is distinct from new.expires_at or old.reason is distinct from new.reason))
   execute function access.sign_grant();
+create trigger _200_check_expiry
+  before insert or update of expires_at on access.role_model_access
+  for each row
+  execute function access.check_expiry();
 create trigger _700_record_data_change
   after insert or delete or update on access.role_model_access
   for each row
@@ -599,6 +607,10 @@ create trigger _100_sign_grant
   for each row
   when (old.granted_at = new.granted_at and (old.expires_at is distinct from new.expires_at or old.reason is distinct from new.reason or old.is_active is distinct from new.is_active))
   execute function access.sign_grant();
+create trigger _200_check_expiry
+  before insert or update of expires_at on access.user_model_access
+  for each row
+  execute function access.check_expiry();
 create trigger _700_record_data_change
   after insert or delete or update on access.user_model_access
   for each row
@@ -657,6 +669,10 @@ create trigger _100_sign_grant
   for each row
   when (old.granted_at = new.granted_at and (old.expires_at is distinct from new.expires_at or old.reason is distinct from new.reason))
   execute function access.sign_grant();
+create trigger _200_check_expiry
+  before insert or update of expires_at on access.user_roles
+  for each row
+  execute function access.check_expiry();
 create trigger _300_keep_last_administrator
   after insert or delete or update on access.user_roles
   for each row
@@ -852,6 +868,15 @@ comment on function access.casbin_permits(permit jsonb, obj text) is E'@behavior
 revoke execute on function access.casbin_permits(permit jsonb, obj text) from public;
 grant execute on function access.casbin_permits(permit jsonb, obj text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
+-- Trigger: PL422 for a grant that expires before it begins.
+create or replace function access.check_expiry()
+  returns trigger
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/access/triggers/check_expiry.sql
+
+comment on function access.check_expiry() is 'Trigger: PL422 for a grant that expires before it begins.';
+revoke execute on function access.check_expiry() from public;
+
 -- Trigger: rejects the code of a plan that does not exist (PL404).
 create or replace function access.check_plan_code()
   returns trigger
@@ -871,7 +896,7 @@ create or replace function access.enforce(sub text, obj text, act text, context 
 
 comment on function access.enforce(sub text, obj text, act text, context jsonb, model text) is 'Returns whether the access rules allow the subject to act on the object. The subject of a user is the user''s id; asking about others needs manage_access_rules. PL403 without it, PL404 for an unknown model, PL422 for a context without a value that the model reads.';
 revoke execute on function access.enforce(sub text, obj text, act text, context jsonb, model text) from public;
-grant execute on function access.enforce(sub text, obj text, act text, context jsonb, model text) to :PLINTH_SERVICE, :PLINTH_USER, :PLINTH_WORKER;
+grant execute on function access.enforce(sub text, obj text, act text, context jsonb, model text) to :PLINTH_ANONYMOUS, :PLINTH_SERVICE, :PLINTH_USER, :PLINTH_WORKER;
 
 -- Returns whether the access rules allow a subject to act on an object, either with attributes. Errors as of access.enforce; a subject with attributes is another subject than the caller.
 create or replace function access.enforce_abac(sub jsonb, obj jsonb, act text, context jsonb default '{}'::jsonb, model text default 'default'::text)

@@ -1793,13 +1793,13 @@ create or replace function private.casbin_request(model text, sub jsonb, obj jso
 comment on function private.casbin_request(model text, sub jsonb, obj jsonb, act jsonb, context jsonb) is 'Returns the values of a request in the order of the model''s definition. PL422 for a context that lacks one.';
 revoke execute on function private.casbin_request(model text, sub jsonb, obj jsonb, act jsonb, context jsonb) from public;
 
--- Raises PL403 unless the caller may ask what the subject may do.
+-- Raises PL403 unless the caller may ask what the subject may do, and PL401 for a visitor.
 create or replace function private.casbin_require_asker(model text, sub jsonb)
   returns void
   language plpgsql
   stable parallel safe; -- fixtures/access/private/casbin_require_asker.sql
 
-comment on function private.casbin_require_asker(model text, sub jsonb) is 'Raises PL403 unless the caller may ask what the subject may do.';
+comment on function private.casbin_require_asker(model text, sub jsonb) is 'Raises PL403 unless the caller may ask what the subject may do, and PL401 for a visitor.';
 revoke execute on function private.casbin_require_asker(model text, sub jsonb) from public;
 
 -- Raises PL403 unless the caller may change access rules.
@@ -3525,14 +3525,14 @@ create or replace function private.lock_audience_of_room()
 comment on function private.lock_audience_of_room() is 'Trigger: locks the counters of members and invited users of a deleted room, in one order.';
 revoke execute on function private.lock_audience_of_room() from public;
 
--- Trigger: lets one transaction at a time change access rules.
+-- Trigger: lets one transaction at a time change access rules. PL403 for a new row without manage_access_rules.
 create or replace function private.lock_casbin()
   returns trigger
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/access/private/lock_casbin.sql
 
-comment on function private.lock_casbin() is 'Trigger: lets one transaction at a time change access rules.';
+comment on function private.lock_casbin() is 'Trigger: lets one transaction at a time change access rules. PL403 for a new row without manage_access_rules.';
 revoke execute on function private.lock_casbin() from public;
 
 -- Prevents content changes (exclusive) and completions (shared) from missing each other until the transaction ends.

@@ -29,6 +29,11 @@ test.each<[name: string, parts: ModelParts, message: string]>([
     "matchers, line 10, column 5: the function f is not supported.",
   ],
   [
+    "an operator of JavaScript",
+    { m: "r.sub === p.sub" },
+    "matchers, line 10, column 11: the operator === is not supported; write ==.",
+  ],
+  [
     "a method",
     { m: 'r.sub.startsWith("a")' },
     'matchers, line 10, column 21: only an attribute may follow, as in r.sub.Age or r.sub["Age"].',
@@ -148,6 +153,18 @@ test.each<[name: string, definition: string, message: string]>([
 
 test.each<[name: string, parts: ModelParts, rule: string, message: string]>([
   ["an unknown type", {}, "p2, a, b, c", 'Rule "p2, a, b, c", ptype: the model defines no p2.'],
+  [
+    "a misspelt effect",
+    { p: "sub, obj, act, eft" },
+    "p, a, b, c, Deny",
+    'Rule "p, a, b, c, Deny", v3: the effect must be allow or deny.',
+  ],
+  [
+    "too few values, where an effect may be omitted",
+    { p: "sub, obj, act, eft" },
+    "p, a, b",
+    'Rule "p, a, b", v2: p takes 3 or 4 values, not 2.',
+  ],
   ["too few values", {}, "p, a, b", 'Rule "p, a, b", v2: p takes 3 values, not 2.'],
   ["too many values", {}, "g, a, b, c", 'Rule "g, a, b, c", v2: g takes 2 values, not 3.'],
   [

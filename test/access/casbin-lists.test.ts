@@ -52,6 +52,44 @@ async function visible(tx: Transaction, user: string): Promise<string[]> {
   return rows.map(({ name }) => name);
 }
 
+test("a visitor sees no rows of such a policy, and is asked to sign in for a question", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await tx.rows(`grant usage on schema plinth to ${db.rolePrefix}_anonymous`);
+    await tx.rows(`grant select on plinth.documents to ${db.rolePrefix}_anonymous`);
+    await replacePolicy(tx, modelText(), ["p, staff, doc1, read"]);
+    for (const condition of [PERMITS, OBJECTS_AND_PATTERN]) {
+      await usePolicy(tx, condition);
+      await tx.asAnonymous();
+      expect(await tx.attempt("select from plinth.documents")).toEqual([]);
+    }
+    await expectSqlState(tx.attempt("select access.enforce('staff', 'doc1', 'read')"), "PL401");
+  });
+});
+
+test("users without manage_access_rules learn nothing from rejected rules, and lock nothing", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await replacePolicy(tx, modelText(), ["p, staff, doc1, read"]);
+    const locks = "select from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()";
+    await tx.rows("select pg_advisory_unlock_all()");
+    const before = await tx.rows(locks);
+    await tx.asUser(ada);
+    for (const rule of ["'q', 'a'", "'p', 'a'", "'g', 'a', 'b'"])
+      await expectSqlState(
+        tx.attempt(
+          `insert into access.casbin_rules (ptype, v0${rule.split(",").length > 2 ? ", v1" : ""}) values (${rule})`,
+        ),
+        "PL403",
+      );
+    await expectSqlState(
+      tx.attempt("insert into access.casbin_models (name, definition) values ('x', 'y')"),
+      "PL403",
+    );
+    await tx.attempt("update access.casbin_rules set v0 = 'x'");
+    await tx.attempt("delete from access.casbin_rules");
+    expect(await tx.rows(locks)).toEqual(before);
+  });
+});
+
 const WITH_EFFECT = {
   p: "sub, obj, act, eft",
   e: "some(where (p.eft == allow)) && !some(where (p.eft == deny))",

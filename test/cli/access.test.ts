@@ -207,6 +207,14 @@ test("import without a model, and export, name the stored models if theirs is un
   );
 });
 
+test("import names what a model's name may have", async () => {
+  const { code, stderr } = await access("import", "--name", "a b", "--model", MODEL);
+  expect([code, stderr]).toEqual([
+    1,
+    "error: A model's name has at most 100 letters, digits, dots, hyphens and underscores, and begins with a letter or digit.\n",
+  ]);
+});
+
 test.each([[["import"]], [["check"]], [["restore"]], [["restore", "none"]]])(
   "%j is wrong usage",
   async (args) => {

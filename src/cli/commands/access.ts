@@ -1,5 +1,7 @@
 import type { Command } from "commander";
+import type pg from "pg";
 import type { CasbinFiles, FileFault } from "../../casbin/read-files.ts";
+import { PlinthError } from "../../support/errors.ts";
 import { note, oneLine, print, printable, printJson } from "../output.ts";
 import { withClient, withSession } from "../session.ts";
 import { UsageError } from "../usage-error.ts";
@@ -105,7 +107,7 @@ async function importFiles(flags: FileFlags & { append?: boolean; dryRun?: boole
   const { importPolicy } = await import("../../casbin/import-policy.ts");
   const summary = await withSession(({ database }) =>
     withClient(database, "owner", (client) => importPolicy(files, { ...flags, client })),
-  );
+  ).catch(explainName);
   if (flags.json) printJson({ ...summary, dryRun: flags.dryRun === true });
   if (summary.faults.length > 0)
     return report(summary.faults, (lines) => `Nothing was imported, because ${lines} refused.`);
@@ -114,6 +116,15 @@ async function importFiles(flags: FileFlags & { append?: boolean; dryRun?: boole
   const outcome = flags.dryRun ? "nothing was written" : `version ${version}`;
   if (version === null) print(`Model ${model}: unchanged`);
   else print(`Model ${model}: ${added} added, ${removed} removed; ${outcome}`);
+}
+
+function explainName(error: pg.DatabaseError): never {
+  if (error.constraint !== "casbin_models_name_check") throw error;
+  throw new PlinthError(
+    "BAD_USER_INPUT",
+    "A model's name has at most 100 letters, digits, dots, hyphens and underscores, and begins with a letter or digit.",
+    { cause: error },
+  );
 }
 
 async function check(flags: FileFlags): Promise<void> {

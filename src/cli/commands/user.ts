@@ -193,7 +193,7 @@ function explainRole(error: pg.DatabaseError): never {
     throw new PlinthError("CONFLICT", error.message, { cause: error, hint: error.hint });
   if (error.constraint === "user_roles_reason_check")
     throw new PlinthError("BAD_USER_INPUT", "A reason must have 1 to 500 characters.", { cause: error });
-  if (error.constraint === "user_roles_expires_after_granted")
+  if (error.column === "expires_at")
     throw new PlinthError("BAD_USER_INPUT", "The role's expiry time must be in the future.", {
       cause: error,
     });

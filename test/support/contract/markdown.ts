@@ -34,7 +34,7 @@ access changes this page, and \`test/access/contract.test.ts\` fails until it is
 [Tables and views](#tables-and-views) · [Functions](#functions) · [GraphQL fields](#graphql-fields) ·
 [GraphQL types](#graphql-types)
 
-**Roles.** \`user\` owns a row of everything and \`other user\` nothing; \`member\` is a plain member of a room of \`user\`;
+**Roles.** \`user\` owns a row of everything and \`other user\` nothing but its account; \`member\` is a plain member of a room of \`user\`;
 \`no account\` has the token of a deleted account; a user named after a permission holds that permission only; \`administrator\`
 has the role admin. The other roles are those of the database. Under *Others* are the kinds of users whose outcome differs from that
 of \`other user\`, and the roles of the database that have any right.
