@@ -1,5 +1,5 @@
 --! Previous: sha1:9e19908a1c5ae23f1a967b801f2c7479af5f157b
---! Hash: sha1:a6e062474de8153a4e85a62da014f67598bc15fc
+--! Hash: sha1:6b7e6364110df81110ba1d411fcde565cc8f496c
 --! Message: roles and model access
 
 -- Roles, permissions and model access: grants with a reason, models for roles and plans, an administrator that always remains,
@@ -357,6 +357,23 @@ comment on function access.may_assign_permission(uuid, timestamptz) is
   E'@behavior -*\nReturns whether the signed-in user holds the permission until the given time.';
 grant execute on function access.may_assign_permission(uuid, timestamptz) to :PLINTH_USER;
 --! EndIncluded access/functions/may_assign_permission.sql
+--! Included access/functions/may_grant_models.sql
+create or replace function access.may_grant_models(until timestamptz)
+  returns boolean
+  language sql
+  stable
+  security definer
+  set search_path = pg_catalog
+as $$
+  select access.may_assign_permission(p.id, may_grant_models.until)
+  from access.permissions p
+  where p.permission_name = 'grant_model_access'
+$$;
+
+comment on function access.may_grant_models(timestamptz) is
+  E'@behavior -*\nReturns whether the signed-in user holds grant_model_access until the given time.';
+grant execute on function access.may_grant_models(timestamptz) to :PLINTH_USER;
+--! EndIncluded access/functions/may_grant_models.sql
 --! Included access/functions/may_assign_role.sql
 -- The rule of access.may_assign_permission for all that a role gives: its permissions and its models. Models may be given away by
 -- users with grant_model_access, and by others as far as they may use them.
@@ -374,7 +391,7 @@ as $$
       and not access.may_assign_permission(rp.permission_id, may_assign_role.until)
   )
   and (
-    access.has_permission('grant_model_access')
+    access.may_grant_models(may_assign_role.until)
     or not exists (
       select
       from access.role_model_access a
@@ -383,7 +400,9 @@ as $$
           select
           from private.model_access(plinth.current_user_id()) m
           where m.model_id = a.model_id
-            and coalesce(m.expires_at, 'infinity') >= least(may_assign_role.until, a.expires_at)
+            -- A subscription may end, and a model may cease to be public.
+            and case when m.source in ('plan', 'public') then now() else coalesce(m.expires_at, 'infinity') end
+              >= least(may_assign_role.until, a.expires_at)
         )
     )
   )
@@ -1127,6 +1146,40 @@ create or replace trigger _200_check_expiry
   for each row
   execute function access.check_expiry();
 --! EndIncluded access/triggers/check_expiry.sql
+--! Included access/triggers/limit_model_grant.sql
+-- A user with grant_model_access for a time could otherwise keep a model for ever. After the policies, which ask for the permission.
+create or replace function access.limit_model_grant()
+  returns trigger
+  language plpgsql
+  set search_path = pg_catalog
+as $$
+begin
+  if plinth.current_user_id() is not null and not access.may_grant_models(coalesce(new.expires_at, 'infinity')) then
+    raise exception 'You may grant no model for longer than you hold grant_model_access.'
+      using errcode = 'PL403', column = 'expires_at';
+  end if;
+  return null;
+end
+$$;
+
+comment on function access.limit_model_grant() is
+  'Trigger: PL403 for a grant that ends after the caller''s own permission to make it.';
+
+create or replace trigger _400_limit_model_grant
+  after insert or update on access.user_model_access
+  for each row
+  execute function access.limit_model_grant();
+
+create or replace trigger _400_limit_model_grant
+  after insert or update on access.role_model_access
+  for each row
+  execute function access.limit_model_grant();
+
+create or replace trigger _400_limit_model_grant
+  after insert or update on access.plan_model_access
+  for each row
+  execute function access.limit_model_grant();
+--! EndIncluded access/triggers/limit_model_grant.sql
 --! Included access/triggers/user_roles.sql
 -- Granting and revoking a role are security events, from any writer and by any path.
 create or replace function access.audit_user_role()

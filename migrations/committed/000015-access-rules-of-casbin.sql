@@ -1,5 +1,5 @@
---! Previous: sha1:a6e062474de8153a4e85a62da014f67598bc15fc
---! Hash: sha1:d4820f8d21af64770055ec917e2866c16d468f91
+--! Previous: sha1:6b7e6364110df81110ba1d411fcde565cc8f496c
+--! Hash: sha1:a73d04370705b5fa440820ee0ad2c69434cfce6b
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -80,7 +80,8 @@ create table access.casbin_versions (
   version bigint generated always as identity primary key,
   created_at timestamptz not null default now(),
   created_by varchar(100) not null default coalesce(plinth.current_user_id()::text, session_user::text),
-  reason text not null default ''
+  reason text not null default '',
+  constraint casbin_versions_reason_check check (length(reason) <= 500)
 );
 
 alter table access.casbin_versions enable row level security;
@@ -565,8 +566,8 @@ comment on function private.casbin_regex_class(text) is
 --! EndIncluded access/private/casbin_regex_class.sql
 --! Included access/private/casbin_regex.sql
 -- A subset in which JavaScript and PostgreSQL decide alike whether a text matches: no look-around, back references, word
--- boundaries or named groups. Lazy quantifiers decide alike, so their mark is dropped. PostgreSQL matches without backtracking,
--- and the limits of repetition keep the automaton small, so that no rule can make a request slow.
+-- boundaries or named groups. Lazy quantifiers decide alike, so their mark is dropped. PostgreSQL matches without backtracking, but
+-- repetitions are copies in its automaton, and parts that may be empty multiply its arcs: the cost of all bounds the time to make it.
 create or replace function private.casbin_regex(source text)
   returns text
   language plpgsql
@@ -582,6 +583,10 @@ declare
   v_match text[];
   v_depth integer := 0;
   v_repeats bigint := 1;
+  -- The cost of the open groups and, last, of the part before a quantifier.
+  v_costs bigint[] := '{0}';
+  v_cost bigint;
+  v_factor bigint;
   -- Whether a quantifier may follow.
   v_is_atom boolean := false;
   v_class record;
@@ -614,6 +619,15 @@ begin
         v_out := v_out || '{' || v_match[1] || coalesce(v_match[2], '') || '}';
         v_at := v_at + length(v_match[1]) + coalesce(length(v_match[2]), 0) + 2;
       end if;
+      v_factor := case
+        when v_char in ('*', '?') then 3
+        when v_char = '+' then 1
+        else greatest(coalesce(nullif(v_match[3], '')::bigint, v_match[1]::bigint), 1) * case v_match[1]::bigint when 0 then 3 else 1 end
+      end;
+      v_costs[v_depth + 1] := v_costs[v_depth + 1] + v_cost * (v_factor - 1);
+      if v_costs[v_depth + 1] > 1000 then
+        raise exception 'a pattern that is too complex' using errcode = 'PL422', detail = v_at::text;
+      end if;
       if substr(v_source, v_at, 1) = '?' then
         v_at := v_at + 1;
       end if;
@@ -621,6 +635,17 @@ begin
       continue;
     end if;
     v_is_atom := true;
+    -- A class has more arcs than a character; a group costs what it holds.
+    v_cost := case when v_char in ('[', '.') or v_char = '\' and v_next in ('d', 'D', 'w', 'W', 's', 'S') then 2 else 1 end;
+    if v_char = ')' and v_depth > 0 then
+      v_cost := v_costs[v_depth + 1];
+      v_costs := v_costs[:v_depth];
+    end if;
+    if v_char = '(' then
+      v_costs := v_costs || 0::bigint;
+    else
+      v_costs[array_upper(v_costs, 1)] := v_costs[array_upper(v_costs, 1)] + v_cost;
+    end if;
     case v_char
       when '\' then
         v_out := v_out || case
@@ -937,14 +962,16 @@ declare
 begin
   for i in 1..10 loop
     v_frontier := array(
-      select distinct r.v1::text
+      select r.v1::text
       from access.casbin_rules r
       where r.v0 = any (v_frontier)
         and r.ptype = casbin_roles.ptype
         and r.model_name = casbin_roles.model
         and r.is_active
         and (casbin_roles.domain is null or r.v2 = casbin_roles.domain)
-        and r.v1 <> all (v_roles)
+      -- Hashed, where <> all would compare each with each.
+      except
+      select unnest(v_roles)
     );
     exit when v_frontier = '{}';
     v_roles := v_roles || v_frontier;
@@ -1846,10 +1873,6 @@ begin
   if v_at is not null and rule[v_at::integer + 1] !~ '^[+-]?[0-9]{1,9}$' then
     raise exception 'a priority must be a whole number' using errcode = 'PL422', detail = 'v' || v_at;
   end if;
-  v_at := array_position(array(select jsonb_array_elements_text(v_names)), 'eft') - 1;
-  if v_at is not null and rule[v_at::integer + 1] not in ('allow', 'deny', '') then
-    raise exception 'the effect must be allow or deny' using errcode = 'PL422', detail = 'v' || v_at;
-  end if;
   for v_check in
     select c.key as place, f.name, rule[c.key::integer + 1] as value
     from jsonb_each(model -> 'checks' -> ptype) c
@@ -2129,7 +2152,7 @@ begin
     exit when v_subject is null;
     v_rank := v_rank - 1;
     if v_rank < -1000 then
-      raise exception 'The roles of % form a cycle, so that its priority is undefined.', subject using errcode = 'PL422';
+      raise exception 'The roles of a subject form a cycle, so that its priority is undefined.' using errcode = 'PL422';
     end if;
   end loop;
   return v_rank;
@@ -2401,14 +2424,16 @@ declare
 begin
   for i in 1..10 loop
     v_frontier := array(
-      select distinct r.v0::text
+      select r.v0::text
       from access.casbin_rules r
       where r.v1 = any (v_frontier)
         and r.ptype = casbin_members.ptype
         and r.model_name = casbin_members.model
         and r.is_active
         and (casbin_members.domain is null or r.v2 = casbin_members.domain)
-        and r.v0 <> all (v_members)
+      -- Hashed, where <> all would compare each with each.
+      except
+      select unnest(v_members)
     );
     exit when v_frontier = '{}';
     v_members := v_members || v_frontier;
@@ -2944,6 +2969,9 @@ declare
   v_partial record;
 begin
   perform private.casbin_require_asker(model, to_jsonb(sub));
+  if cardinality(objs) > 10000 then
+    raise exception 'At most 10,000 objects can be asked about at once.' using errcode = 'PL422', column = 'objs';
+  end if;
   v_partial := private.casbin_partial_of(model, to_jsonb(sub), act, context);
   if v_partial.objects is null then
     return query
@@ -2964,7 +2992,7 @@ end
 $$;
 
 comment on function access.enforce_many(text, text[], text, jsonb, text) is
-  'Returns those of the objects on which the access rules allow the subject to act. The subject and the errors are those of access.enforce.';
+  'Returns those of the objects on which the access rules allow the subject to act. The subject and the errors are those of access.enforce; PL422 for more than 10,000 objects.';
 grant execute on function access.enforce_many(text, text[], text, jsonb, text) to :PLINTH_USER, :PLINTH_SERVICE, :PLINTH_WORKER;
 --! EndIncluded access/functions/enforce_many.sql
 --! Included access/functions/casbin_permit.sql
@@ -3424,7 +3452,7 @@ comment on policy all_manager on access.casbin_rules is
   'Users with manage_access_rules read and change the rules.';
 --! EndIncluded access/policies/casbin_rules.sql
 --! Included access/policies/casbin_versions.sql
--- Read by those who may change the rules; only triggers write.
+-- Read by those who may change the rules and by auditors; only triggers write.
 revoke all on access.casbin_versions from :PLINTH_ANONYMOUS, :PLINTH_USER;
 grant select on access.casbin_versions to :PLINTH_USER;
 
@@ -3433,9 +3461,15 @@ create policy select_manager on access.casbin_versions
   for select to :PLINTH_USER
   using ((select access.has_permission('manage_access_rules')));
 comment on policy select_manager on access.casbin_versions is 'Users with manage_access_rules read the versions of rules and models.';
+
+drop policy if exists select_auditor on access.casbin_versions;
+create policy select_auditor on access.casbin_versions
+  for select to :PLINTH_USER
+  using ((select access.has_permission('view_audit_log')));
+comment on policy select_auditor on access.casbin_versions is 'Users with view_audit_log read the versions of rules and models.';
 --! EndIncluded access/policies/casbin_versions.sql
 --! Included access/policies/casbin_changes.sql
--- Read by those who may change the rules; only triggers write.
+-- Read by those who may change the rules and by auditors; only triggers write.
 revoke all on access.casbin_changes from :PLINTH_ANONYMOUS, :PLINTH_USER;
 grant select on access.casbin_changes to :PLINTH_USER;
 
@@ -3444,4 +3478,10 @@ create policy select_manager on access.casbin_changes
   for select to :PLINTH_USER
   using ((select access.has_permission('manage_access_rules')));
 comment on policy select_manager on access.casbin_changes is 'Users with manage_access_rules read the changes of rules and models.';
+
+drop policy if exists select_auditor on access.casbin_changes;
+create policy select_auditor on access.casbin_changes
+  for select to :PLINTH_USER
+  using ((select access.has_permission('view_audit_log')));
+comment on policy select_auditor on access.casbin_changes is 'Users with view_audit_log read the changes of rules and models.';
 --! EndIncluded access/policies/casbin_changes.sql

@@ -1,5 +1,5 @@
---! Previous: sha1:d4820f8d21af64770055ec917e2866c16d468f91
---! Hash: sha1:307076420830847893b82c0cf4992e2c38e5d535
+--! Previous: sha1:a73d04370705b5fa440820ee0ad2c69434cfce6b
+--! Hash: sha1:7b971b0b999a76164247b6e6ba5dd3f0be0e5676
 --! Message: explain access
 
 -- Explains why access is allowed or denied: the grants, the policies and the outcome of each part.
@@ -965,10 +965,15 @@ create or replace function access.permitted_access_case(
   security definer
   set search_path = pg_catalog
 as $$
+declare
+  v_case jsonb;
 begin
   perform private.require_user_id();
   if not access.has_permission('explain_access') then
     raise exception 'This needs the permission explain_access.' using errcode = 'PL403';
+  end if;
+  if octet_length(concat(permitted_access_case.object, permitted_access_case.key, permitted_access_case.new_values)) > 8000 then
+    raise exception 'The object, key and values must have at most 8,000 bytes.' using errcode = 'PL422';
   end if;
   if coalesce(permitted_access_case.database_role, 'user') not in ('user', 'anonymous') then
     raise exception 'The API explains the roles user and anonymous.' using errcode = 'PL422', column = 'database_role';
@@ -991,10 +996,13 @@ begin
     jsonb_build_object(
       'operation', permitted_access_case.operation,
       'object', permitted_access_case.object,
-      'key', permitted_access_case.key
+      'key', permitted_access_case.key,
+      'new_values', permitted_access_case.new_values,
+      'database_role', permitted_access_case.database_role,
+      'returns_row', permitted_access_case.returns_row
     )
   );
-  return private.access_case(
+  v_case := private.access_case(
     permitted_access_case.user_id,
     permitted_access_case.operation,
     permitted_access_case.object,
@@ -1003,6 +1011,11 @@ begin
     permitted_access_case.database_role,
     permitted_access_case.returns_row
   );
+  -- A missing grant decides alone: the row, and whether it exists, are none of the question's business.
+  if exists (select from jsonb_array_elements(v_case -> 'grants') g where not (g.value ->> 'is_held')::boolean) then
+    return v_case || '{"steps": [], "old": null, "new": null}';
+  end if;
+  return v_case;
 end
 $$;
 

@@ -1,5 +1,5 @@
---! Previous: sha1:307076420830847893b82c0cf4992e2c38e5d535
---! Hash: sha1:7c08d4449ca8ae2f17da13b4ffd03ee0f3f3c143
+--! Previous: sha1:7b971b0b999a76164247b6e6ba5dd3f0be0e5676
+--! Hash: sha1:fedebd26bdada789c460e0abdf075b3e7cc0a32e
 --! Message: visible denials
 
 --! Included identity/functions/logout.sql

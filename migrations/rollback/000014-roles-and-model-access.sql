@@ -12,6 +12,7 @@ drop trigger _100_sign_grant on access.user_roles;
 drop trigger _100_sign_grant on access.user_model_access;
 drop trigger _200_check_expiry on access.user_roles;
 drop trigger _200_check_expiry on access.user_model_access;
+drop trigger _400_limit_model_grant on access.user_model_access;
 
 drop policy select_manager on access.user_roles;
 drop policy insert_manager on access.user_roles;
@@ -49,6 +50,7 @@ drop function
   access.keep_role_management(),
   access.may_assign_permission(uuid, timestamptz),
   access.may_assign_role(uuid, timestamptz),
+  access.may_grant_models(timestamptz),
   access.model_access_of(uuid),
   access.user_roles_is_expired(access.user_roles),
   private.guard_last_administrator(),
@@ -61,6 +63,7 @@ drop table access.role_model_access, access.plan_model_access;
 
 drop function
   access.check_expiry(),
+  access.limit_model_grant(),
   access.check_plan_code(),
   access.sign_grant();
 

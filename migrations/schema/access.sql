@@ -88,6 +88,10 @@ comment on column access.casbin_changes.rule_id is 'Number of the rule; null for
 comment on column access.casbin_changes.old_values is 'Values before the change; null for a new row.';
 comment on column access.casbin_changes.new_values is 'Values after the change; null for a deleted row.';
 
+create policy select_auditor on access.casbin_changes
+  for select to :PLINTH_USER
+  using ((select access.has_permission('view_audit_log'::text)));
+comment on policy select_auditor on access.casbin_changes is 'Users with view_audit_log read the changes of rules and models.';
 create policy select_manager on access.casbin_changes
   for select to :PLINTH_USER
   using ((select access.has_permission('manage_access_rules'::text)));
@@ -260,7 +264,8 @@ create table access.casbin_versions (
   created_at timestamp with time zone not null default now(),
   created_by character varying(100) not null default coalesce(plinth.current_user_id()::text, session_user::text),
   reason text not null default ''::text,
-  constraint casbin_versions_pkey primary key (version)
+  constraint casbin_versions_pkey primary key (version),
+  constraint casbin_versions_reason_check check (length(reason) <= 500)
 );
 
 alter table access.casbin_versions enable row level security;
@@ -271,6 +276,10 @@ comment on column access.casbin_versions.created_at is 'Time of the change.';
 comment on column access.casbin_versions.created_by is 'Id of the account, or the database role, that made the change.';
 comment on column access.casbin_versions.reason is 'Reason of the change, such as the version that it restores.';
 
+create policy select_auditor on access.casbin_versions
+  for select to :PLINTH_USER
+  using ((select access.has_permission('view_audit_log'::text)));
+comment on policy select_auditor on access.casbin_versions is 'Users with view_audit_log read the versions of rules and models.';
 create policy select_manager on access.casbin_versions
   for select to :PLINTH_USER
   using ((select access.has_permission('manage_access_rules'::text)));
@@ -374,6 +383,10 @@ create trigger _400_check_plan_code
   after insert or update of plan_code on access.plan_model_access
   for each row
   execute function access.check_plan_code();
+create trigger _400_limit_model_grant
+  after insert or update on access.plan_model_access
+  for each row
+  execute function access.limit_model_grant();
 create trigger _700_record_data_change
   after insert or delete or update on access.plan_model_access
   for each row
@@ -430,6 +443,10 @@ create trigger _200_check_expiry
   before insert or update of expires_at on access.role_model_access
   for each row
   execute function access.check_expiry();
+create trigger _400_limit_model_grant
+  after insert or update on access.role_model_access
+  for each row
+  execute function access.limit_model_grant();
 create trigger _700_record_data_change
   after insert or delete or update on access.role_model_access
   for each row
@@ -611,6 +628,10 @@ create trigger _200_check_expiry
   before insert or update of expires_at on access.user_model_access
   for each row
   execute function access.check_expiry();
+create trigger _400_limit_model_grant
+  after insert or update on access.user_model_access
+  for each row
+  execute function access.limit_model_grant();
 create trigger _700_record_data_change
   after insert or delete or update on access.user_model_access
   for each row
@@ -909,14 +930,14 @@ comment on function access.enforce_abac(sub jsonb, obj jsonb, act text, context 
 revoke execute on function access.enforce_abac(sub jsonb, obj jsonb, act text, context jsonb, model text) from public;
 grant execute on function access.enforce_abac(sub jsonb, obj jsonb, act text, context jsonb, model text) to :PLINTH_SERVICE, :PLINTH_USER, :PLINTH_WORKER;
 
--- Returns those of the objects on which the access rules allow the subject to act. The subject and the errors are those of access.enforce.
+-- Returns those of the objects on which the access rules allow the subject to act. The subject and the errors are those of access.enforce; PL422 for more than 10,000 objects.
 create or replace function access.enforce_many(sub text, objs text[], act text, context jsonb default '{}'::jsonb, model text default 'default'::text)
   returns setof text
   language plpgsql
   stable parallel safe security definer
   set search_path to 'pg_catalog'; -- fixtures/access/functions/enforce_many.sql
 
-comment on function access.enforce_many(sub text, objs text[], act text, context jsonb, model text) is 'Returns those of the objects on which the access rules allow the subject to act. The subject and the errors are those of access.enforce.';
+comment on function access.enforce_many(sub text, objs text[], act text, context jsonb, model text) is 'Returns those of the objects on which the access rules allow the subject to act. The subject and the errors are those of access.enforce; PL422 for more than 10,000 objects.';
 revoke execute on function access.enforce_many(sub text, objs text[], act text, context jsonb, model text) from public;
 grant execute on function access.enforce_many(sub text, objs text[], act text, context jsonb, model text) to :PLINTH_SERVICE, :PLINTH_USER, :PLINTH_WORKER;
 
@@ -992,6 +1013,15 @@ comment on function access.known_outcome(parts jsonb, place integer) is E'@behav
 revoke execute on function access.known_outcome(parts jsonb, place integer) from public;
 grant execute on function access.known_outcome(parts jsonb, place integer) to :PLINTH_USER;
 
+-- Trigger: PL403 for a grant that ends after the caller's own permission to make it.
+create or replace function access.limit_model_grant()
+  returns trigger
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/access/triggers/limit_model_grant.sql
+
+comment on function access.limit_model_grant() is 'Trigger: PL403 for a grant that ends after the caller''s own permission to make it.';
+revoke execute on function access.limit_model_grant() from public;
+
 -- Returns whether the signed-in user holds every permission that the other account holds.
 create or replace function access.may_administer(user_id uuid)
   returns boolean
@@ -1024,6 +1054,17 @@ create or replace function access.may_assign_role(role_id uuid, until timestamp 
 comment on function access.may_assign_role(role_id uuid, until timestamp with time zone) is E'@behavior -*\nReturns whether the signed-in user holds all that the role gives until the given time.';
 revoke execute on function access.may_assign_role(role_id uuid, until timestamp with time zone) from public;
 grant execute on function access.may_assign_role(role_id uuid, until timestamp with time zone) to :PLINTH_USER;
+
+-- Returns whether the signed-in user holds grant_model_access until the given time.
+create or replace function access.may_grant_models(until timestamp with time zone)
+  returns boolean
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/may_grant_models.sql
+
+comment on function access.may_grant_models(until timestamp with time zone) is E'@behavior -*\nReturns whether the signed-in user holds grant_model_access until the given time.';
+revoke execute on function access.may_grant_models(until timestamp with time zone) from public;
+grant execute on function access.may_grant_models(until timestamp with time zone) to :PLINTH_USER;
 
 -- Returns the models that a user may use, the caller by default, once for each source: public, user, role or plan. Needs grant_model_access for another user (PL403).
 create or replace function access.model_access_of(user_id uuid default plinth.current_user_id())

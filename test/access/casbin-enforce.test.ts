@@ -117,9 +117,9 @@ test("roles are inherited, within their domain and up to ten levels [C5]", async
   });
 });
 
-test("a deny overrides, and without a rule that decides, the effect does [C5]", async () => {
+test("a deny overrides, an unknown effect decides nothing [C5]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
-    const rules = ["p, staff, o, read, allow", "p, ada, o, read, deny"];
+    const rules = ["p, staff, o, read, allow", "p, ada, o, read, deny", "p, eve, o, read, maybe"];
     const roles = ["g, ada, staff", "g, bob, staff"];
     await replacePolicy(tx, modelText({ p: "sub, obj, act, eft", e: DENY }), [...rules, ...roles]);
     expect(await enforce(tx, ["ada", "o", "read"])).toBe(false);

@@ -154,12 +154,6 @@ test.each<[name: string, definition: string, message: string]>([
 test.each<[name: string, parts: ModelParts, rule: string, message: string]>([
   ["an unknown type", {}, "p2, a, b, c", 'Rule "p2, a, b, c", ptype: the model defines no p2.'],
   [
-    "a misspelt effect",
-    { p: "sub, obj, act, eft" },
-    "p, a, b, c, Deny",
-    'Rule "p, a, b, c, Deny", v3: the effect must be allow or deny.',
-  ],
-  [
     "too few values, where an effect may be omitted",
     { p: "sub, obj, act, eft" },
     "p, a, b",

@@ -384,10 +384,12 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
   "access.casbin_versions": [
     ["ada", "select from access.casbin_versions", 0],
     ["manage_access_rules", "select from access.casbin_versions", 2],
+    ["view_audit_log", "select from access.casbin_versions", 2],
   ],
   "access.casbin_changes": [
     ["ada", "select from access.casbin_changes", 0],
     ["manage_access_rules", "select from access.casbin_changes", 2],
+    ["view_audit_log", "select from access.casbin_changes", 2],
   ],
   "llm.model_providers": catalogue("llm.model_providers", "(name) values ('x')"),
   "llm.models": catalogue("llm.models", "(provider_id, name, display_name) values (:shown, 'x', 'x')"),

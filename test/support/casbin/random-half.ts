@@ -128,7 +128,9 @@ function policyColumns(
     columns.set(name, make);
   if (columns.size === 0) columns.set("sub", () => dice.pick(USERS));
   if (EFFECTS[effect].eft === "always" || dice.chance(30))
-    columns.set("eft", () => (dice.chance(60) ? "allow" : dice.chance(85) ? "deny" : ""));
+    columns.set("eft", () =>
+      dice.chance(60) ? "allow" : dice.chance(85) ? "deny" : dice.pick(["", "maybe"]),
+    );
   return columns;
 }
 
