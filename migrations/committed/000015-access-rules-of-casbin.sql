@@ -1,5 +1,5 @@
 --! Previous: sha1:6b7e6364110df81110ba1d411fcde565cc8f496c
---! Hash: sha1:a73d04370705b5fa440820ee0ad2c69434cfce6b
+--! Hash: sha1:14430211a6606ee5988b86fa967e4ca9ce9de5c4
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -2815,17 +2815,17 @@ create or replace function private.lock_casbin()
   set search_path = pg_catalog
 as $$
 begin
-  if tg_op = 'INSERT' then
-    perform private.casbin_require_manager();
-  end if;
   if private.casbin_is_trusted() or access.has_permission('manage_access_rules') then
     perform private.casbin_lock();
+  elsif tg_op = 'INSERT' then
+    -- The answer of the policies, which would come later.
+    raise exception 'This needs the permission manage_access_rules.' using errcode = '42501';
   end if;
   return null;
 end
 $$;
 
-comment on function private.lock_casbin() is 'Trigger: lets one transaction at a time change access rules. PL403 for a new row without manage_access_rules.';
+comment on function private.lock_casbin() is 'Trigger: lets one transaction at a time change access rules. 42501 for a new row without manage_access_rules.';
 --! EndIncluded access/private/lock_casbin.sql
 --! Included access/private/touch_casbin.sql
 create or replace function private.touch_casbin()

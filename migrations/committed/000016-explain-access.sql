@@ -1,5 +1,5 @@
---! Previous: sha1:a73d04370705b5fa440820ee0ad2c69434cfce6b
---! Hash: sha1:7b971b0b999a76164247b6e6ba5dd3f0be0e5676
+--! Previous: sha1:14430211a6606ee5988b86fa967e4ca9ce9de5c4
+--! Hash: sha1:d4fd738344ebb0bddd3e07aa91458ab7392be941
 --! Message: explain access
 
 -- Explains why access is allowed or denied: the grants, the policies and the outcome of each part.
@@ -993,14 +993,14 @@ begin
   perform private.record_security_event(
     'access_explained',
     permitted_access_case.user_id,
-    jsonb_build_object(
+    jsonb_strip_nulls(jsonb_build_object(
       'operation', permitted_access_case.operation,
       'object', permitted_access_case.object,
       'key', permitted_access_case.key,
       'new_values', permitted_access_case.new_values,
       'database_role', permitted_access_case.database_role,
-      'returns_row', permitted_access_case.returns_row
-    )
+      'returns_row', nullif(permitted_access_case.returns_row, false)
+    ))
   );
   v_case := private.access_case(
     permitted_access_case.user_id,

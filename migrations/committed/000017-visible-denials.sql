@@ -1,5 +1,5 @@
---! Previous: sha1:7b971b0b999a76164247b6e6ba5dd3f0be0e5676
---! Hash: sha1:fedebd26bdada789c460e0abdf075b3e7cc0a32e
+--! Previous: sha1:d4fd738344ebb0bddd3e07aa91458ab7392be941
+--! Hash: sha1:b006befef0e711d9cc266dea8239b2746d238524
 --! Message: visible denials
 
 --! Included identity/functions/logout.sql

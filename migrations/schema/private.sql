@@ -3525,14 +3525,14 @@ create or replace function private.lock_audience_of_room()
 comment on function private.lock_audience_of_room() is 'Trigger: locks the counters of members and invited users of a deleted room, in one order.';
 revoke execute on function private.lock_audience_of_room() from public;
 
--- Trigger: lets one transaction at a time change access rules. PL403 for a new row without manage_access_rules.
+-- Trigger: lets one transaction at a time change access rules. 42501 for a new row without manage_access_rules.
 create or replace function private.lock_casbin()
   returns trigger
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/access/private/lock_casbin.sql
 
-comment on function private.lock_casbin() is 'Trigger: lets one transaction at a time change access rules. PL403 for a new row without manage_access_rules.';
+comment on function private.lock_casbin() is 'Trigger: lets one transaction at a time change access rules. 42501 for a new row without manage_access_rules.';
 revoke execute on function private.lock_casbin() from public;
 
 -- Prevents content changes (exclusive) and completions (shared) from missing each other until the transaction ends.

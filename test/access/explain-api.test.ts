@@ -90,6 +90,17 @@ test("rejects everyone else, and visitors, without a record", async () => {
   expect(await events()).toEqual(before);
 });
 
+test("tells nothing of a row for which the role lacks a grant, and takes no long arguments", async () => {
+  const missing = await ask("admin", {
+    operation: "delete",
+    object: "identity.user_sessions",
+    userId: IDS.ada,
+    key: IDS.bob,
+  });
+  expect(missing.data.explainAccess.result).toMatchObject({ verdict: "denied", policies: [] });
+  expect(codeOf(await ask("admin", { ...CHAT, key: "x".repeat(9_000) }))).toBe("BAD_USER_INPUT");
+});
+
 test("answers as the other user and the visitor, and leaves the caller's own rights as they were", async () => {
   const own = await ask("admin", { ...CHAT, key: IDS.ada });
   expect(own.data.explainAccess.result).toMatchObject({ verdict: "allowed" });

@@ -231,6 +231,42 @@ test("a temporary holder of manage_roles grants nothing beyond their own expiry"
   await ask(ada, REVOKE, { user: bob.userId, role });
 });
 
+test("models are granted for no longer than the caller has them, or the permission to grant them", async () => {
+  const id = await makeRole();
+  const [{ model }] = (await owner<{ model: string }>(
+    `with p as (insert into llm.model_providers (name) values ($1) returning id)
+     insert into llm.models (provider_id, name, display_name, is_public) select id, 'm', 'M', true from p returning id as model`,
+    [role],
+  )) as [{ model: string }];
+  await owner("insert into access.role_model_access (role_id, model_id) values ($1, $2)", [id, model]);
+  // The model may cease to be public, and a plan may end.
+  expect(await failure(manager, GRANT, { user: ada.userId, role })).toBe("FORBIDDEN");
+  await owner("update llm.models set is_public = false where id = $1", [model]);
+  await owner("insert into access.plan_model_access (plan_code, model_id) values ('free', $1)", [model]);
+  expect(await failure(manager, GRANT, { user: ada.userId, role })).toBe("FORBIDDEN");
+
+  const granters = `granters${counter}`;
+  const created = await ask(admin, CREATE_ROLE, { name: granters });
+  const permission = await ids("permissions", "grant_model_access");
+  await ask(admin, ADD, { role: created.createRole.role.id, permission });
+  await ask(admin, GRANT, { user: manager.userId, role: granters, until: inHours(2) });
+  const grantModel = `mutation ($user: UUID!, $model: UUID!, $until: Datetime) {
+    createUserModelAccess(input: { userModelAccess: { userId: $user, modelId: $model, expiresAt: $until } }) { clientMutationId }
+  }`;
+  for (const until of [undefined, inHours(3)]) {
+    expect(await failure(manager, grantModel, { user: manager.userId, model, until })).toBe("FORBIDDEN");
+    expect(await failure(manager, GRANT, { user: ada.userId, role, until })).toBe("FORBIDDEN");
+  }
+  await ask(manager, grantModel, { user: manager.userId, model, until: inHours(1) });
+  await ask(manager, GRANT, { user: ada.userId, role, until: inHours(1) });
+});
+
+test("an expiry in the past names the argument", async () => {
+  await makeRole();
+  const answer = await send(manager, GRANT, { user: ada.userId, role, until: inHours(-1) });
+  expect(answer.errors?.[0]?.extensions).toMatchObject({ code: "BAD_USER_INPUT", field: "expiresAt" });
+});
+
 test("an expired role is seen as expired, and its renewal names the account that renewed it", async () => {
   await makeRole();
   await ask(manager, GRANT, { user: ada.userId, role, until: inHours(1), reason: "first" });
