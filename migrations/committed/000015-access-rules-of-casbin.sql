@@ -1,5 +1,5 @@
 --! Previous: sha1:6b7e6364110df81110ba1d411fcde565cc8f496c
---! Hash: sha1:14430211a6606ee5988b86fa967e4ca9ce9de5c4
+--! Hash: sha1:7ce9708e6a1a9189aae2a79d9cf0fd033d868929
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -2395,6 +2395,17 @@ $$;
 comment on function private.casbin_require_asker(text, jsonb) is
   'Raises PL403 unless the caller may ask what the subject may do, and PL401 for a visitor.';
 --! EndIncluded access/private/casbin_require_asker.sql
+--! Included access/private/casbin_may_manage.sql
+create or replace function private.casbin_may_manage()
+  returns boolean
+  language sql
+  stable
+as $$
+  select private.casbin_is_trusted() or access.has_permission('manage_access_rules')
+$$;
+
+comment on function private.casbin_may_manage() is 'Returns whether the caller, a function with definer rights, may change access rules.';
+--! EndIncluded access/private/casbin_may_manage.sql
 --! Included access/private/casbin_require_manager.sql
 create or replace function private.casbin_require_manager()
   returns void
@@ -2402,7 +2413,7 @@ create or replace function private.casbin_require_manager()
   stable
 as $$
 begin
-  if not private.casbin_is_trusted() and not access.has_permission('manage_access_rules') then
+  if not private.casbin_may_manage() then
     raise exception 'This needs the permission manage_access_rules.' using errcode = 'PL403';
   end if;
 end
@@ -2806,8 +2817,7 @@ comment on function private.casbin_open_version(text) is
   'Creates a version that the following changes of the transaction belong to, and returns its number.';
 --! EndIncluded access/private/casbin_open_version.sql
 --! Included access/private/lock_casbin.sql
--- Versions are numbered in the order of their commits. Before the rows are checked, so that only managers learn from errors what a
--- model takes. For other users, the policies leave no row to change and so nothing to lock.
+-- Versions are numbered in the order of their commits. The policies let other users change no row, so there is nothing to lock.
 create or replace function private.lock_casbin()
   returns trigger
   language plpgsql
@@ -2815,17 +2825,14 @@ create or replace function private.lock_casbin()
   set search_path = pg_catalog
 as $$
 begin
-  if private.casbin_is_trusted() or access.has_permission('manage_access_rules') then
+  if private.casbin_may_manage() then
     perform private.casbin_lock();
-  elsif tg_op = 'INSERT' then
-    -- The answer of the policies, which would come later.
-    raise exception 'This needs the permission manage_access_rules.' using errcode = '42501';
   end if;
   return null;
 end
 $$;
 
-comment on function private.lock_casbin() is 'Trigger: lets one transaction at a time change access rules. 42501 for a new row without manage_access_rules.';
+comment on function private.lock_casbin() is 'Trigger: lets one transaction at a time change access rules.';
 --! EndIncluded access/private/lock_casbin.sql
 --! Included access/private/touch_casbin.sql
 create or replace function private.touch_casbin()
@@ -3276,6 +3283,11 @@ create or replace function private.compile_casbin_model()
   set search_path = pg_catalog
 as $$
 begin
+  -- The policies reject the row next: other users learn nothing from errors, and their texts cost nothing.
+  if not private.casbin_may_manage() then
+    new.compiled := '{}';
+    return new;
+  end if;
   new.compiled := private.casbin_compile(new.definition);
   return new;
 end
@@ -3361,6 +3373,10 @@ declare
   v_reason text;
   v_column text;
 begin
+  -- As in private.compile_casbin_model.
+  if not private.casbin_may_manage() then
+    return new;
+  end if;
   -- The foreign key reports an unknown model.
   if v_model is null then
     return new;

@@ -1,5 +1,5 @@
---! Previous: sha1:14430211a6606ee5988b86fa967e4ca9ce9de5c4
---! Hash: sha1:d4fd738344ebb0bddd3e07aa91458ab7392be941
+--! Previous: sha1:7ce9708e6a1a9189aae2a79d9cf0fd033d868929
+--! Hash: sha1:568f6ca7b344c2b91ff3a1b35b33c76c88834017
 --! Message: explain access
 
 -- Explains why access is allowed or denied: the grants, the policies and the outcome of each part.

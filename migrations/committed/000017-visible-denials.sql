@@ -1,5 +1,5 @@
---! Previous: sha1:d4fd738344ebb0bddd3e07aa91458ab7392be941
---! Hash: sha1:b006befef0e711d9cc266dea8239b2746d238524
+--! Previous: sha1:568f6ca7b344c2b91ff3a1b35b33c76c88834017
+--! Hash: sha1:cf27095d239c2f87a66bdd4dff7a19bc487fe7ee
 --! Message: visible denials
 
 --! Included identity/functions/logout.sql

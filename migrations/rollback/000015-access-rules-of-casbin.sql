@@ -32,6 +32,7 @@ drop function
   private.casbin_listed(text,jsonb,integer,integer),
   private.casbin_literal(text),
   private.casbin_lock(),
+  private.casbin_may_manage(),
   private.casbin_member(jsonb,text),
   private.casbin_members(text,text,text,text),
   private.casbin_model(text,text[]),

@@ -1628,6 +1628,15 @@ create or replace function private.casbin_lock()
 comment on function private.casbin_lock() is 'Waits until no other transaction changes access rules.';
 revoke execute on function private.casbin_lock() from public;
 
+-- Returns whether the caller, a function with definer rights, may change access rules.
+create or replace function private.casbin_may_manage()
+  returns boolean
+  language sql
+  stable; -- fixtures/access/private/casbin_may_manage.sql
+
+comment on function private.casbin_may_manage() is 'Returns whether the caller, a function with definer rights, may change access rules.';
+revoke execute on function private.casbin_may_manage() from public;
+
 -- Returns an attribute of a value, null if it has none. PL422 for an attribute of nothing, where JavaScript throws.
 create or replace function private.casbin_member(value jsonb, name text)
   returns jsonb
@@ -3525,14 +3534,14 @@ create or replace function private.lock_audience_of_room()
 comment on function private.lock_audience_of_room() is 'Trigger: locks the counters of members and invited users of a deleted room, in one order.';
 revoke execute on function private.lock_audience_of_room() from public;
 
--- Trigger: lets one transaction at a time change access rules. 42501 for a new row without manage_access_rules.
+-- Trigger: lets one transaction at a time change access rules.
 create or replace function private.lock_casbin()
   returns trigger
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/access/private/lock_casbin.sql
 
-comment on function private.lock_casbin() is 'Trigger: lets one transaction at a time change access rules. 42501 for a new row without manage_access_rules.';
+comment on function private.lock_casbin() is 'Trigger: lets one transaction at a time change access rules.';
 revoke execute on function private.lock_casbin() from public;
 
 -- Prevents content changes (exclusive) and completions (shared) from missing each other until the transaction ends.
