@@ -86,12 +86,7 @@ test("patterns that take long elsewhere match or are rejected", async () => {
         code: "PL422",
       });
     // Copies of parts that may be empty: PostgreSQL would take seconds to make the automaton.
-    for (const pattern of [
-      `(${"\\S?".repeat(80)}){9}`,
-      `(${"(a|b|c)*".repeat(27)}){10}`,
-      "\\S?".repeat(240),
-      `${"(".repeat(8)}a?${"){0,3}".repeat(5)}${")*".repeat(3)}`,
-    ])
+    for (const pattern of [`(${"\\S?".repeat(80)}){9}`, `(${"(a|b|c)*".repeat(27)}){10}`])
       await expect(replacePolicy(tx, definition, [`p, x, ${pattern}, a`])).rejects.toMatchObject({
         code: "PL422",
         message: expect.stringContaining("too complex"),

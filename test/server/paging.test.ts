@@ -76,10 +76,10 @@ beforeAll(async () => {
   db = await createTestDatabase();
   // Row-level security is not tested here: the owner reads every row.
   api = await openSchema(db, { role: "owner", userId: rowId(0) });
-  await makeRowsOfEveryTable(db, API_SCHEMAS);
-  await withClient(db.adminUrl, (client) =>
+  await withClient(db.url("owner"), (client) =>
     client.query("insert into access.casbin_models (definition) values ($1)", [RBAC_MODEL]),
   );
+  await makeRowsOfEveryTable(db, API_SCHEMAS);
   // Lists of tables with an own-rows policy show other users' rows to those who hold the permission.
   await withClient(db.adminUrl, (client) =>
     client.query(
