@@ -65,14 +65,17 @@ export function createKnownValues(schema: GraphQLSchema): KnownValues {
     if (scalar === "Cursor" || value === null || UNSENDABLE.has(value)) return;
     if (Array.isArray(value) && scalar !== "JSON")
       for (const item of value) noteLeaf(typeName, name, scalar, item);
-    else for (const place of [`${typeName}.${name}`, `.${name}`, `:${scalar}`]) note(place, value);
+    // Columns of one name may have different types: versions of prompts are Int, those of access rules BigInt.
+    else for (const place of [`${typeName}.${name}`, `.${name}:${scalar}`, `:${scalar}`]) note(place, value);
     if (name === "nodeId" && typeName !== "Query" && typeName !== "Node")
       note("nodes", { nodeId: value, typeName });
   }
 
   return {
     find: (dice, typeName, fieldName, scalar) =>
-      choose(dice, `${typeName}.${fieldName}`) ?? choose(dice, `.${fieldName}`) ?? choose(dice, `:${scalar}`),
+      choose(dice, `${typeName}.${fieldName}`) ??
+      choose(dice, `.${fieldName}:${scalar}`) ??
+      choose(dice, `:${scalar}`),
     findCursor: (dice, list) => choose(dice, `cursors of ${list}`) as KnownCursor | undefined,
     findNode: (dice) => choose(dice, "nodes") as KnownNode | undefined,
     isDenied: (place) => denied.has(place),
