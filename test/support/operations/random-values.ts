@@ -163,8 +163,10 @@ function piece(dice: Dice, value: unknown): unknown {
 function randomScalar({ dice, known }: ValueSource, scalar: string, place: Place): unknown {
   const { typeName, fieldName } = ALIASES[place.fieldName] ?? place;
   const odd = ODD_VALUES[scalar] ?? ["x"];
+  // Before the lists: isNull of a filter has the name of its column.
+  if (scalar === "Boolean") return dice.pick(odd);
   const listed = BY_NAME[place.fieldName];
   if (listed && dice.chance(90)) return dice.pick(listed);
-  if (scalar === "Boolean" || dice.chance(8)) return dice.pick(odd);
+  if (dice.chance(8)) return dice.pick(odd);
   return known.find(dice, typeName, fieldName, scalar) ?? dice.pick(odd);
 }
