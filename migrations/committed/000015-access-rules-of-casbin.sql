@@ -1,5 +1,5 @@
 --! Previous: sha1:6b7e6364110df81110ba1d411fcde565cc8f496c
---! Hash: sha1:7ce9708e6a1a9189aae2a79d9cf0fd033d868929
+--! Hash: sha1:cb50a9d16a91f89b6006f7abb1c270012b97aa0f
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -210,7 +210,7 @@ begin
       end if;
       v_text := btrim(
         private.casbin_text(value),
-        E' \t\n\v\f\r\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff'
+        E' \t\n\x0b\f\r\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff'
       );
   end case;
   v_match := regexp_match(v_text, '^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([-+]?)([0-9]+))?$');
@@ -528,7 +528,7 @@ begin
           else '\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff'
         end;
       elsif v_char ~ '[A-Za-z0-9]' or v_char = '' then
-        v_char := case v_char when 't' then E'\t' when 'n' then E'\n' when 'r' then E'\r' when 'f' then E'\f' when 'v' then E'\v' end;
+        v_char := case v_char when 't' then E'\t' when 'n' then E'\n' when 'r' then E'\r' when 'f' then E'\f' when 'v' then E'\x0b' end;
         if v_char is null then
           raise exception 'an escape that is not supported' using errcode = 'PL422', detail = (v_at - 1)::text;
         end if;
@@ -1202,7 +1202,7 @@ as $$
       when '\t' then E'\t'
       when '\b' then E'\b'
       when '\f' then E'\f'
-      when '\v' then E'\v'
+      when '\v' then E'\x0b'
       else case when left(m.m[1], 1) = '\' then substr(m.m[1], 2) else m.m[1] end
     end,
     '' order by m.n
@@ -1583,7 +1583,7 @@ begin
   section := '';
   for i in 1..cardinality(v_lines) loop
     v_line := regexp_replace(v_lines[i], '[#;].*$', '');
-    v_text := btrim(v_line, E' \t\r\f\v\u00a0\ufeff');
+    v_text := btrim(v_line, E' \t\r\f\x0b\u00a0\ufeff');
     continue when v_text = '';
     if v_text ~ '^\[.*\]$' then
       if entry is not null then
@@ -1608,7 +1608,7 @@ begin
     starts := starts || length(entry) + 1;
     lines := lines || i;
     columns := columns || position(v_text in v_line);
-    entry := entry || case when v_is_continued then btrim(left(v_text, -1), E' \t\r\f\v\u00a0\ufeff') else v_text end;
+    entry := entry || case when v_is_continued then btrim(left(v_text, -1), E' \t\r\f\x0b\u00a0\ufeff') else v_text end;
     if not v_is_continued then
       return next;
       entry := null;

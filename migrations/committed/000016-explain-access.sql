@@ -1,5 +1,5 @@
---! Previous: sha1:7ce9708e6a1a9189aae2a79d9cf0fd033d868929
---! Hash: sha1:568f6ca7b344c2b91ff3a1b35b33c76c88834017
+--! Previous: sha1:cb50a9d16a91f89b6006f7abb1c270012b97aa0f
+--! Hash: sha1:e42ea95dd94a43c7050403ea2e2b9a546fc56135
 --! Message: explain access
 
 -- Explains why access is allowed or denied: the grants, the policies and the outcome of each part.

@@ -1,5 +1,5 @@
---! Previous: sha1:568f6ca7b344c2b91ff3a1b35b33c76c88834017
---! Hash: sha1:cf27095d239c2f87a66bdd4dff7a19bc487fe7ee
+--! Previous: sha1:e42ea95dd94a43c7050403ea2e2b9a546fc56135
+--! Hash: sha1:2f2e7e88f2251ccfd41dd170a79f7ddc07864d7c
 --! Message: visible denials
 
 --! Included identity/functions/logout.sql

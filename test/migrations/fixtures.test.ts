@@ -63,3 +63,10 @@ test("the fixtures change nothing when run again on a migrated database, so none
   expect(names).toEqual(await listFixtures(MIGRATIONS_FOLDER));
   expect(after).toEqual(before);
 });
+
+test("no text has the escape \\v, which PostgreSQL 15 reads as the letter", async () => {
+  for (const path of await listFixtures(MIGRATIONS_FOLDER)) {
+    const text = await readFile(join(MIGRATIONS_FOLDER, "fixtures", path), "utf8");
+    expect({ path, found: text.match(/\bE'(?:[^'\\]|\\[^v])*\\v/g) ?? [] }).toEqual({ path, found: [] });
+  }
+});

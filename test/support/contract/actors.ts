@@ -31,6 +31,7 @@ const MORE_USERS = `
   insert into rooms.room_members (room_id, user_id, role) select :own, id, 'member' from identity.users where username = 'member';
   insert into identity.user_sessions (user_id) select id from identity.users where username not in ('ada', 'bob') order by username;
   update rooms.presence set expires_at = now() + interval '1 hour';
+  update rooms.typing set expires_at = now() + interval '1 hour' * case expires_at when 'infinity' then 1 else -1 end;
   update identity.user_sessions set ip_address = '192.0.2.1';
 `;
 
