@@ -1,5 +1,5 @@
 --! Previous: sha1:6b7e6364110df81110ba1d411fcde565cc8f496c
---! Hash: sha1:cb50a9d16a91f89b6006f7abb1c270012b97aa0f
+--! Hash: sha1:642ff1d3ebd344be842ed195629f6af39ed1baa0
 --! Message: access rules of casbin
 
 -- Access rules in the format of Casbin: models, rules, and the versions of both.
@@ -590,7 +590,7 @@ declare
   -- Whether a quantifier may follow.
   v_is_atom boolean := false;
   v_class record;
-  -- What private.casbin_utf16 leaves none of, so that a text which it did not write matches no dot with such a character.
+  -- The characters that private.casbin_utf16 leaves none of, so that a text which it did not write matches no dot with such a character.
   v_beyond constant text := '\U00010000-\U000EFFFF\U000F0800-\U0010FFFF';
 begin
   if length(v_source) > 1000 then
@@ -1640,7 +1640,7 @@ comment on function private.casbin_place(integer, integer[], integer[], integer[
   'Returns the line and column of a place in an entry of a Casbin model file.';
 --! EndIncluded access/private/casbin_place.sql
 --! Included access/private/casbin_definition.sql
--- One entry of a model, such as p = sub, obj, act, in parsed form. `model` has the definitions that precede it.
+-- An entry of a model, such as p = sub, obj, act, in parsed form. `model` has the definitions that precede it.
 create or replace function private.casbin_definition(letter text, name text, value text, model jsonb)
   returns jsonb
   language plpgsql
@@ -2956,7 +2956,7 @@ comment on function access.enforce_abac(jsonb, jsonb, text, jsonb, text) is
 grant execute on function access.enforce_abac(jsonb, jsonb, text, jsonb, text) to :PLINTH_USER, :PLINTH_SERVICE, :PLINTH_WORKER;
 --! EndIncluded access/functions/enforce_abac.sql
 --! Included access/functions/enforce_many.sql
--- One query for a whole list: the rules are reduced once to the objects that they permit. A model that does not reduce is
+-- A single query for a whole list: the rules are reduced once to the objects that they permit. A model that does not reduce is
 -- evaluated for each object.
 create or replace function access.enforce_many(
   sub text,
@@ -3048,7 +3048,7 @@ create or replace function access.casbin_permits(permit jsonb, obj text)
   parallel safe
 as $$
 begin
-  -- One expression, which plpgsql evaluates in half the time of several statements.
+  -- A single expression, which plpgsql evaluates in half the time of several statements.
   return permit ? ('=' || obj) or case
     when permit ? '*' or permit ? '~' and octet_length(obj) <> char_length(obj) and obj ~ '[\U00010000-\U0010FFFF]'
       then access.enforce(

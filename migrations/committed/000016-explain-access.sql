@@ -1,5 +1,5 @@
---! Previous: sha1:cb50a9d16a91f89b6006f7abb1c270012b97aa0f
---! Hash: sha1:e42ea95dd94a43c7050403ea2e2b9a546fc56135
+--! Previous: sha1:642ff1d3ebd344be842ed195629f6af39ed1baa0
+--! Hash: sha1:7625b436fc10c7dbc0c54f290cfe308b5b2b5d63
 --! Message: explain access
 
 -- Explains why access is allowed or denied: the grants, the policies and the outcome of each part.

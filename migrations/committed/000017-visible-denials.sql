@@ -1,5 +1,5 @@
---! Previous: sha1:e42ea95dd94a43c7050403ea2e2b9a546fc56135
---! Hash: sha1:2f2e7e88f2251ccfd41dd170a79f7ddc07864d7c
+--! Previous: sha1:7625b436fc10c7dbc0c54f290cfe308b5b2b5d63
+--! Hash: sha1:a6c6c484b42f4a24d2556be0fa40baaaccbc12e3
 --! Message: visible denials
 
 --! Included identity/functions/logout.sql

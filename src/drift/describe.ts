@@ -13,7 +13,7 @@ const USUAL: Readonly<Record<string, string>> = {
   volatility: "volatile",
 };
 
-/** One line: `policy select_own on identity.users: expected using (…), found true`. */
+/** A line such as `policy select_own on identity.users: expected using (…), found true`. */
 export function describeDifference({ kind, object, changes }: Difference): string {
   const title = titleOf(object);
   if (object.kind === "revoke") return `${title}: expected ${object.properties.privileges}, found none`;

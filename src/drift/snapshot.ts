@@ -5,7 +5,7 @@ import { type Catalogue, type CatalogueObject, catalogueOf } from "./catalogue.t
 
 export const SNAPSHOT_FILE = "catalogue.json";
 
-/** One object a line, so that a review shows each change. Partitions are omitted, because they depend on the date. */
+/** Each object is a line, so that a review shows each change. Partitions are omitted, because they depend on the date. */
 export function snapshotText(catalogue: Catalogue): string {
   const partitions = new Set(
     [...catalogue.values()].filter(({ properties }) => "partition of" in properties).map(({ name }) => name),

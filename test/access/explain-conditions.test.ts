@@ -11,7 +11,7 @@ import {
   type Transaction,
 } from "../support/database.ts";
 
-// What access.explain_access says about policies of every form: on tables made for the purpose, compared with the statement
+// The verdicts of access.explain_access about policies of every form: on tables made for the purpose, compared with the statement
 // itself, run as the user.
 
 let db: TestDatabase;

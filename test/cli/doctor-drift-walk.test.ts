@@ -8,7 +8,7 @@ import { readCatalogue } from "../../src/drift/read-catalogue.ts";
 import { readSnapshot } from "../../src/drift/snapshot.ts";
 import { createTestDatabase, type TestDatabase, testSetup } from "../support/database.ts";
 
-// One change to every object of a kind at once, in the system catalogues themselves. Each object must be named: no object and no
+// The same change to every object of a kind at once, in the system catalogues themselves. Each object must be named: no object and no
 // property is left out of the comparison. The names in doctor-drift.test.ts are examples of the same.
 
 let db: TestDatabase;

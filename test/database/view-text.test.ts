@@ -1,7 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import { canonicalView } from "../../src/drift/view-text.ts";
 
-// What PostgreSQL 15 prints, and what later versions print for the same view.
+// The texts that PostgreSQL 15 and later versions print for the same view.
 
 test.each([
   [

@@ -121,7 +121,8 @@ export const OPEN_TO_VISITORS: readonly string[] = [
   "verifyEmail",
 ];
 
-const ALREADY = "What the caller asks for is already so, and the answer shows it. The caller may do it.";
+const ALREADY =
+  "The state that the caller asks for exists already, and the answer shows it. The caller may do it.";
 
 /** Mutations that may succeed and change nothing, each with the reason. */
 export const MAY_CHANGE_NOTHING: Readonly<Record<string, string>> = {

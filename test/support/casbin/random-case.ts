@@ -10,7 +10,7 @@ export function randomCase(dice: Dice): Case {
   const halves = [first];
   if (dice.chance(10) && !first.tags.includes("effect: subject priority")) {
     const second = randomHalf(dice, "2");
-    // One role definition serves both halves, and subjects have priorities in the first only.
+    // A single role definition serves both halves, and subjects have priorities in the first only.
     if (second.roles.length === 0) halves.push(second);
   }
   const rules = halves.flatMap((half) => half.rules);

@@ -21,7 +21,7 @@ export interface Mutation {
   readonly base: Attempt;
 }
 
-/** What the walk needs to know that the schema and the database do not say. */
+/** Facts that the walk needs and that the schema and the database do not say. */
 interface Hints {
   /** Tables that an argument refers to. */
   readonly refersTo: Readonly<Record<string, readonly string[]>>;
