@@ -38,8 +38,8 @@ export interface KnownValues {
   /** @param list such as `User.chats` */
   findCursor(dice: Dice, list: string): KnownCursor | undefined;
   findNode(dice: Dice): KnownNode | undefined;
-  /** Whether this field was denied to the user. */
-  isDenied(place: string): boolean;
+  /** Whether this field was denied to the user, or is a list of which the user sees no row. */
+  isBarren(place: string): boolean;
   learn(
     { document, variables }: Pick<Operation, "document" | "variables">,
     answer: { readonly data?: unknown; readonly errors?: readonly GraphqlError[] },
@@ -49,6 +49,7 @@ export interface KnownValues {
 export function createKnownValues(schema: GraphQLSchema): KnownValues {
   const values = new Map<string, Map<string, unknown>>();
   const denied = new Set<string>();
+  const empty = new Set<string>();
 
   function note(place: string, value: unknown): void {
     const known = values.get(place) ?? new Map<string, unknown>();
@@ -78,7 +79,7 @@ export function createKnownValues(schema: GraphQLSchema): KnownValues {
       choose(dice, `:${scalar}`),
     findCursor: (dice, list) => choose(dice, `cursors of ${list}`) as KnownCursor | undefined,
     findNode: (dice) => choose(dice, "nodes") as KnownNode | undefined,
-    isDenied: (place) => denied.has(place),
+    isBarren: (place) => denied.has(place) || empty.has(place),
     learn({ document, variables }, { data, errors = [] }) {
       for (const { extensions, path = [] } of errors)
         if (DENIALS.has(extensions.code)) denied.add(fieldAt(schema, document, path) ?? "");
@@ -90,6 +91,9 @@ export function createKnownValues(schema: GraphQLSchema): KnownValues {
         const fieldType = getNamedType(field.type);
         if (isLeafType(fieldType)) noteLeaf(type.name, field.name, fieldType.name, value);
         else if (isConnection(fieldType)) {
+          const isFromStart = (node.arguments ?? []).every((argument) => argument.name.value === "first");
+          if (type === schema.getQueryType() && isFromStart && isEmptyPage(value))
+            empty.add(`${type.name}.${field.name}`);
           const { orderBy } = getArgumentValues(field, node, coerced);
           for (const cursor of cursorsIn(value))
             note(`cursors of ${type.name}.${field.name}`, { cursor, orderBy });
@@ -100,6 +104,9 @@ export function createKnownValues(schema: GraphQLSchema): KnownValues {
 }
 
 /** Cursors of a page: the strings under `cursor`, `startCursor` and `endCursor` in its parts. */
+const isEmptyPage = (page: unknown): boolean =>
+  Object.values(page ?? {}).some((part) => Array.isArray(part) && part.length === 0);
+
 function cursorsIn(page: unknown): string[] {
   return Object.values(page as object)
     .flat()

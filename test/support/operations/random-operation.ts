@@ -96,7 +96,7 @@ function draw(schema: GraphQLSchema, source: ValueSource, options: OperationOpti
     const candidates = Object.values(type.getFields()).filter(
       (field) =>
         (isLeafType(getNamedType(field.type)) || (depth > 0 && left > 0)) &&
-        (isCurious || !known.isDenied(`${type.name}.${field.name}`)),
+        (isCurious || !known.isBarren(`${type.name}.${field.name}`)),
     );
     const isRoot = type === schema.getQueryType();
     const count = isRoot ? 1 + dice.below(options.rootFields) : 1 + dice.below(isConnection(type) ? 3 : 5);
