@@ -1,7 +1,9 @@
+import type { Application } from "./application/application.ts";
 import { type Config, loadConfig } from "./config/config.ts";
 import { type Plinth, type PlinthOptions, startPlinth } from "./start/plinth.ts";
 import { assertNodeVersion } from "./support/node-version.ts";
 
+export type { Application } from "./application/application.ts";
 export { type Config, loadConfig } from "./config/config.ts";
 export type { LoginRole, Role } from "./config/roles.ts";
 export type { Database } from "./database/database.ts";
@@ -23,20 +25,24 @@ export type ConfigOverrides = {
       : Config[K];
 };
 
+/** An application, the settings that differ from the environment, and hooks. */
+export interface CreateOptions extends Application, Omit<PlinthOptions, "config" | "application"> {
+  readonly settings?: ConfigOverrides;
+}
+
 /**
  * Starts Plinth inside your own process, as `plinth start` does.
  * @example
- * const plinth = await createPlinth({ http: { port: 0 } });
+ * const plinth = await createPlinth({ schemas: ["shop"], migrations: "./migrations", settings: { http: { port: 0 } } });
  * await fetch(`${plinth.url}/graphql`, …);
  * await plinth.close();
  * @throws PlinthError with the reason; parts that were already started are stopped
  */
-export async function createPlinth(
-  overrides: ConfigOverrides = {},
-  options: Omit<PlinthOptions, "config"> = {},
-): Promise<Plinth> {
+export async function createPlinth(options: CreateOptions = {}): Promise<Plinth> {
   assertNodeVersion();
-  return startPlinth({ ...options, config: mergeConfig(loadConfig(), overrides) });
+  const { settings = {}, schemas, migrations, plugins, jobs, ...others } = options;
+  const application = { schemas, migrations, plugins, jobs };
+  return startPlinth({ ...others, application, config: mergeConfig(loadConfig(), settings) });
 }
 
 function mergeConfig(base: Config, overrides: ConfigOverrides): Config {

@@ -10,6 +10,7 @@ import { PLUGINS } from "../../plugins/index.ts";
 import type { ConversationMemories } from "../accounts/conversation-memory/conversation-memories.ts";
 import type { RoomPasswords } from "../accounts/room-passwords.ts";
 import type { SignIn } from "../accounts/sign-in/index.ts";
+import type { Application } from "../application/application.ts";
 import type { Config } from "../config/config.ts";
 import { roleName } from "../config/roles.ts";
 import type { Checkout } from "../payments/checkout.ts";
@@ -47,6 +48,7 @@ export interface PresetOptions {
   readonly config: Pick<Config, "rolePrefix" | "limits" | "pool"> & {
     readonly http: Pick<Config["http"], "bodyLimitBytes" | "graphiql" | "introspection">;
   };
+  readonly application?: Application | undefined;
   readonly logger: Logger;
   /** If omitted, register, login, refresh and changePassword return UNAVAILABLE. */
   readonly signIn?: SignIn | undefined;
@@ -67,7 +69,18 @@ export interface PresetOptions {
  * `RequestContext` of each request into `requestContext.plinth`; without one, the caller is a visitor.
  */
 export function makePreset(options: PresetOptions): GraphileConfig.Preset {
-  const { pool, config, logger, signIn, memories, checkout, roomPasswords, onPlan, onUnforeseen } = options;
+  const {
+    pool,
+    config,
+    application = {},
+    logger,
+    signIn,
+    memories,
+    checkout,
+    roomPasswords,
+    onPlan,
+    onUnforeseen,
+  } = options;
   const { rolePrefix, limits, http } = config;
   const { statementTimeoutMs } = config.pool;
   const constraints = new ConstraintFields();
@@ -76,10 +89,10 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
 
   return {
     extends: [PostGraphileAmberPreset, PgSimplifyInflectionPreset, PostGraphileConnectionFilterPreset],
-    plugins: [...PLUGINS],
+    plugins: [...PLUGINS, ...(application.plugins ?? [])],
     disablePlugins: LEFT_OUT,
     plinth: { limits, introspection: http.introspection },
-    pgServices: [makePlinthPgService({ pool, schemas: API_SCHEMAS })],
+    pgServices: [makePlinthPgService({ pool, schemas: [...API_SCHEMAS, ...(application.schemas ?? [])] })],
     gather: {
       // Arguments without a default are required.
       pgStrictFunctions: true,

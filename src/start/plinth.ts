@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { Application } from "../application/application.ts";
 import type { Config } from "../config/config.ts";
 import { withConnection } from "../database/connection.ts";
 import { type Database, openDatabase } from "../database/database.ts";
@@ -13,12 +14,16 @@ import { bringUpToDate } from "./up-to-date.ts";
 
 export interface PlinthOptions extends MailHooks {
   readonly config: Config;
+  readonly application?: Application;
   /** Fills an empty database with demo data. By default, true for the embedded database and false for an external one. */
   readonly demo?: boolean;
   /** Called with progress messages of long steps. */
   readonly log?: (line: string) => void;
   readonly logger?: Logger;
 }
+
+/** Parts that the caller of the library supplies. */
+type Parts = MailHooks & Pick<PlinthOptions, "application">;
 
 /** A running Plinth: a database, its API and its jobs. */
 export interface Plinth {
@@ -72,7 +77,7 @@ export async function startJobs(
   config: Config,
   database: Database,
   logger: Logger,
-  hooks: MailHooks = {},
+  hooks: Parts = {},
 ): Promise<Worker> {
   const isDevelopment = database.kind === "embedded";
   const masterKeys = findMasterKeys(config, database);
@@ -99,10 +104,11 @@ export function serveApi(
   config: Config,
   database: Database,
   logger: Logger,
-  { sendSms }: MailHooks = {},
+  { application, sendSms }: Parts = {},
 ): Promise<PlinthServer> {
   return startServer({
     config,
+    application,
     authenticatorUrl: database.url("authenticator"),
     serviceUrl: database.url("service"),
     signingKeys: signingKeysOf(config, database),

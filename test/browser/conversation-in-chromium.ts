@@ -24,10 +24,14 @@ const named = { url: model.url, name: "echo" };
 const probe = await servePage({ port: 0, plinthUrl: "", model: named });
 const origin = probe.url;
 await probe.close();
-const plinth = await createPlinth(
-  { dataDirectory: join(folder, "data"), logLevel: "silent", http: { port: 0, corsOrigins: [origin] } },
-  { demo: false },
-);
+const plinth = await createPlinth({
+  settings: {
+    dataDirectory: join(folder, "data"),
+    logLevel: "silent",
+    http: { port: 0, corsOrigins: [origin] },
+  },
+  demo: false,
+});
 parts.defer(() => plinth.close());
 const site = await servePage({ port: Number(new URL(origin).port), plinthUrl: plinth.url, model: named });
 parts.defer(() => site.close());

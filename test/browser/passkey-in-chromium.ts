@@ -24,15 +24,15 @@ await new Promise<void>((resolve) => site.listen(0, "127.0.0.1", resolve));
 parts.defer(() => void site.close());
 const origin = `http://localhost:${(site.address() as AddressInfo).port}`;
 
-const plinth = await createPlinth(
-  {
+const plinth = await createPlinth({
+  settings: {
     dataDirectory: join(folder, "data"),
     logLevel: "silent",
     http: { port: 0, corsOrigins: [origin] },
     app: { name: "Plinth", rpId: "localhost", origins: [origin] },
   },
-  { demo: false },
-);
+  demo: false,
+});
 parts.defer(() => plinth.close());
 
 const chromium = await startChromium(join(folder, "profile"));

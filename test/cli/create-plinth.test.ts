@@ -23,11 +23,11 @@ afterAll(async () => {
 });
 
 const start = (
-  options: Parameters<typeof createPlinth>[1] = {},
+  options: Parameters<typeof createPlinth>[0] = {},
   auth: object = { jwtKeys: generateSigningKey(), masterKeys: generateMasterKey(1) },
 ): Promise<Plinth> =>
-  createPlinth(
-    {
+  createPlinth({
+    settings: {
       databaseUrls: Object.fromEntries(LOGIN_ROLES.map((role) => [role, db.url(role)])),
       rolePrefix: db.rolePrefix,
       dataDirectory,
@@ -35,8 +35,8 @@ const start = (
       auth,
       logLevel: "silent",
     },
-    options,
-  );
+    ...options,
+  });
 
 test("serves an existing database until it is closed, without demo data unless requested", async () => {
   const plinth = await start();

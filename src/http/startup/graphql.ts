@@ -14,7 +14,7 @@ const USES_BEFORE_COMPILING = 3;
 
 /** Builds the GraphQL schema from the database. */
 export async function createGraphql(
-  { config, logger }: ServerOptions,
+  { config, application, logger }: ServerOptions,
   { apiPool, errorLog }: Connections,
   { signIn, memories, checkout, roomPasswords, rateLimit }: Services,
   stack: AsyncDisposableStack,
@@ -23,6 +23,7 @@ export async function createGraphql(
     makePreset({
       pool: apiPool,
       config,
+      application,
       logger,
       signIn,
       memories,

@@ -1,8 +1,10 @@
 import type { Logger } from "pino";
+import type { Application } from "../../application/application.ts";
 import type { Config } from "../../config/config.ts";
 
 export interface ServerOptions {
   readonly config: Config;
+  readonly application?: Application | undefined;
   readonly authenticatorUrl: string;
   readonly serviceUrl: string;
   /** `kid:base64url[,kid:base64url…]`, `kid:es256:base64url`, see parseSigningKeys. */

@@ -1,0 +1,13 @@
+import type { TimetableEntry } from "../jobs/index.ts";
+
+/** The parts that an application adds to Plinth. Each is optional. */
+export interface Application {
+  /** PostgreSQL schemas of the application that appear in the API beside Plinth's. */
+  readonly schemas?: readonly string[] | undefined;
+  /** Folder of the application's own migrations, which run after Plinth's. */
+  readonly migrations?: string | undefined;
+  /** PostGraphile plugins, which run after Plinth's. */
+  readonly plugins?: readonly GraphileConfig.Plugin[] | undefined;
+  /** Jobs on the same worker. */
+  readonly jobs?: readonly TimetableEntry[] | undefined;
+}
