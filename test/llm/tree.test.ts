@@ -102,6 +102,8 @@ describe("a chat", () => {
     expect(await path(chat, ", 2, 2")).toEqual(["1"]);
     expect(await path(chat, ", 9")).toHaveLength(5);
     expect(await path(chat, ", null, 3")).toEqual(["1", "2"]);
+    expect(await path(chat, ", 2, -2147483648")).toEqual([]);
+    expect(await path(chat, ", 2147483647, 2147483647")).toHaveLength(5);
     const [empty] = await ada.rows<{ id: string }>("insert into llm.chats default values returning id");
     expect(await path(empty!.id)).toEqual([]);
   });

@@ -60,7 +60,7 @@ export async function walk(options: WalkOptions): Promise<Walk> {
   const reasonOf = async (operation: Operation, user: string) => {
     const { difference, a, b } = await compareAnswers(send, operation, user);
     const never = [a, b].flatMap(codesOf).find((code) => NEVER.has(code));
-    return { reason: difference ?? never, a };
+    return { reason: difference ? [difference, ...errorsOf(a), "and", ...errorsOf(b)].join("\n") : never, a };
   };
 
   async function compare(operation: Operation, user: string): Promise<RawAnswer> {
@@ -100,6 +100,12 @@ export async function walk(options: WalkOptions): Promise<Walk> {
 function codesOf({ text }: RawAnswer): string[] {
   const { errors = [] } = JSON.parse(text) as { errors?: { extensions?: { code?: string } }[] };
   return errors.map(({ extensions }) => extensions?.code ?? "none");
+}
+
+/** The errors of an answer as lines of text. */
+function errorsOf({ text }: RawAnswer): string[] {
+  const { errors = [] } = JSON.parse(text) as { errors?: unknown[] };
+  return errors.map((error) => JSON.stringify(error));
 }
 
 /** @returns whether the answer contains a value of a row, not only counts, page information and type names */

@@ -1,0 +1,1 @@
+--!restore llm/functions/chats_active_path.sql
