@@ -1,8 +1,5 @@
 // Registers a passkey and signs in with it in a real Chromium, whose DevTools protocol provides a virtual authenticator:
-// proves that browsers accept our options and that we accept their answers. Run by hand (CI may have no
-// browser), see docs/development.md:
-//
-//   CHROMIUM=/usr/bin/chromium node test/browser/passkey-in-chromium.ts
+// proves that browsers accept our options and that we accept their answers.
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
