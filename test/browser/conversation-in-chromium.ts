@@ -1,7 +1,5 @@
 // Opens the page of examples/conversation in two windows of a real Chromium, as two people who talk to each other and to
-// the AI; cuts the network in the middle. Run by hand (CI may have no browser), see docs/development.md:
-//
-//   CHROMIUM=/usr/bin/chromium node test/browser/conversation-in-chromium.ts
+// the AI; cuts the network in the middle.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
