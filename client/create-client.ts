@@ -1,7 +1,8 @@
 import { Auth } from "./auth/auth.ts";
 import { REFRESH } from "./auth/documents.ts";
 import { Chat } from "./chat/chat.ts";
-import { type Deltas, FOLLOW_ANSWER } from "./chat/streamed-answer.ts";
+import { FOLLOW_ANSWER } from "./chat/documents.ts";
+import type { Deltas } from "./chat/streamed-answer.ts";
 import type { TypedDocument, Untyped } from "./document.ts";
 import { PlinthClientError } from "./error.ts";
 import { type ConnectionState, LiveSocket } from "./live/socket.ts";

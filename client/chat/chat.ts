@@ -1,6 +1,7 @@
 import type { Send } from "../request.ts";
 import { randomId } from "../support/random-id.ts";
 import type { Answer } from "./answer.ts";
+import { CANCEL_ANSWER, CREATE_CHAT, SEND_MESSAGE } from "./documents.ts";
 import { type AnswerRequest, startAnswer } from "./start-answer.ts";
 import { type Follow, StreamedAnswer } from "./streamed-answer.ts";
 
@@ -19,13 +20,6 @@ export interface Question extends AnswerRequest {
 interface Options {
   readonly signal?: AbortSignal;
 }
-
-export const CREATE_CHAT =
-  "mutation CreateChat($input: CreateChatInput!) { it: createChat(input: $input) { chat { id } } }";
-export const SEND_MESSAGE =
-  "mutation SendChatMessage($input: SendChatMessageInput!) { it: sendChatMessage(input: $input) { message { id } } }";
-export const CANCEL =
-  "mutation Cancel($input: CancelTurnInput!) { it: cancelTurn(input: $input) { message { id } } }";
 
 /** Chats with models. */
 export class Chat {
@@ -72,7 +66,7 @@ export class Chat {
   #stream(id: Promise<string>, after: number, signal: AbortSignal | undefined): Answer {
     const cancel = async () => {
       // An answer that has ended stays as it is, so the call may be repeated.
-      await this.#send(CANCEL, { input: { messageId: await id } }, { retries: 3 });
+      await this.#send(CANCEL_ANSWER, { input: { messageId: await id } }, { retries: 3 });
     };
     return new StreamedAnswer(id, (id) => this.#follow(id, after, signal), after, cancel);
   }

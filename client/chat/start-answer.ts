@@ -1,4 +1,5 @@
 import type { Send } from "../request.ts";
+import { START_ANSWER } from "./documents.ts";
 
 /** Where an answer goes, and which model writes it. */
 export interface AnswerRequest {
@@ -12,18 +13,13 @@ export interface AnswerRequest {
   readonly idempotencyKey?: string;
 }
 
-const START =
-  "mutation StartAnswer($input: StartTurnInput!) { it: startTurn(input: $input) { message { id } } }";
-
 /** Starts an answer. @returns its message's id */
 export async function startAnswer(send: Send, request: AnswerRequest, signal?: AbortSignal): Promise<string> {
   const { maxTokens, ...input } = request;
   const { message } = await send<{ message: { id: string } }>(
-    START,
+    START_ANSWER,
     { input: { ...input, maxTokens: maxTokens?.toString() } },
     { signal },
   );
   return message.id;
 }
-
-export const START_ANSWER = START;

@@ -1,13 +1,6 @@
 import type { Answer, AnswerMessage, Piece } from "./answer.ts";
 
-export const FOLLOW_ANSWER = `subscription FollowAnswer($message: UUID!, $after: Int) {
-  messageDeltas(messageId: $message, after: $after) {
-    sequence isOver deltas { sequence content thinking }
-    message { id state finishReason content thinking tokensUsed errorCode errorMessage }
-  }
-}`;
-
-/** The result of {@link FOLLOW_ANSWER}. */
+/** An answer of the subscription FOLLOW_ANSWER. */
 export interface Deltas {
   readonly messageDeltas: {
     readonly sequence: number;
@@ -21,7 +14,7 @@ export interface Deltas {
   };
 }
 
-/** Subscribes to {@link FOLLOW_ANSWER}. */
+/** Subscribes to FOLLOW_ANSWER. */
 export type Follow = (
   messageId: string,
   after: number,

@@ -51,6 +51,7 @@ export class LiveSocket {
   #lastId = 0;
   #attempt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #watch: ReturnType<typeof setInterval> | undefined;
 
   constructor(url: string, socketClass: typeof WebSocket, tokens: Tokens) {
     this.#url = url;
@@ -118,15 +119,16 @@ export class LiveSocket {
   #listen(socket: WebSocket): void {
     this.#socket = socket;
     let lastHeard = Date.now();
-    const watch = setInterval(() => {
+    clearInterval(this.#watch);
+    this.#watch = setInterval(() => {
       const silence = Date.now() - lastHeard;
       if (silence > SILENCE_MS * 2) lost();
       else if (silence > SILENCE_MS && this.#state.current === "open") this.#send({ type: "ping" });
     }, SILENCE_MS / 2);
     // Called by the first sign of the end; without a network, a socket never closes itself.
     const lost = (event?: { readonly code?: number }) => {
-      clearInterval(watch);
       if (this.#socket !== socket) return;
+      clearInterval(this.#watch);
       this.#isRejected = this.#token !== undefined && REJECTED.has(event?.code ?? 0);
       this.#socket = undefined;
       socket.close();
@@ -140,7 +142,7 @@ export class LiveSocket {
     socket.onclose = lost;
     socket.onerror = () => lost();
     socket.onmessage = ({ data }) => {
-      if (this.#socket !== socket) return clearInterval(watch);
+      if (this.#socket !== socket) return;
       lastHeard = Date.now();
       this.#receive(JSON.parse(String(data)));
     };
@@ -180,6 +182,7 @@ export class LiveSocket {
     // The server closes the socket of a revoked token, too; whichever comes first counts.
     if (isRejected) {
       this.#isRejected = true;
+      clearInterval(this.#watch);
       const socket = this.#socket;
       this.#socket = undefined;
       socket?.close();
@@ -207,6 +210,7 @@ export class LiveSocket {
 
   #disconnect(): void {
     clearTimeout(this.#timer);
+    clearInterval(this.#watch);
     this.#attempt++;
     this.#isRejected = false;
     const socket = this.#socket;

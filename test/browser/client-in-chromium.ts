@@ -122,6 +122,8 @@ const messageId = await ada.run(
   }`,
   modelId,
 );
+// The page itself writes the answer.
+await asOwner("update private.turns set writer = 'client' where message_id = $1", [messageId]);
 const APPEND = `(messageId, firstSequence, contents) => client.request(
   "mutation ($input: AppendDeltasInput!) { appendDeltas(input: $input) { lastSequence } }",
   { input: { messageId, firstSequence, contents } },
