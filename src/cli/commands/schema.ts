@@ -1,12 +1,12 @@
 import type { Command } from "commander";
-import { SCHEMA_FOLDER } from "../../support/paths.ts";
-import { note, print, printJson } from "../output.ts";
+import type { StaleFile } from "../../schema-dump/schema-files.ts";
+import { note, print, printable, printJson } from "../output.ts";
 
 export function addSchema(program: Command): void {
   const command = program
     .command("schema")
-    .description("generate or check the files in migrations/schema/, which show the current schema")
-    .addHelpText("after", "\nExample:\n  $ plinth schema dump\n  $ plinth schema check");
+    .description("generate or check the files that show the current schema, and the types of clients")
+    .addHelpText("after", "\nExample:\n  $ plinth schema dump\n  $ plinth schema types --out src/schema.ts");
 
   command
     .command("dump")
@@ -16,7 +16,7 @@ export function addSchema(program: Command): void {
       "after",
       `
 Runs all migrations on a temporary embedded database and writes migrations/schema/<schema>.sql, schema.graphql
-and catalogue.json, with which plinth doctor compares a live database.
+and catalogue.json, with which plinth doctor compares a live database, and the types of plinth/client.
 Commit them with the migration, so that a review shows its effect.
 
 Example:
@@ -25,7 +25,9 @@ Example:
     .action(async ({ json }: { json?: boolean }) => {
       const { generateSchemaFiles } = await import("../schema-files.ts");
       const { writeSchemaFiles } = await import("../../schema-dump/schema-files.ts");
-      const changed = await writeSchemaFiles(SCHEMA_FOLDER, await generateSchemaFiles());
+      const changed: string[] = [];
+      for (const [folder, files] of await generateSchemaFiles())
+        changed.push(...(await writeSchemaFiles(folder, files)));
       if (json) printJson({ changed });
       else print(changed.length === 0 ? "The files were up to date." : `Wrote ${changed.join(", ")}.`);
     });
@@ -45,7 +47,9 @@ Example:
     .action(async ({ json }: { json?: boolean }) => {
       const { generateSchemaFiles } = await import("../schema-files.ts");
       const { checkSchemaFiles } = await import("../../schema-dump/schema-files.ts");
-      const stale = await checkSchemaFiles(SCHEMA_FOLDER, await generateSchemaFiles());
+      const stale: StaleFile[] = [];
+      for (const [folder, files] of await generateSchemaFiles())
+        stale.push(...(await checkSchemaFiles(folder, files)));
       if (json) printJson({ fresh: stale.length === 0, stale });
       else if (stale.length === 0) print("The files are up to date.");
       else for (const { name, diff } of stale) print(`${name}\n${diff}`);
@@ -55,4 +59,35 @@ Example:
         process.exitCode = 1;
       }
     });
+
+  command
+    .command("types")
+    .description("write the types of the API for a TypeScript client")
+    .requiredOption("--out <file>", "the file to write, such as src/schema.ts")
+    .addHelpText(
+      "after",
+      `
+Reads the schema of the configured database, with the tables of your application. Pass the file's type to graphqlOf
+of plinth/client/graphql: documents that graphql(…) makes then have the types of their results and variables.
+Plinth's own types are in the package already.
+
+Example:
+  $ plinth schema types --out src/schema.ts`,
+    )
+    .action(writeTypes);
+}
+
+async function writeTypes({ out }: { out: string }): Promise<void> {
+  const { writeFile } = await import("node:fs/promises");
+  const { readSchema } = await import("../../graphql/read-schema.ts");
+  const { clientTypes } = await import("../../schema-dump/client-types.ts");
+  const { writeError } = await import("../../export/write-error.ts");
+  const { withSession } = await import("../session.ts");
+  const schema = await withSession(({ config, database }) =>
+    readSchema(config, database.url("authenticator")),
+  );
+  await writeFile(out, clientTypes(schema)).catch((error: unknown) => {
+    throw writeError(out, error);
+  });
+  print(`Wrote ${printable(out)}.`);
 }
