@@ -8,6 +8,7 @@ import { ConstraintsPlugin } from "./constraints.ts";
 import { ConversationMemoryPlugin } from "./conversation-memory.ts";
 import { DescriptionsPlugin } from "./descriptions/descriptions.ts";
 import { EnumsPlugin } from "./enums/enums.ts";
+import { ValuesElsewherePlugin } from "./enums/values-elsewhere.ts";
 import { ExactJsonPlugin } from "./exact-json.ts";
 import { FilterInputsPlugin } from "./filter-inputs.ts";
 import { FilterableColumnsPlugin } from "./filterable-columns.ts";
@@ -40,6 +41,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   BehaviorMemoryPlugin, // the server starts sooner
   NamingPlugin, // names that a GraphQL user expects, set before anything refers to them
   EnumsPlugin, // a client sees which states, roles and kinds there are
+  ValuesElsewherePlugin, // likewise where no constraint lists them
   UniqueKeysPlugin, // one mutation to change a row instead of one per unique key
   NodeIdsPlugin, // likewise, without a second one by node id
   FilterableColumnsPlugin, // a user has few chats, so filters on them need no index

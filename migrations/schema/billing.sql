@@ -34,6 +34,34 @@ create type billing.token_balance as (
 
 comment on type billing.token_balance is 'Token balance of the signed-in user. available is null while an unlimited grant is in force. exhausted_at is when the tokens run out at the average rate of the last seven whole days; null if they do not.';
 
+-- Origin of a token grant.
+create domain billing.token_grant_source as text
+  constraint token_grant_source_check check (value = any (array['plan'::text, 'purchase'::text, 'manual'::text, 'promotion'::text, 'rollover'::text]));
+
+comment on domain billing.token_grant_source is 'Origin of a token grant.';
+comment on constraint token_grant_source_check on domain billing.token_grant_source is E'plan: The quota of a plan.\npurchase: Bought.\nmanual: Granted by hand.\npromotion: A promotion.\nrollover: Carried over from an earlier period.';
+
+-- State of a token hold.
+create domain billing.token_hold_state as text
+  constraint token_hold_state_check check (value = any (array['open'::text, 'settled'::text, 'released'::text, 'expired'::text]));
+
+comment on domain billing.token_hold_state is 'State of a token hold.';
+comment on constraint token_hold_state_check on domain billing.token_hold_state is E'open: The tokens are reserved; past its expiry, it counts as expired.\nsettled: The actual usage was recorded.\nreleased: The reservation was released without usage.\nexpired: The reservation ended by itself.';
+
+-- Kind of a usage event.
+create domain billing.usage_event_kind as text
+  constraint usage_event_kind_check check (value = any (array['usage'::text, 'correction'::text]));
+
+comment on domain billing.usage_event_kind is 'Kind of a usage event.';
+comment on constraint usage_event_kind_check on domain billing.usage_event_kind is E'usage: Tokens that were used.\ncorrection: The difference to a recorded usage.';
+
+-- Source of a usage event.
+create domain billing.usage_event_source as text
+  constraint usage_event_source_check check (value = any (array['hold'::text, 'service'::text, 'message'::text, 'self_reported'::text]));
+
+comment on domain billing.usage_event_source is 'Source of a usage event.';
+comment on constraint usage_event_source_check on domain billing.usage_event_source is E'hold: A settled hold.\nservice: Recorded by a service without a hold.\nmessage: Usage of a message, recorded by a service.\nself_reported: Usage of a message, reported by the user.';
+
 -- Tables ----------------------------------------------------------------------------------------------
 
 -- One row per user, model and day (UTC) with usage: always the sum of its usage_events. Late events and corrections count on the day of the usage.
@@ -251,6 +279,7 @@ comment on column billing.payments.failure_code is 'The provider''s reason code 
 comment on column billing.payments.status is 'State derived from the other columns: pending, succeeded, failed, refunded, partially_refunded or disputed.';
 comment on column billing.payments.created_at is 'Time when the row was created.';
 comment on column billing.payments.updated_at is 'Time of the last change.';
+comment on constraint payments_status_check on billing.payments is E'Status of a payment.\npending: Not yet decided by the provider.\nsucceeded: Paid.\nfailed: Rejected by the provider.\nrefunded: Returned in full.\npartially_refunded: Returned in part.\ndisputed: Contested by the payer at their bank.';
 
 create policy select_manager on billing.payments
   for select to :PLINTH_USER
@@ -479,6 +508,7 @@ comment on column billing.subscription_plans.is_active is 'Whether new subscript
 comment on column billing.subscription_plans.superseded_at is 'Time when a newer version replaced it; null for the newest version.';
 comment on column billing.subscription_plans.created_at is 'Time when the version was created.';
 comment on column billing.subscription_plans.updated_at is 'Time of the last change.';
+comment on constraint subscription_plans_billing_cycle_check on billing.subscription_plans is E'@name billing_cycle\nInterval at which a plan is paid.\nmonthly: Paid each month.\nyearly: Paid each year.\nlifetime: Paid once; never ends.';
 
 create policy insert_manager on billing.subscription_plans
   for insert to :PLINTH_USER
@@ -714,6 +744,7 @@ comment on column billing.usage_limits.max_tokens is 'Maximum number of tokens a
 comment on column billing.usage_limits.is_hard is 'Whether the limit is hard. A hard limit makes reserve reject calls above it; a soft limit is only reported in tokenBalance.';
 comment on column billing.usage_limits.created_at is 'Time when the limit was created.';
 comment on column billing.usage_limits.updated_at is 'Time of the last change.';
+comment on constraint usage_limits_period_check on billing.usage_limits is E'Period of a usage limit, in UTC.\nday: A calendar day.\nmonth: A calendar month.';
 
 create policy all_manager on billing.usage_limits
   for all to :PLINTH_USER
@@ -868,6 +899,7 @@ comment on column billing.user_subscriptions.provider_subscription_id is 'Id of 
 comment on column billing.user_subscriptions.due_at is 'Time when the job next checks it: the end of the period (a day later if a provider bills it), or a week after a payment became overdue.';
 comment on column billing.user_subscriptions.created_at is 'Time when the row was created.';
 comment on column billing.user_subscriptions.updated_at is 'Time of the last change.';
+comment on constraint user_subscriptions_status_check on billing.user_subscriptions is E'@name subscription_status\nStatus of a subscription.\ntrialing: In its free trial.\nactive: Paid and usable.\npast_due: Usable in its grace period although a payment failed.\npaused: Not usable until it is resumed.\ncanceled: Ended by a cancellation.\nexpired: Ended without a cancellation: unpaid, or revoked.';
 
 create policy select_manager on billing.user_subscriptions
   for select to :PLINTH_USER

@@ -100,13 +100,15 @@ export class EnumCodecs {
 
   #make(name: string, { values, description }: ClosedList, comment: string | undefined): EnumCodec {
     const meanings = meaningsOf(comment, values);
-    return enumCodec({
+    const codec = enumCodec({
       name,
       identifier: sql`text`,
       description: meanings.list ?? description,
       extensions: { isClosedListOfText: true },
       values: values.map((value) => ({ value, description: meanings.ofValue.get(value) })),
-    }) as EnumCodec;
+    });
+    // Ordered as the texts that they are.
+    return { ...codec, hasNaturalOrdering: true };
   }
 }
 
