@@ -19,6 +19,7 @@ import { UnreadCountsPlugin } from "./live/unread-counts.ts";
 import { MfaPlugin } from "./mfa.ts";
 import { MultirangesPlugin } from "./multiranges.ts";
 import { NamingPlugin } from "./naming.ts";
+import { NamesPlugin } from "./names.ts";
 import { NodeIdsPlugin } from "./node-ids.ts";
 import { NotFoundPlugin } from "./not-found.ts";
 import { OncePerOperationPlugin } from "./once-per-operation.ts";
@@ -39,6 +40,7 @@ import { UniqueKeysPlugin } from "./unique-keys.ts";
 /** Plinth's own plugins in the order in which they run, each with its reason. */
 export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   BehaviorMemoryPlugin, // the server starts sooner
+  NamesPlugin, // SQL keeps names that migrations and analytics use
   NamingPlugin, // names that a GraphQL user expects, set before anything refers to them
   EnumsPlugin, // a client sees which states, roles and kinds there are
   ValuesElsewherePlugin, // likewise where no constraint lists them

@@ -1,5 +1,5 @@
 --! Previous: sha1:a6c6c484b42f4a24d2556be0fa40baaaccbc12e3
---! Hash: sha1:202871a591fb4f80aa8b23558a5ff482f403fffa
+--! Hash: sha1:9d88335eb366ae19d0b84600cdda84b953030fc0
 --! Message: meanings of values
 
 -- The values of states, roles, kinds and reasons, which are enums of the API (plugins/enums): their meanings are comments of the
@@ -247,7 +247,80 @@ comment on constraint suspicious_activity_rules_severity_check on security.suspi
   'error: A failure or an attack that was stopped.\n'
   'critical: Needs attention at once.';
 
--- Values that functions, views and ledgers return without a constraint of a table. The smart tag @values names the domain.
+-- Written by functions only, which know these values; a constraint makes them known to the API too.
+
+alter table billing.subscription_changes
+  add constraint subscription_changes_from_status_check check (from_status in ('trialing', 'active', 'past_due', 'paused', 'canceled', 'expired'));
+comment on constraint subscription_changes_from_status_check on billing.subscription_changes is
+  E'@name subscription_status\n'
+  'Status of a subscription.\n'
+  'trialing: In its free trial.\n'
+  'active: Paid and usable.\n'
+  'past_due: Usable in its grace period although a payment failed.\n'
+  'paused: Not usable until it is resumed.\n'
+  'canceled: Ended by a cancellation.\n'
+  'expired: Ended without a cancellation: unpaid, or revoked.';
+
+alter table billing.subscription_changes
+  add constraint subscription_changes_to_status_check check (to_status in ('trialing', 'active', 'past_due', 'paused', 'canceled', 'expired'));
+comment on constraint subscription_changes_to_status_check on billing.subscription_changes is
+  E'@name subscription_status\n'
+  'Status of a subscription.\n'
+  'trialing: In its free trial.\n'
+  'active: Paid and usable.\n'
+  'past_due: Usable in its grace period although a payment failed.\n'
+  'paused: Not usable until it is resumed.\n'
+  'canceled: Ended by a cancellation.\n'
+  'expired: Ended without a cancellation: unpaid, or revoked.';
+
+alter table billing.token_grants
+  add constraint token_grants_source_check check (source in ('plan', 'purchase', 'manual', 'promotion', 'rollover'));
+comment on constraint token_grants_source_check on billing.token_grants is
+  E'Origin of a token grant.\n'
+  'plan: The quota of a plan.\n'
+  'purchase: Bought.\n'
+  'manual: Granted by hand.\n'
+  'promotion: A promotion.\n'
+  'rollover: Carried over from an earlier period.';
+
+alter table billing.token_holds
+  add constraint token_holds_state_check check (state in ('open', 'settled', 'released', 'expired'));
+comment on constraint token_holds_state_check on billing.token_holds is
+  E'State of a token hold.\n'
+  'open: The tokens are reserved; past its expiry, it counts as expired.\n'
+  'settled: The actual usage was recorded.\n'
+  'released: The reservation was released without usage.\n'
+  'expired: The reservation ended by itself.';
+
+alter table billing.usage_events
+  add constraint usage_events_kind_check check (kind in ('usage', 'correction'));
+comment on constraint usage_events_kind_check on billing.usage_events is
+  E'Kind of a usage event.\n'
+  'usage: Tokens that were used.\n'
+  'correction: The difference to a recorded usage.';
+
+alter table billing.usage_events
+  add constraint usage_events_source_check check (source in ('hold', 'service', 'message', 'self_reported'));
+comment on constraint usage_events_source_check on billing.usage_events is
+  E'Source of a usage event.\n'
+  'hold: A settled hold.\n'
+  'service: Recorded by a service without a hold.\n'
+  'message: Usage of a message, recorded by a service.\n'
+  'self_reported: Usage of a message, reported by the user.';
+
+alter table identity.user_sessions
+  add constraint user_sessions_authentication_methods_are_known check (authentication_methods <@ array['pwd', 'otp', 'hwk', 'swk', 'fed', 'mfa']);
+comment on constraint user_sessions_authentication_methods_are_known on identity.user_sessions is
+  E'@name authentication_method\n'
+  'Method used to sign in, as an amr value of RFC 8176.\n'
+  'pwd: Password.\n'
+  'otp: One-time code, including recovery codes.\n'
+  'hwk: Passkey that is bound to a device.\n'
+  'swk: Passkey that is synchronized between devices.\n'
+  'fed: Another provider.\n'
+  'mfa: More than one factor.';
+
+-- Values that functions and composite types return: no table has a constraint that lists them.
 
 create domain access.access_verdict as text
   constraint access_verdict_check check (value in ('allowed', 'denied', 'no_row', 'depends_on_row', 'unknown'));
@@ -303,58 +376,12 @@ comment on constraint policy_command_check on domain access.policy_command is
   'delete: Deleting rows.\n'
   'all: Every command.';
 
-create domain billing.token_grant_source as text
-  constraint token_grant_source_check check (value in ('plan', 'purchase', 'manual', 'promotion', 'rollover'));
-comment on domain billing.token_grant_source is 'Origin of a token grant.';
-comment on constraint token_grant_source_check on domain billing.token_grant_source is
-  E'plan: The quota of a plan.\n'
-  'purchase: Bought.\n'
-  'manual: Granted by hand.\n'
-  'promotion: A promotion.\n'
-  'rollover: Carried over from an earlier period.';
-
-create domain billing.token_hold_state as text
-  constraint token_hold_state_check check (value in ('open', 'settled', 'released', 'expired'));
-comment on domain billing.token_hold_state is 'State of a token hold.';
-comment on constraint token_hold_state_check on domain billing.token_hold_state is
-  E'open: The tokens are reserved; past its expiry, it counts as expired.\n'
-  'settled: The actual usage was recorded.\n'
-  'released: The reservation was released without usage.\n'
-  'expired: The reservation ended by itself.';
-
-create domain billing.usage_event_kind as text
-  constraint usage_event_kind_check check (value in ('usage', 'correction'));
-comment on domain billing.usage_event_kind is 'Kind of a usage event.';
-comment on constraint usage_event_kind_check on domain billing.usage_event_kind is
-  E'usage: Tokens that were used.\n'
-  'correction: The difference to a recorded usage.';
-
-create domain billing.usage_event_source as text
-  constraint usage_event_source_check check (value in ('hold', 'service', 'message', 'self_reported'));
-comment on domain billing.usage_event_source is 'Source of a usage event.';
-comment on constraint usage_event_source_check on domain billing.usage_event_source is
-  E'hold: A settled hold.\n'
-  'service: Recorded by a service without a hold.\n'
-  'message: Usage of a message, recorded by a service.\n'
-  'self_reported: Usage of a message, reported by the user.';
-
 create domain identity.api_token_scope as text
   constraint api_token_scope_check check (value in ('read', 'write'));
 comment on domain identity.api_token_scope is 'Scope of an API token.';
 comment on constraint api_token_scope_check on domain identity.api_token_scope is
   E'read: Reads.\n'
   'write: Writes; always together with read.';
-
-create domain identity.authentication_method as text
-  constraint authentication_method_check check (value in ('pwd', 'otp', 'hwk', 'swk', 'fed', 'mfa'));
-comment on domain identity.authentication_method is 'Method used to sign in, as an amr value of RFC 8176.';
-comment on constraint authentication_method_check on domain identity.authentication_method is
-  E'pwd: Password.\n'
-  'otp: One-time code, including recovery codes.\n'
-  'hwk: Passkey that is bound to a device.\n'
-  'swk: Passkey that is synchronized between devices.\n'
-  'fed: Another provider.\n'
-  'mfa: More than one factor.';
 
 create domain learning.content_access_reason as text
   constraint content_access_reason_check check (value in ('editor', 'author', 'preview', 'permission', 'plan', 'not_available', 'denied', 'sign_in_required', 'plan_required', 'prerequisites_missing'));

@@ -33,6 +33,13 @@ comment on constraint rate_limit_records_algorithm_check on security.rate_limit_
 comment on constraint rate_limit_rules_algorithm_check on security.rate_limit_rules is null;
 comment on constraint security_audit_log_severity_check on security.security_audit_log is null;
 comment on constraint suspicious_activity_rules_severity_check on security.suspicious_activity_rules is null;
+alter table billing.subscription_changes drop constraint subscription_changes_from_status_check;
+alter table billing.subscription_changes drop constraint subscription_changes_to_status_check;
+alter table billing.token_grants drop constraint token_grants_source_check;
+alter table billing.token_holds drop constraint token_holds_state_check;
+alter table billing.usage_events drop constraint usage_events_kind_check;
+alter table billing.usage_events drop constraint usage_events_source_check;
+alter table identity.user_sessions drop constraint user_sessions_authentication_methods_are_known;
 
 drop domain
   access.access_verdict,
@@ -41,12 +48,7 @@ drop domain
   access.api_role,
   access.model_access_source,
   access.policy_command,
-  billing.token_grant_source,
-  billing.token_hold_state,
-  billing.usage_event_kind,
-  billing.usage_event_source,
   identity.api_token_scope,
-  identity.authentication_method,
   learning.content_access_reason,
   learning.content_search_facet,
   learning.heartbeat_outcome,

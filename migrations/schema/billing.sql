@@ -34,34 +34,6 @@ create type billing.token_balance as (
 
 comment on type billing.token_balance is 'Token balance of the signed-in user. available is null while an unlimited grant is in force. exhausted_at is when the tokens run out at the average rate of the last seven whole days; null if they do not.';
 
--- Origin of a token grant.
-create domain billing.token_grant_source as text
-  constraint token_grant_source_check check (value = any (array['plan'::text, 'purchase'::text, 'manual'::text, 'promotion'::text, 'rollover'::text]));
-
-comment on domain billing.token_grant_source is 'Origin of a token grant.';
-comment on constraint token_grant_source_check on domain billing.token_grant_source is E'plan: The quota of a plan.\npurchase: Bought.\nmanual: Granted by hand.\npromotion: A promotion.\nrollover: Carried over from an earlier period.';
-
--- State of a token hold.
-create domain billing.token_hold_state as text
-  constraint token_hold_state_check check (value = any (array['open'::text, 'settled'::text, 'released'::text, 'expired'::text]));
-
-comment on domain billing.token_hold_state is 'State of a token hold.';
-comment on constraint token_hold_state_check on domain billing.token_hold_state is E'open: The tokens are reserved; past its expiry, it counts as expired.\nsettled: The actual usage was recorded.\nreleased: The reservation was released without usage.\nexpired: The reservation ended by itself.';
-
--- Kind of a usage event.
-create domain billing.usage_event_kind as text
-  constraint usage_event_kind_check check (value = any (array['usage'::text, 'correction'::text]));
-
-comment on domain billing.usage_event_kind is 'Kind of a usage event.';
-comment on constraint usage_event_kind_check on domain billing.usage_event_kind is E'usage: Tokens that were used.\ncorrection: The difference to a recorded usage.';
-
--- Source of a usage event.
-create domain billing.usage_event_source as text
-  constraint usage_event_source_check check (value = any (array['hold'::text, 'service'::text, 'message'::text, 'self_reported'::text]));
-
-comment on domain billing.usage_event_source is 'Source of a usage event.';
-comment on constraint usage_event_source_check on domain billing.usage_event_source is E'hold: A settled hold.\nservice: Recorded by a service without a hold.\nmessage: Usage of a message, recorded by a service.\nself_reported: Usage of a message, reported by the user.';
-
 -- Tables ----------------------------------------------------------------------------------------------
 
 -- One row per user, model and day (UTC) with usage: always the sum of its usage_events. Late events and corrections count on the day of the usage.
@@ -387,6 +359,8 @@ create table billing.subscription_changes (
   constraint subscription_changes_charge_is_not_negative check (charge_cents >= 0),
   constraint subscription_changes_credit_is_not_positive check (credit_cents <= 0),
   constraint subscription_changes_event_check check (event ~ '^[a-z][a-z_]{0,49}$'::text),
+  constraint subscription_changes_from_status_check check (from_status = any (array['trialing'::text, 'active'::text, 'past_due'::text, 'paused'::text, 'canceled'::text, 'expired'::text])),
+  constraint subscription_changes_to_status_check check (to_status = any (array['trialing'::text, 'active'::text, 'past_due'::text, 'paused'::text, 'canceled'::text, 'expired'::text])),
   constraint subscription_changes_tokens_granted_is_not_negative check (tokens_granted >= 0),
   constraint subscription_changes_unused_is_part_of_the_period check (unused_seconds >= 0 and unused_seconds <= period_seconds),
   constraint subscription_changes_from_plan_id_fkey foreign key (from_plan_id) references billing.subscription_plans(id) on delete restrict,
@@ -420,6 +394,8 @@ comment on column billing.subscription_changes.unused_seconds is 'Proration: unu
 comment on column billing.subscription_changes.tokens_granted is 'Tokens added because of a plan change.';
 comment on column billing.subscription_changes.effective_at is 'Time when the change took effect; earlier than created_at if a job or event was late.';
 comment on column billing.subscription_changes.created_at is 'Time when the change was recorded.';
+comment on constraint subscription_changes_from_status_check on billing.subscription_changes is E'@name subscription_status\nStatus of a subscription.\ntrialing: In its free trial.\nactive: Paid and usable.\npast_due: Usable in its grace period although a payment failed.\npaused: Not usable until it is resumed.\ncanceled: Ended by a cancellation.\nexpired: Ended without a cancellation: unpaid, or revoked.';
+comment on constraint subscription_changes_to_status_check on billing.subscription_changes is E'@name subscription_status\nStatus of a subscription.\ntrialing: In its free trial.\nactive: Paid and usable.\npast_due: Usable in its grace period although a payment failed.\npaused: Not usable until it is resumed.\ncanceled: Ended by a cancellation.\nexpired: Ended without a cancellation: unpaid, or revoked.';
 
 create policy select_manager on billing.subscription_changes
   for select to :PLINTH_USER
@@ -550,6 +526,7 @@ create table billing.token_grants (
   constraint token_grants_pkey primary key (id),
   constraint token_grants_user_id_idempotency_key_key unique (user_id, idempotency_key),
   constraint token_grants_never_give_more_than_they_have check (consumed >= 0 and held >= 0 and (consumed + held) <= amount),
+  constraint token_grants_source_check check (source = any (array['plan'::text, 'purchase'::text, 'manual'::text, 'promotion'::text, 'rollover'::text])),
   constraint token_grants_user_id_fkey foreign key (user_id) references billing.usage_tracking(user_id) on delete cascade
 ) with (fillfactor=50);
 
@@ -573,6 +550,7 @@ comment on column billing.token_grants.idempotency_key is 'Idempotency key of th
 comment on column billing.token_grants.closed_at is 'Time when the plan''s period was closed and the remaining tokens carried over; null if not closed.';
 comment on column billing.token_grants.retired_at is 'Time when the job found that the grant can no longer be used; null while the job still checks it.';
 comment on column billing.token_grants.created_at is 'Time when the grant was created.';
+comment on constraint token_grants_source_check on billing.token_grants is E'Origin of a token grant.\nplan: The quota of a plan.\npurchase: Bought.\nmanual: Granted by hand.\npromotion: A promotion.\nrollover: Carried over from an earlier period.';
 
 create policy select_own on billing.token_grants
   for select to :PLINTH_USER
@@ -596,7 +574,8 @@ create table billing.token_holds (
   usage_event_id uuid,
   created_at timestamp with time zone not null default now(),
   constraint token_holds_pkey primary key (id),
-  constraint token_holds_user_id_idempotency_key_key unique (user_id, idempotency_key)
+  constraint token_holds_user_id_idempotency_key_key unique (user_id, idempotency_key),
+  constraint token_holds_state_check check (state = any (array['open'::text, 'settled'::text, 'released'::text, 'expired'::text]))
 ) with (fillfactor=70);
 
 alter table billing.token_holds enable row level security;
@@ -616,6 +595,7 @@ comment on column billing.token_holds.expires_at is 'Time when the tokens are re
 comment on column billing.token_holds.settled_at is 'Time when the usage was recorded; null if it was not.';
 comment on column billing.token_holds.usage_event_id is 'The recorded usage; null if there is none.';
 comment on column billing.token_holds.created_at is 'Time when the hold was created.';
+comment on constraint token_holds_state_check on billing.token_holds is E'State of a token hold.\nopen: The tokens are reserved; past its expiry, it counts as expired.\nsettled: The actual usage was recorded.\nreleased: The reservation was released without usage.\nexpired: The reservation ended by itself.';
 
 create policy select_own on billing.token_holds
   for select to :PLINTH_USER
@@ -655,7 +635,9 @@ create table billing.usage_events (
   cost numeric(38,12),
   occurred_at timestamp with time zone not null,
   created_at timestamp with time zone not null default now(),
-  constraint usage_events_pkey primary key (id, created_at)
+  constraint usage_events_pkey primary key (id, created_at),
+  constraint usage_events_kind_check check (kind = any (array['usage'::text, 'correction'::text])),
+  constraint usage_events_source_check check (source = any (array['hold'::text, 'service'::text, 'message'::text, 'self_reported'::text]))
 ) partition by range (created_at);
 
 alter table billing.usage_events enable row level security;
@@ -693,6 +675,8 @@ comment on column billing.usage_events.reasoning_price_per_million_tokens is 'Pr
 comment on column billing.usage_events.cost is 'Exact cost in units of currency, never rounded; null without a price.';
 comment on column billing.usage_events.occurred_at is 'Time of the model use; determines price, day and period.';
 comment on column billing.usage_events.created_at is 'Time when the event was recorded; the partition key.';
+comment on constraint usage_events_kind_check on billing.usage_events is E'Kind of a usage event.\nusage: Tokens that were used.\ncorrection: The difference to a recorded usage.';
+comment on constraint usage_events_source_check on billing.usage_events is E'Source of a usage event.\nhold: A settled hold.\nservice: Recorded by a service without a hold.\nmessage: Usage of a message, recorded by a service.\nself_reported: Usage of a message, reported by the user.';
 
 create policy select_own on billing.usage_events
   for select to :PLINTH_USER

@@ -13,13 +13,6 @@ create domain identity.api_token_scope as text
 comment on domain identity.api_token_scope is 'Scope of an API token.';
 comment on constraint api_token_scope_check on domain identity.api_token_scope is E'read: Reads.\nwrite: Writes; always together with read.';
 
--- Method used to sign in, as an amr value of RFC 8176.
-create domain identity.authentication_method as text
-  constraint authentication_method_check check (value = any (array['pwd'::text, 'otp'::text, 'hwk'::text, 'swk'::text, 'fed'::text, 'mfa'::text]));
-
-comment on domain identity.authentication_method is 'Method used to sign in, as an amr value of RFC 8176.';
-comment on constraint authentication_method_check on domain identity.authentication_method is E'pwd: Password.\notp: One-time code, including recovery codes.\nhwk: Passkey that is bound to a device.\nswk: Passkey that is synchronized between devices.\nfed: Another provider.\nmfa: More than one factor.';
-
 -- Tables ----------------------------------------------------------------------------------------------
 
 -- One row per account with a pending deletion request; deleted when the request is canceled, or with the account.
@@ -531,6 +524,7 @@ create table identity.user_sessions (
   authenticated_at timestamp with time zone not null default now(),
   constraint user_sessions_pkey primary key (id),
   constraint user_sessions_id_user_id_key unique (id, user_id),
+  constraint user_sessions_authentication_methods_are_known check (authentication_methods <@ array['pwd'::text, 'otp'::text, 'hwk'::text, 'swk'::text, 'fed'::text, 'mfa'::text]),
   constraint user_sessions_authentication_methods_check check (cardinality(authentication_methods) <= 10 and array_position(authentication_methods, null::text) is null),
   constraint user_sessions_device_info_is_an_object check (jsonb_typeof(device_info) = 'object'::text),
   constraint user_sessions_device_info_is_small check (octet_length(device_info::text) <= 2048),
@@ -596,6 +590,7 @@ comment on column identity.user_sessions.device_info is 'Platform and browser fr
 comment on column identity.user_sessions.security_context is 'IP address of the sign-in (sign_in_address), and the last five IP addresses with their first use (addresses) (JSON object).';
 comment on column identity.user_sessions.authentication_methods is 'Methods used to sign in, as amr values of RFC 8176: pwd, otp, hwk, fed; empty for sessions older than the column.';
 comment on column identity.user_sessions.authenticated_at is 'Time when the user last proved their identity in this session.';
+comment on constraint user_sessions_authentication_methods_are_known on identity.user_sessions is E'@name authentication_method\nMethod used to sign in, as an amr value of RFC 8176.\npwd: Password.\notp: One-time code, including recovery codes.\nhwk: Passkey that is bound to a device.\nswk: Passkey that is synchronized between devices.\nfed: Another provider.\nmfa: More than one factor.';
 comment on constraint user_sessions_end_reason_check on identity.user_sessions is E'@name session_end_reason\nReason a session ended.\nlogout: The user signed out of it.\nlogout_everywhere: The user signed out everywhere.\nended_by_user: The user ended it from another session.\nended_by_administrator: An administrator ended it.\npassword_changed: The password was changed or reset.\ntoken_reuse: A refresh token was used twice, so it may have been copied.\naccount_disabled: The account was disabled.\naccount_deletion: The account is being deleted.\nexpired: It was idle for too long or reached its maximum age.';
 
 create policy select_own on identity.user_sessions

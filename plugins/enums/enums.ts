@@ -77,6 +77,21 @@ export const EnumsPlugin: GraphileConfig.Plugin = {
       },
     },
   }),
+  schema: {
+    entityBehavior: {
+      pgCodecAttribute: {
+        inferred: {
+          // PostGraphile orders by no enum; these are ordered as the texts that they are, where an index allows it.
+          after: ["default"],
+          before: ["inferred", "override"],
+          callback: (behavior, [codec, name]) =>
+            codec.attributes[name]?.codec.extensions?.isClosedListOfText
+              ? [behavior, "attribute:orderBy"]
+              : behavior,
+        },
+      },
+    },
+  },
 };
 
 /** The smart tags `@values name path` of a function, as path by name. */

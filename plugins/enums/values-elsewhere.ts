@@ -7,8 +7,8 @@ const named = (paths: Readonly<Record<string, string>>) => ({
 });
 
 /**
- * Where PostgreSQL has no CHECK to find the values by: views, composite types, functions, and the ledgers, which are written by
- * functions only. Each names the column or domain whose CHECK lists them, see EnumsPlugin.
+ * Places without a CHECK that lists the values: views, composite types, functions, and a list with a stricter rule. Each names the
+ * column or domain that has one, see EnumsPlugin.
  */
 export const ValuesElsewherePlugin = jsonPgSmartTags(
   {
@@ -29,27 +29,10 @@ export const ValuesElsewherePlugin = jsonPgSmartTags(
             billing_cycle: values("billing.subscription_plans.billing_cycle"),
           },
         },
-        "billing.grant_balance": { attribute: { source: values("billing.token_grant_source") } },
-        "billing.subscription_changes": {
-          attribute: {
-            from_status: values("billing.user_subscriptions.status"),
-            to_status: values("billing.user_subscriptions.status"),
-          },
-        },
-        "billing.token_grants": { attribute: { source: values("billing.token_grant_source") } },
-        "billing.token_holds": { attribute: { state: values("billing.token_hold_state") } },
-        "billing.usage_events": {
-          attribute: {
-            kind: values("billing.usage_event_kind"),
-            source: values("billing.usage_event_source"),
-          },
-        },
+        "billing.grant_balance": { attribute: { source: values("billing.token_grants.source") } },
         "identity.api_tokens": { attribute: { scopes: values("identity.api_token_scope") } },
         "identity.user_security_status": {
           attribute: { account_status: values("identity.users.account_status") },
-        },
-        "identity.user_sessions": {
-          attribute: { authentication_methods: values("identity.authentication_method") },
         },
         "learning.heartbeat_result": {
           attribute: {
@@ -90,6 +73,6 @@ export const ValuesElsewherePlugin = jsonPgSmartTags(
   {
     name: "PlinthValuesElsewherePlugin",
     version: "1.0.0",
-    description: "Names the lists of values of views, composite types, functions and ledgers",
+    description: "Names the lists of values of views, composite types and functions",
   },
 );
