@@ -1,5 +1,5 @@
 --! Previous: sha1:a6c6c484b42f4a24d2556be0fa40baaaccbc12e3
---! Hash: sha1:9d88335eb366ae19d0b84600cdda84b953030fc0
+--! Hash: sha1:bddc27a815457c8bafbdf042c94ad46c0cd88ac9
 --! Message: meanings of values
 
 -- The values of states, roles, kinds and reasons, which are enums of the API (plugins/enums): their meanings are comments of the
@@ -457,3 +457,38 @@ comment on constraint room_event_kind_check on domain rooms.room_event_kind is
   'member_left: A member left or was removed.\n'
   'member_changed: A member''s role or settings changed.\n'
   'room_changed: The room''s settings changed.';
+
+-- An argument is not the column of the same name, which has another name in the API.
+--! Included access/functions/grant_role.sql
+-- Grant and revoke roles by name. Invoker rights: the policies of access.user_roles decide which callers may.
+create or replace function access.grant_role(
+  user_id uuid,
+  role_name text,
+  expires_at timestamptz default null,
+  reason text default null
+)
+  returns access.user_roles
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+as $$
+declare
+  v_role_id uuid := (select r.id from access.roles r where r.role_name = grant_role.role_name);
+  v_result access.user_roles;
+begin
+  if v_role_id is null then
+    raise exception 'Role not found.'
+      using errcode = 'PL404', column = 'role_name';
+  end if;
+  insert into access.user_roles as ur (user_id, role_id, expires_at, reason)
+  values (grant_role.user_id, v_role_id, grant_role.expires_at, grant_role.reason)
+  on conflict on constraint user_roles_pkey do update set expires_at = excluded.expires_at, reason = excluded.reason
+  returning * into v_result;
+  return v_result;
+end
+$$;
+
+comment on function access.grant_role(uuid, text, timestamptz, text) is
+  'Grants a user a role, or renews the grant with another expiry and reason. Needs manage_roles and, until the expiry, every permission of the role. PL404 for an unknown role, PL409 if no administrator without an expiry would remain.';
+grant execute on function access.grant_role(uuid, text, timestamptz, text) to :PLINTH_USER;
+--! EndIncluded access/functions/grant_role.sql

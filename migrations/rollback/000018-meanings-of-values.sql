@@ -1,4 +1,5 @@
--- The values of states, roles, kinds and reasons.
+--!restore access/functions/grant_role.sql
+
 comment on constraint payments_status_check on billing.payments is null;
 comment on constraint subscription_plans_billing_cycle_check on billing.subscription_plans is null;
 comment on constraint usage_limits_period_check on billing.usage_limits is null;

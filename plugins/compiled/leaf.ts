@@ -61,7 +61,13 @@ function textOf(codec: PgCodec, type: GraphQLOutputType, value: SQL): JsonText {
     const item = codec.arrayOfCodec && baseOf(codec.arrayOfCodec);
     const list = [sql`to_json((${value})::text[])::text`];
     if (item && type.ofType instanceof GraphQLEnumType)
-      return listed(type.ofType, item, value, list, (names) => sql`not ((${value})::text[] <@ array[${names}])`);
+      return listed(
+        type.ofType,
+        item,
+        value,
+        list,
+        (names) => sql`not ((${value})::text[] <@ array[${names}])`,
+      );
     if (!item || isNonNullType(type.ofType) || !LISTED.has(item))
       throw new NotCompilable(`Lists of ${item?.name ?? codec.name} are read by PostGraphile.`);
     return list;

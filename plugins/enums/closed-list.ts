@@ -15,7 +15,9 @@ const CLOSED = new RegExp(
 export function closedListOf(definition: string): readonly string[] | undefined {
   const { list, one } = CLOSED.exec(definition)?.groups ?? {};
   const text = list ?? one;
-  return text === undefined ? undefined : [...text.matchAll(VALUES)].map(([, value]) => value!.replaceAll("''", "'"));
+  return text === undefined
+    ? undefined
+    : [...text.matchAll(VALUES)].map(([, value]) => value!.replaceAll("''", "'"));
 }
 
 /** The meanings of a closed list and of its values, from the comment of its constraint: lines of `value: meaning`. */

@@ -65,7 +65,8 @@ export class EnumCodecs {
    */
   named(path: string): EnumCodec {
     const codec = this.#codecOf(path);
-    if (!codec) throw new Error(`@values ${path}: no validated CHECK of this column or domain lists its values.`);
+    if (!codec)
+      throw new Error(`@values ${path}: no validated CHECK of this column or domain lists its values.`);
     return codec;
   }
 
@@ -136,5 +137,7 @@ function subjectOf(constraint: PgConstraint) {
 function assertEqual(codec: EnumCodec, values: readonly string[], path: string): EnumCodec {
   const known = new Set(codec.values.map(({ value }) => value));
   if (known.size === values.length && values.every((value) => known.has(value))) return codec;
-  throw new Error(`The values of ${path} differ from those of another enum named ${codec.name}: give it a @name.`);
+  throw new Error(
+    `The values of ${path} differ from those of another enum named ${codec.name}: give it a @name.`,
+  );
 }

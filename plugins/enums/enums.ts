@@ -71,7 +71,8 @@ export const EnumsPlugin: GraphileConfig.Plugin = {
           const places: { codec: PgCodec }[] =
             resourceOptions.parameters?.filter((each) => each.name === name) ?? [];
           if (columns[name]) places.push(columns[name]);
-          if (places.length === 0) throw new Error(`@values ${name} ${path}: ${pgProc.proname} has no ${name}.`);
+          if (places.length === 0)
+            throw new Error(`@values ${name} ${path}: ${pgProc.proname} has no ${name}.`);
           for (const place of places) place.codec = replaced(place.codec, codecs.named(path));
         }
       },

@@ -38,7 +38,7 @@ const createRoom = async (input: Record<string, unknown>): Promise<string> =>
   (await ask(ada, CREATE, { input })).createRoom.result.id;
 
 test("creates a room, invites a user, and reads, marks and counts its messages [S6, S7, S8, S10]", async () => {
-  const room = await createRoom({ name: "Plans", aiEnabled: true });
+  const room = await createRoom({ name: "Plans", isAiEnabled: true });
   const invite = await ask(
     ada,
     'mutation ($room: UUID!, $bob: UUID!) { inviteToRoom(input: { roomId: $room, inviteeId: $bob, message: "Come" }) { result { id } } }',
@@ -53,7 +53,7 @@ test("creates a room, invites a user, and reads, marks and counts its messages [
   ]);
   await ask(
     bob,
-    "mutation ($id: UUID!) { respondToInvite(input: { inviteId: $id, accept: true }) { result { status } } }",
+    "mutation ($id: UUID!) { respondToRoomInvite(input: { inviteId: $id, accept: true }) { result { status } } }",
     { id: invite.inviteToRoom.result.id },
   );
   const key = "6f1d4a53-6e3b-4e5a-9d2a-6a1f2c3b4d5e";
