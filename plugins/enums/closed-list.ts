@@ -1,11 +1,14 @@
 /** The text of a value in a constraint, such as 'it''s'::text. */
-const VALUE = String.raw`'((?:[^']|'')*)'::(?:text|character varying|character|bpchar|citext|name)`;
+const VALUE = "'((?:[^']|'')*)'::(?:text|character varying|character|bpchar|citext|name)";
 const VALUES = new RegExp(VALUE, "g");
-const SUBJECT = String.raw`(?:\(?(?:[\w$]+|"[^"]+")\)?(?:::text)?(?:\[\])?)`;
-const LISTED = String.raw`${SUBJECT} (?:= ANY|<@) \(*ARRAY\[(?<list>${VALUE}(?:, ${VALUE})*)\]\)*(?:::(?:text|citext|name|character varying|bpchar)\[\])?\)*`;
-const SINGLE = String.raw`${SUBJECT} = (?<one>${VALUE})`;
+/** The column, or VALUE in a domain. */
+const SUBJECT = String.raw`\(?(?:[\w$]+|"[^"]+")\)?(?:::text)?(?:\[\])?`;
+const CAST = String.raw`(?:::(?:text|character varying|bpchar|citext|name)\[\])?`;
+const LISTED = String.raw`${SUBJECT} (?:= ANY|<@) \(*ARRAY\[(?<list>${VALUE}(?:, ${VALUE})*)\]\)*${CAST}`;
+const SINGLE = `${SUBJECT} = (?<one>${VALUE})`;
+const IS_NULL = `${SUBJECT} IS (?:NOT )?NULL`;
 const CLOSED = new RegExp(
-  String.raw`^CHECK \(\(*(?:${SUBJECT} IS (?:NOT )?NULL (?:OR|AND) )?\(*(?:${LISTED}|${SINGLE})\)*(?: (?:OR|AND) ${SUBJECT} IS (?:NOT )?NULL)?\)*$`,
+  String.raw`^CHECK \(+(?:${IS_NULL} (?:OR|AND) )?\(*(?:${LISTED}|${SINGLE})\)*(?: (?:OR|AND) ${IS_NULL})?\)*$`,
 );
 
 /**

@@ -26,7 +26,11 @@ declare global {
 interface Naming {
   singularize(text: string): string;
   camelCase(text: string): string;
+  enumValue(value: string, codec: never): string;
 }
+
+/** GraphQL reserves these. */
+const NOT_NAMES = new Set(["true", "false", "null"]);
 
 /** The enum types of one database, by the column or domain whose constraint lists the values. */
 export class EnumCodecs {
@@ -43,7 +47,7 @@ export class EnumCodecs {
     this.#naming = naming;
     for (const constraint of constraints) {
       const values = closedListOf(definitions.get(constraint._id) ?? "");
-      const subject = values && subjectOf(constraint);
+      const subject = values && this.#areNames(values) && subjectOf(constraint);
       if (subject) this.#add({ ...subject, values, constraint });
     }
   }
@@ -75,6 +79,12 @@ export class EnumCodecs {
     // Two lists for one column allow only what both allow.
     const values = other ? list.values.filter((value) => other.values.includes(value)) : list.values;
     this.#lists.set(path, { ...list, values });
+  }
+
+  /** Characters that GraphQL does not allow become `_` (`a-b` is `a_b`). Two values with one name stay texts. */
+  #areNames(values: readonly string[]): boolean {
+    const names = values.map((value) => this.#naming.enumValue(value, undefined as never));
+    return new Set(names).size === names.length && !names.some((name) => NOT_NAMES.has(name));
   }
 
   #codecOf(path: string): EnumCodec | undefined {
