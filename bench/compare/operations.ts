@@ -56,7 +56,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: "create a message",
     documents: {
       plinth:
-        'mutation ($chatId: UUID!, $content: String!) { createMessage(input: { message: { chatId: $chatId, role: "user", content: $content } }) { message { id chatId role content } } }',
+        "mutation ($chatId: UUID!, $content: String!) { createMessage(input: { message: { chatId: $chatId, role: user, content: $content } }) { message { id chatId role content } } }",
       stock:
         'mutation ($chatId: UUID!, $content: String!) { createMessage: createLlmMessage(input: { llmMessage: { chatId: $chatId, role: "user", content: $content } }) { message: llmMessage { id: rowId chatId role content } } }',
       mercurius:

@@ -166,15 +166,14 @@ describe("columns of an application", () => {
       color learning.probe_color,
       flag text check (flag in ('true', 'false')),
       twins text check (twins in ('a-b', 'a_b')),
-      late text constraint late_check check (late in ('x')) not valid,
+      late text,
       shared text
     );
     create index on learning.probes (kind);
     comment on column learning.probes.shared is '@values learning.probes.kind';
     comment on constraint probes_kind_check on learning.probes is E'Kind of a probe.\\nok: Fine.\\na-b: From a to b.';
-    alter table learning.probes drop constraint late_check;
     alter table learning.probes add constraint late_check check (late in ('x')) not valid;
-    insert into learning.probes values (1, 'a-b', 'on', 'red', 'true', 'a_b', 'y', 'ok');
+    insert into learning.probes values (1, 'a-b', 'on', 'red', 'true', 'a_b', 'x', 'ok');
     grant select on learning.probes to ${"%ROLE%"}`;
   let probes: GraphQLSchema;
   let servers: Api[];
@@ -237,7 +236,7 @@ describe("columns of an application", () => {
       ask("query ($kind: ProbeKind) { probes(filter: { kind: { equalTo: $kind } }) { totalCount } }", {
         kind: "other",
       }),
-      ask('mutation { setPresence(input: { status: "online" }) { expiresAt } }'),
+      ask("mutation { setPresence(input: { status: online }) { expiresAt } }"),
     ]);
     expect(answers.flat().map(codeOf)).toEqual(Array(6).fill("BAD_USER_INPUT"));
   });

@@ -143,7 +143,7 @@ test("returns codes for denials: a learner can write nothing, and no list contai
     [`updateContentItem(input: { id: "${item}", patch: { title: "x" } }) { clientMutationId }`, "NOT_FOUND"],
     [`rateContentItem(input: { itemId: "${item}", rating: 5 }) { clientMutationId }`, "NOT_FOUND"],
     [
-      `createUserContentPermission(input: { userContentPermission: { userId: "${ada.userId}", itemId: "${item}", permission: "allow" } }) { clientMutationId }`,
+      `createUserContentPermission(input: { userContentPermission: { userId: "${ada.userId}", itemId: "${item}", permission: allow } }) { clientMutationId }`,
       "FORBIDDEN",
     ],
   ])

@@ -157,7 +157,7 @@ describe("a chat", () => {
       const fields = Array.from(
         { length: count },
         (_, i) =>
-          `m${i}: createMessage(input: { message: { chatId: $chat, role: "user", content: "message ${sent + i}" } }) { clientMutationId }`,
+          `m${i}: createMessage(input: { message: { chatId: $chat, role: user, content: "message ${sent + i}" } }) { clientMutationId }`,
       );
       const answer = await api.ask(`mutation ($chat: UUID!) { ${fields.join("\n")} }`, {
         token: ada.token,
@@ -241,7 +241,7 @@ describe("a chat", () => {
           `mutation { updateChat(input: { id: "${id}", patch: { title: "mine" } }) { chat { id } } }`,
         (id: string) => `mutation { deleteChat(input: { id: "${id}" }) { chat { id } } }`,
         (id: string) =>
-          `mutation { createMessage(input: { message: { chatId: "${id}", role: "user", content: "x" } }) { message { id } } }`,
+          `mutation { createMessage(input: { message: { chatId: "${id}", role: user, content: "x" } }) { message { id } } }`,
       ];
       for (const change of changes) {
         const real = await api.ask(change(chat.id), { token: token() });
