@@ -166,6 +166,17 @@ test("a new permission belongs to the role admin, and only its holders may give 
   await ask(admin, ADD, { role: id, permission });
 });
 
+test("errors name the fields of the API, which may have another name than the column", async () => {
+  const create = `mutation ($name: String!) { createRole(input: { role: { name: $name } }) { role { id } } }`;
+  for (const [name, code] of [
+    ["moderator", "CONFLICT"],
+    ["No Name", "BAD_USER_INPUT"],
+  ] as const) {
+    const { errors } = await api.ask(create, { token: manager.token, variables: { name } });
+    expect(errors?.map(({ extensions }) => extensions)).toMatchObject([{ code, field: "name" }]);
+  }
+});
+
 describe("a holder of manage_roles who lacks a permission", () => {
   const rename = `mutation ($id: UUID!, $name: String!) {
     updatePermission(input: { id: $id, patch: { name: $name } }) { clientMutationId }
