@@ -1,5 +1,5 @@
 import { enumCodec, type PgEnumCodec } from "postgraphile/@dataplan/pg";
-import type { PgAttribute, PgConstraint } from "postgraphile/graphile-build-pg/pg-introspection";
+import type { PgAttribute, PgConstraint, PgType } from "postgraphile/graphile-build-pg/pg-introspection";
 import { sql } from "postgraphile/pg-sql2";
 import { closedListOf, meaningsOf } from "./closed-list.ts";
 
@@ -26,7 +26,6 @@ declare global {
 interface Naming {
   singularize(text: string): string;
   camelCase(text: string): string;
-  enumValue(value: string, codec: never): string;
 }
 
 /** GraphQL reserves these. */
@@ -47,20 +46,19 @@ export class EnumCodecs {
     this.#naming = naming;
     for (const constraint of constraints) {
       const values = closedListOf(definitions.get(constraint._id) ?? "");
-      const subject = values && this.#areNames(values) && subjectOf(constraint);
+      const subject = values && haveNames(values) && subjectOf(constraint);
       if (subject) this.#add({ ...subject, values, constraint });
     }
   }
 
-  /** The enum of a column: of its constraint, of its domain, or the one that its smart tag @values names. */
+  /** The enum of a column: of its constraint, or the one that its smart tag @values names. */
   ofColumn(attribute: PgAttribute): EnumCodec | undefined {
     const { values: named } = attribute.getTagsAndDescription().tags;
-    const type = attribute.getType();
-    return (
-      (typeof named === "string" ? this.named(named) : undefined) ??
-      this.#codecOf(pathOf(attribute)) ??
-      (type?.typtype === "d" ? this.#codecOf(`${type.getNamespace()?.nspname}.${type.typname}`) : undefined)
-    );
+    return typeof named === "string" ? this.named(named) : this.#codecOf(pathOf(attribute));
+  }
+
+  ofDomain(type: PgType): EnumCodec | undefined {
+    return this.#codecOf(`${type.getNamespace()?.nspname}.${type.typname}`);
   }
 
   /**
@@ -79,12 +77,6 @@ export class EnumCodecs {
     // Two lists for one column allow only what both allow.
     const values = other ? list.values.filter((value) => other.values.includes(value)) : list.values;
     this.#lists.set(path, { ...list, values });
-  }
-
-  /** Characters that GraphQL does not allow become `_` (`a-b` is `a_b`). Two values with one name stay texts. */
-  #areNames(values: readonly string[]): boolean {
-    const names = values.map((value) => this.#naming.enumValue(value, undefined as never));
-    return new Set(names).size === names.length && !names.some((name) => NOT_NAMES.has(name));
   }
 
   #codecOf(path: string): EnumCodec | undefined {
@@ -121,6 +113,18 @@ export class EnumCodecs {
     // Ordered as the texts that they are.
     return { ...codec, hasNaturalOrdering: true };
   }
+}
+
+/** The name of a value: characters that GraphQL does not allow become `_` (`a-b` is `a_b`, `2nd` is `_2nd`). */
+export function nameOfValue(value: string): string {
+  const name = value.replace(/\W/g, "_");
+  return /^[A-Za-z_]/.test(name) ? name : `_${name}`;
+}
+
+/** Whether each value has a name of its own. */
+function haveNames(values: readonly string[]): boolean {
+  const names = values.map(nameOfValue);
+  return new Set(names).size === names.length && !names.some((name) => NOT_NAMES.has(name));
 }
 
 function pathOf(attribute: PgAttribute): string {

@@ -2,7 +2,7 @@ import "postgraphile";
 import { listOfCodec, type PgCodec, withPgClientFromPgService } from "postgraphile/@dataplan/pg";
 import { gatherConfig } from "postgraphile/graphile-build";
 import type { PgProc } from "postgraphile/graphile-build-pg/pg-introspection";
-import { type EnumCodec, EnumCodecs } from "./enum-codecs.ts";
+import { type EnumCodec, EnumCodecs, nameOfValue } from "./enum-codecs.ts";
 
 declare global {
   namespace GraphileConfig {
@@ -18,6 +18,8 @@ declare global {
 interface State {
   readonly codecs: Map<string, Promise<EnumCodecs>>;
 }
+
+const DOMAIN = "d";
 
 /** The text codec of a column or argument is replaced; PostGraphile makes a GraphQL enum and its filter of the new one. */
 const replaced = (codec: PgCodec, by: EnumCodec): PgCodec => (codec.arrayOfCodec ? listOfCodec(by) : by);
@@ -36,6 +38,12 @@ export const EnumsPlugin: GraphileConfig.Plugin = {
   name: "PlinthEnumsPlugin",
   version: "1.0.0",
   description: "Makes enums of the values that constraints list",
+  inflection: {
+    replace: {
+      enumValue: (previous, _options, value, codec) =>
+        codec.extensions?.isClosedListOfText ? nameOfValue(value) : previous!(value, codec),
+    },
+  },
   gather: gatherConfig({
     namespace: "plinthEnums",
     initialState: (): State => ({ codecs: new Map() }),
@@ -60,6 +68,11 @@ export const EnumsPlugin: GraphileConfig.Plugin = {
       async pgCodecs_attribute({ helpers }, { serviceName, pgAttribute, attribute }) {
         const codec = (await helpers.plinthEnums.codecs(serviceName)).ofColumn(pgAttribute);
         if (codec) attribute.codec = replaced(attribute.codec, codec);
+      },
+      async pgCodecs_findPgCodec({ helpers }, event) {
+        if (event.pgType.typtype !== DOMAIN) return;
+        const codec = (await helpers.plinthEnums.codecs(event.serviceName)).ofDomain(event.pgType);
+        if (codec) event.pgCodec = codec;
       },
       async pgProcedures_PgResourceOptions({ helpers }, { serviceName, pgProc, resourceOptions }) {
         const tags = tagsOf(pgProc);
