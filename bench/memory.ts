@@ -41,7 +41,7 @@ try {
     () => ({ query: `{ chats(first: 1) { nodes { n${sent % 100 === 0 ? sent : 0}: title } } }` }),
     () => ({
       query:
-        'mutation ($id: UUID!) { createMessage(input: { message: { chatId: $id, role: "user", content: "Text" } }) { message { id } } }',
+        'mutation ($id: UUID!) { createMessage(input: { message: { chatId: $id, role: user, content: "Text" } }) { message { id } } }',
       variables: { id },
     }),
   ];

@@ -15,7 +15,7 @@ export const ApiTokensPlugin = extendSchema((build) => {
         """A name for the token, 1 to 100 characters."""
         name: String!
         """\`read\`, or \`read\` and \`write\`. A token without \`write\` is read-only."""
-        scopes: [String!]!
+        scopes: [ApiTokenScope!]!
         """Time of expiry: 90 days from now by default, at most 366 days."""
         expiresAt: Datetime
       }

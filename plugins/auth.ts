@@ -91,8 +91,18 @@ export const AuthPlugin = extendSchema((build) => {
       type SignInChallenge {
         token: String!
         expiresAt: Datetime!
-        """The accepted factors: \`totp\`, \`recovery_code\`, \`passkey\`."""
-        methods: [String!]!
+        """The accepted factors."""
+        methods: [SecondFactorMethod!]!
+      }
+
+      """A way to prove a second factor."""
+      enum SecondFactorMethod {
+        """A code of an authenticator app."""
+        totp
+        """A recovery code."""
+        recovery_code
+        """A passkey."""
+        passkey
       }
 
       extend type Mutation {

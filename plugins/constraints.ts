@@ -1,6 +1,6 @@
 import "postgraphile";
-import type { PgClass } from "postgraphile/graphile-build-pg/pg-introspection";
-import type { ConstraintColumns, ConstraintFields } from "../src/request/constraint-fields.ts";
+import type { PgAttribute, PgClass } from "postgraphile/graphile-build-pg/pg-introspection";
+import type { ConstraintColumns, ConstraintFields, RenamedColumn } from "../src/request/constraint-fields.ts";
 
 declare global {
   namespace GraphileBuild {
@@ -10,6 +10,7 @@ declare global {
     }
     interface BuildInput {
       plinthConstraintColumns?: ConstraintColumns[];
+      plinthRenamedColumns?: RenamedColumn[];
     }
   }
 }
@@ -23,8 +24,26 @@ function publicDescription(attribute: {
   return isLeftOut ? undefined : description || undefined;
 }
 
-function namesOf(attributes: readonly ({ attname: string } | null)[] | undefined): string[] {
-  return (attributes ?? []).flatMap((attribute) => attribute?.attname ?? []);
+/** Names in the API, which a smart tag may change, in the spelling of SQL. */
+function namesOf(attributes: readonly (PgAttribute | null)[] | undefined): string[] {
+  return (attributes ?? []).flatMap((attribute) => (attribute ? apiNameOf(attribute) : []));
+}
+
+function apiNameOf(attribute: PgAttribute): string {
+  const { name } = attribute.getTagsAndDescription().tags;
+  return typeof name === "string" ? name : attribute.attname;
+}
+
+function renamedColumnsOf(schema: string, table: PgClass): RenamedColumn[] {
+  return table
+    .getAttributes()
+    .map((attribute) => ({
+      schema,
+      table: table.relname,
+      column: attribute.attname,
+      field: apiNameOf(attribute),
+    }))
+    .filter(({ column, field }) => column !== field);
 }
 
 function constraintsOf(schema: string, table: PgClass): ConstraintColumns[] {
@@ -61,12 +80,16 @@ export const ConstraintsPlugin: GraphileConfig.Plugin = {
   gather: {
     async main(output, info) {
       const columns: ConstraintColumns[] = [];
+      const renamed: RenamedColumn[] = [];
       for (const { introspection } of await info.helpers.pgIntrospection.getIntrospection())
         for (const table of introspection.classes) {
           const schema = table.getNamespace()?.nspname;
-          if (schema) columns.push(...constraintsOf(schema, table), ...uniqueIndexesOf(schema, table));
+          if (!schema) continue;
+          columns.push(...constraintsOf(schema, table), ...uniqueIndexesOf(schema, table));
+          renamed.push(...renamedColumnsOf(schema, table));
         }
       output.plinthConstraintColumns = columns;
+      output.plinthRenamedColumns = renamed;
     },
   },
   schema: {
@@ -78,6 +101,8 @@ export const ConstraintsPlugin: GraphileConfig.Plugin = {
             ...columns,
             fields: columns.fields.map((column) => build.inflection.camelCase(column)),
           });
+        for (const renamed of build.input.plinthRenamedColumns ?? [])
+          plinthConstraints?.rename({ ...renamed, field: build.inflection.camelCase(renamed.field) });
         return value;
       },
     },

@@ -7,6 +7,8 @@ import { CompiledDocumentsPlugin } from "./compiled/compiled-documents.ts";
 import { ConstraintsPlugin } from "./constraints.ts";
 import { ConversationMemoryPlugin } from "./conversation-memory.ts";
 import { DescriptionsPlugin } from "./descriptions/descriptions.ts";
+import { EnumsPlugin } from "./enums/enums.ts";
+import { ValuesElsewherePlugin } from "./enums/values-elsewhere.ts";
 import { ExactJsonPlugin } from "./exact-json.ts";
 import { FilterInputsPlugin } from "./filter-inputs.ts";
 import { FilterableColumnsPlugin } from "./filterable-columns.ts";
@@ -16,6 +18,7 @@ import { RoomEventsPlugin } from "./live/room-events.ts";
 import { UnreadCountsPlugin } from "./live/unread-counts.ts";
 import { MfaPlugin } from "./mfa.ts";
 import { MultirangesPlugin } from "./multiranges.ts";
+import { NamesPlugin } from "./names.ts";
 import { NamingPlugin } from "./naming.ts";
 import { NodeIdsPlugin } from "./node-ids.ts";
 import { NotFoundPlugin } from "./not-found.ts";
@@ -37,7 +40,10 @@ import { UniqueKeysPlugin } from "./unique-keys.ts";
 /** Plinth's own plugins in the order in which they run, each with its reason. */
 export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   BehaviorMemoryPlugin, // the server starts sooner
+  NamesPlugin, // SQL keeps names that migrations and analytics use
   NamingPlugin, // names that a GraphQL user expects, set before anything refers to them
+  EnumsPlugin, // a client sees which states, roles and kinds there are
+  ValuesElsewherePlugin, // likewise where no constraint lists them
   UniqueKeysPlugin, // one mutation to change a row instead of one per unique key
   NodeIdsPlugin, // likewise, without a second one by node id
   FilterableColumnsPlugin, // a user has few chats, so filters on them need no index

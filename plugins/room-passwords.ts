@@ -11,7 +11,7 @@ import { mutationField } from "./mutation-field.ts";
 
 /** Room passwords, which are hashed outside SQL. Everything else about rooms is SQL. */
 export const RoomPasswordsPlugin = extendSchema((build) => {
-  const { chat_rooms: rooms, room_members: members } = build.pgResources;
+  const { rooms, room_members: members } = build.pgResources;
   if (!rooms || !members) throw new Error("The tables of rooms are missing. Migrate the database.");
 
   return {
@@ -23,7 +23,7 @@ export const RoomPasswordsPlugin = extendSchema((build) => {
       }
 
       type SetRoomPasswordPayload {
-        chatRoom: ChatRoom
+        room: Room
         query: Query
       }
 
@@ -60,7 +60,7 @@ export const RoomPasswordsPlugin = extendSchema((build) => {
       },
       SetRoomPasswordPayload: {
         plans: {
-          chatRoom: ($set: Step<{ roomId: string }>) => rooms.get({ id: get($set, "roomId") }),
+          room: ($set: Step<{ roomId: string }>) => rooms.get({ id: get($set, "roomId") }),
           query: () => constant({}),
         },
       },

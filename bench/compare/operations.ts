@@ -56,7 +56,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: "create a message",
     documents: {
       plinth:
-        'mutation ($chatId: UUID!, $content: String!) { createMessage(input: { message: { chatId: $chatId, role: "user", content: $content } }) { message { id chatId role content } } }',
+        "mutation ($chatId: UUID!, $content: String!) { createMessage(input: { message: { chatId: $chatId, role: user, content: $content } }) { message { id chatId role content } } }",
       stock:
         'mutation ($chatId: UUID!, $content: String!) { createMessage: createLlmMessage(input: { llmMessage: { chatId: $chatId, role: "user", content: $content } }) { message: llmMessage { id: rowId chatId role content } } }',
       mercurius:
@@ -82,7 +82,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: "50 room messages, unread counts",
     documents: {
       plinth:
-        "query ($id: UUID!) { chatRoom(id: $id) { id name unread { unreadCount mentionCount } messages(first: 50, orderBy: [SEQUENCE_DESC]) { nodes { id sequence content createdAt senderProfile { username } } } } }",
+        "query ($id: UUID!) { chatRoom: room(id: $id) { id name unread { unreadCount mentionCount } messages(first: 50, orderBy: [SEQUENCE_DESC]) { nodes { id sequence content createdAt senderProfile { username } } } } }",
       stock:
         "query ($id: UUID!) { chatRoom: roomsChatRoom(rowId: $id) { id: rowId name unread { unreadCount mentionCount } messages(first: 50, orderBy: [SEQUENCE_DESC]) { nodes { id: rowId sequence content createdAt senderProfile { username } } } } }",
       mercurius:

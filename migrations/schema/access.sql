@@ -21,6 +21,27 @@ create type access.access_explanation as (
 
 comment on type access.access_explanation is 'Explanation of whether an operation is allowed.';
 
+-- Verdict of an access explanation.
+create domain access.access_verdict as text
+  constraint access_verdict_check check (value = any (array['allowed'::text, 'denied'::text, 'no_row'::text, 'depends_on_row'::text, 'unknown'::text]));
+
+comment on domain access.access_verdict is 'Verdict of an access explanation.';
+comment on constraint access_verdict_check on domain access.access_verdict is E'allowed: The statement succeeds.\ndenied: A grant is missing, or a policy hides or rejects the row.\nno_row: No row has this key.\ndepends_on_row: The policies depend on a row that was not named.\nunknown: A policy or a default writes, which an explanation may not.';
+
+-- Role of the API in the database.
+create domain access.api_role as text
+  constraint api_role_check check (value = any (array['user'::text, 'anonymous'::text]));
+
+comment on domain access.api_role is 'Role of the API in the database.';
+comment on constraint api_role_check on domain access.api_role is E'user: Signed-in users.\nanonymous: Visitors.';
+
+-- Operator that connects the parts of a policy's condition.
+create domain access.condition_operator as text
+  constraint condition_operator_check check (value = any (array['and'::text, 'or'::text, 'not'::text]));
+
+comment on domain access.condition_operator is 'Operator that connects the parts of a policy''s condition.';
+comment on constraint condition_operator_check on domain access.condition_operator is E'and: Every part must hold.\nor: One part must hold.\nnot: The part must not hold.';
+
 -- A part of the condition of a policy, with its outcome.
 create type access.explained_condition as (
   depth integer,
@@ -45,6 +66,13 @@ create type access.explained_grant as (
 
 comment on type access.explained_grant is 'A privilege that an operation needs.';
 
+-- Operation that an access explanation is about.
+create domain access.explained_operation as text
+  constraint explained_operation_check check (value = any (array['select'::text, 'insert'::text, 'update'::text, 'delete'::text, 'execute'::text]));
+
+comment on domain access.explained_operation is 'Operation that an access explanation is about.';
+comment on constraint explained_operation_check on domain access.explained_operation is E'select: Reads a row.\ninsert: Creates a row.\nupdate: Changes a row.\ndelete: Deletes a row.\nexecute: Calls a function.';
+
 -- A row policy that applies to an operation, with its outcome.
 create type access.explained_policy as (
   relation text,
@@ -60,6 +88,20 @@ create type access.explained_policy as (
 );
 
 comment on type access.explained_policy is 'A row policy that applies to an operation, with its outcome.';
+
+-- Source of the access to a model.
+create domain access.model_access_source as text
+  constraint model_access_source_check check (value = any (array['public'::text, 'user'::text, 'role'::text, 'plan'::text]));
+
+comment on domain access.model_access_source is 'Source of the access to a model.';
+comment on constraint model_access_source_check on domain access.model_access_source is E'public: Every user may use the model.\nuser: Granted to the user.\nrole: Granted to a role of the user.\nplan: Granted to the user''s plan.';
+
+-- Command that a row policy applies to.
+create domain access.policy_command as text
+  constraint policy_command_check check (value = any (array['select'::text, 'insert'::text, 'update'::text, 'delete'::text, 'all'::text]));
+
+comment on domain access.policy_command is 'Command that a row policy applies to.';
+comment on constraint policy_command_check on domain access.policy_command is E'select: Reading rows.\ninsert: Creating rows.\nupdate: Changing rows.\ndelete: Deleting rows.\nall: Every command.';
 
 -- Tables ----------------------------------------------------------------------------------------------
 

@@ -251,6 +251,7 @@ comment on column billing.payments.failure_code is 'The provider''s reason code 
 comment on column billing.payments.status is 'State derived from the other columns: pending, succeeded, failed, refunded, partially_refunded or disputed.';
 comment on column billing.payments.created_at is 'Time when the row was created.';
 comment on column billing.payments.updated_at is 'Time of the last change.';
+comment on constraint payments_status_check on billing.payments is E'Status of a payment.\npending: Not yet decided by the provider.\nsucceeded: Paid.\nfailed: Rejected by the provider.\nrefunded: Returned in full.\npartially_refunded: Returned in part.\ndisputed: Contested by the payer at their bank.';
 
 create policy select_manager on billing.payments
   for select to :PLINTH_USER
@@ -358,6 +359,8 @@ create table billing.subscription_changes (
   constraint subscription_changes_charge_is_not_negative check (charge_cents >= 0),
   constraint subscription_changes_credit_is_not_positive check (credit_cents <= 0),
   constraint subscription_changes_event_check check (event ~ '^[a-z][a-z_]{0,49}$'::text),
+  constraint subscription_changes_from_status_check check (from_status = any (array['trialing'::text, 'active'::text, 'past_due'::text, 'paused'::text, 'canceled'::text, 'expired'::text])),
+  constraint subscription_changes_to_status_check check (to_status = any (array['trialing'::text, 'active'::text, 'past_due'::text, 'paused'::text, 'canceled'::text, 'expired'::text])),
   constraint subscription_changes_tokens_granted_is_not_negative check (tokens_granted >= 0),
   constraint subscription_changes_unused_is_part_of_the_period check (unused_seconds >= 0 and unused_seconds <= period_seconds),
   constraint subscription_changes_from_plan_id_fkey foreign key (from_plan_id) references billing.subscription_plans(id) on delete restrict,
@@ -391,6 +394,8 @@ comment on column billing.subscription_changes.unused_seconds is 'Proration: unu
 comment on column billing.subscription_changes.tokens_granted is 'Tokens added because of a plan change.';
 comment on column billing.subscription_changes.effective_at is 'Time when the change took effect; earlier than created_at if a job or event was late.';
 comment on column billing.subscription_changes.created_at is 'Time when the change was recorded.';
+comment on constraint subscription_changes_from_status_check on billing.subscription_changes is E'@name subscription_status\nStatus of a subscription.\ntrialing: In its free trial.\nactive: Paid and usable.\npast_due: Usable in its grace period although a payment failed.\npaused: Not usable until it is resumed.\ncanceled: Ended by a cancellation.\nexpired: Ended without a cancellation: unpaid, or revoked.';
+comment on constraint subscription_changes_to_status_check on billing.subscription_changes is E'@name subscription_status\nStatus of a subscription.\ntrialing: In its free trial.\nactive: Paid and usable.\npast_due: Usable in its grace period although a payment failed.\npaused: Not usable until it is resumed.\ncanceled: Ended by a cancellation.\nexpired: Ended without a cancellation: unpaid, or revoked.';
 
 create policy select_manager on billing.subscription_changes
   for select to :PLINTH_USER
@@ -479,6 +484,7 @@ comment on column billing.subscription_plans.is_active is 'Whether new subscript
 comment on column billing.subscription_plans.superseded_at is 'Time when a newer version replaced it; null for the newest version.';
 comment on column billing.subscription_plans.created_at is 'Time when the version was created.';
 comment on column billing.subscription_plans.updated_at is 'Time of the last change.';
+comment on constraint subscription_plans_billing_cycle_check on billing.subscription_plans is E'@name billing_cycle\nInterval at which a plan is paid.\nmonthly: Paid each month.\nyearly: Paid each year.\nlifetime: Paid once; never ends.';
 
 create policy insert_manager on billing.subscription_plans
   for insert to :PLINTH_USER
@@ -520,6 +526,7 @@ create table billing.token_grants (
   constraint token_grants_pkey primary key (id),
   constraint token_grants_user_id_idempotency_key_key unique (user_id, idempotency_key),
   constraint token_grants_never_give_more_than_they_have check (consumed >= 0 and held >= 0 and (consumed + held) <= amount),
+  constraint token_grants_source_check check (source = any (array['plan'::text, 'purchase'::text, 'manual'::text, 'promotion'::text, 'rollover'::text])),
   constraint token_grants_user_id_fkey foreign key (user_id) references billing.usage_tracking(user_id) on delete cascade
 ) with (fillfactor=50);
 
@@ -543,6 +550,7 @@ comment on column billing.token_grants.idempotency_key is 'Idempotency key of th
 comment on column billing.token_grants.closed_at is 'Time when the plan''s period was closed and the remaining tokens carried over; null if not closed.';
 comment on column billing.token_grants.retired_at is 'Time when the job found that the grant can no longer be used; null while the job still checks it.';
 comment on column billing.token_grants.created_at is 'Time when the grant was created.';
+comment on constraint token_grants_source_check on billing.token_grants is E'Origin of a token grant.\nplan: The quota of a plan.\npurchase: Bought.\nmanual: Granted by hand.\npromotion: A promotion.\nrollover: Carried over from an earlier period.';
 
 create policy select_own on billing.token_grants
   for select to :PLINTH_USER
@@ -566,7 +574,8 @@ create table billing.token_holds (
   usage_event_id uuid,
   created_at timestamp with time zone not null default now(),
   constraint token_holds_pkey primary key (id),
-  constraint token_holds_user_id_idempotency_key_key unique (user_id, idempotency_key)
+  constraint token_holds_user_id_idempotency_key_key unique (user_id, idempotency_key),
+  constraint token_holds_state_check check (state = any (array['open'::text, 'settled'::text, 'released'::text, 'expired'::text]))
 ) with (fillfactor=70);
 
 alter table billing.token_holds enable row level security;
@@ -586,6 +595,7 @@ comment on column billing.token_holds.expires_at is 'Time when the tokens are re
 comment on column billing.token_holds.settled_at is 'Time when the usage was recorded; null if it was not.';
 comment on column billing.token_holds.usage_event_id is 'The recorded usage; null if there is none.';
 comment on column billing.token_holds.created_at is 'Time when the hold was created.';
+comment on constraint token_holds_state_check on billing.token_holds is E'State of a token hold.\nopen: The tokens are reserved; past its expiry, it counts as expired.\nsettled: The actual usage was recorded.\nreleased: The reservation was released without usage.\nexpired: The reservation ended by itself.';
 
 create policy select_own on billing.token_holds
   for select to :PLINTH_USER
@@ -625,7 +635,9 @@ create table billing.usage_events (
   cost numeric(38,12),
   occurred_at timestamp with time zone not null,
   created_at timestamp with time zone not null default now(),
-  constraint usage_events_pkey primary key (id, created_at)
+  constraint usage_events_pkey primary key (id, created_at),
+  constraint usage_events_kind_check check (kind = any (array['usage'::text, 'correction'::text])),
+  constraint usage_events_source_check check (source = any (array['hold'::text, 'service'::text, 'message'::text, 'self_reported'::text]))
 ) partition by range (created_at);
 
 alter table billing.usage_events enable row level security;
@@ -663,6 +675,8 @@ comment on column billing.usage_events.reasoning_price_per_million_tokens is 'Pr
 comment on column billing.usage_events.cost is 'Exact cost in units of currency, never rounded; null without a price.';
 comment on column billing.usage_events.occurred_at is 'Time of the model use; determines price, day and period.';
 comment on column billing.usage_events.created_at is 'Time when the event was recorded; the partition key.';
+comment on constraint usage_events_kind_check on billing.usage_events is E'Kind of a usage event.\nusage: Tokens that were used.\ncorrection: The difference to a recorded usage.';
+comment on constraint usage_events_source_check on billing.usage_events is E'Source of a usage event.\nhold: A settled hold.\nservice: Recorded by a service without a hold.\nmessage: Usage of a message, recorded by a service.\nself_reported: Usage of a message, reported by the user.';
 
 create policy select_own on billing.usage_events
   for select to :PLINTH_USER
@@ -714,6 +728,7 @@ comment on column billing.usage_limits.max_tokens is 'Maximum number of tokens a
 comment on column billing.usage_limits.is_hard is 'Whether the limit is hard. A hard limit makes reserve reject calls above it; a soft limit is only reported in tokenBalance.';
 comment on column billing.usage_limits.created_at is 'Time when the limit was created.';
 comment on column billing.usage_limits.updated_at is 'Time of the last change.';
+comment on constraint usage_limits_period_check on billing.usage_limits is E'Period of a usage limit, in UTC.\nday: A calendar day.\nmonth: A calendar month.';
 
 create policy all_manager on billing.usage_limits
   for all to :PLINTH_USER
@@ -868,6 +883,7 @@ comment on column billing.user_subscriptions.provider_subscription_id is 'Id of 
 comment on column billing.user_subscriptions.due_at is 'Time when the job next checks it: the end of the period (a day later if a provider bills it), or a week after a payment became overdue.';
 comment on column billing.user_subscriptions.created_at is 'Time when the row was created.';
 comment on column billing.user_subscriptions.updated_at is 'Time of the last change.';
+comment on constraint user_subscriptions_status_check on billing.user_subscriptions is E'@name subscription_status\nStatus of a subscription.\ntrialing: In its free trial.\nactive: Paid and usable.\npast_due: Usable in its grace period although a payment failed.\npaused: Not usable until it is resumed.\ncanceled: Ended by a cancellation.\nexpired: Ended without a cancellation: unpaid, or revoked.';
 
 create policy select_manager on billing.user_subscriptions
   for select to :PLINTH_USER

@@ -4,6 +4,15 @@ create schema identity;
 comment on schema identity is 'Accounts, profiles, settings and sessions.';
 grant usage on schema identity to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
+-- Types and sequences ---------------------------------------------------------------------------------
+
+-- Scope of an API token.
+create domain identity.api_token_scope as text
+  constraint api_token_scope_check check (value = any (array['read'::text, 'write'::text]));
+
+comment on domain identity.api_token_scope is 'Scope of an API token.';
+comment on constraint api_token_scope_check on domain identity.api_token_scope is E'read: Reads.\nwrite: Writes; always together with read.';
+
 -- Tables ----------------------------------------------------------------------------------------------
 
 -- One row per account with a pending deletion request; deleted when the request is canceled, or with the account.
@@ -239,6 +248,7 @@ comment on column identity.data_exports.tables is 'Tables in the export, by sche
 comment on column identity.data_exports.last_table is 'Last table that was written or found empty; a job that was killed continues after it.';
 comment on column identity.data_exports.attempts is 'Number of attempts that failed.';
 comment on column identity.data_exports.next_attempt_at is 'Time of the next attempt.';
+comment on constraint data_exports_status_check on identity.data_exports is E'Status of a data export.\npending: Being written.\nready: Can be downloaded.\nfailed: Could not be written.\nexpired: Deleted; request a new one.';
 comment on constraint data_exports_user_id_fkey on identity.data_exports is '@foreignFieldName dataExports';
 
 create policy select_own on identity.data_exports
@@ -321,6 +331,7 @@ comment on column identity.mfa_factors.name is 'Name given by the owner, 1 to 10
 comment on column identity.mfa_factors.created_at is 'Time when enrolment started.';
 comment on column identity.mfa_factors.confirmed_at is 'Time when the factor was first verified; null if it is not active yet.';
 comment on column identity.mfa_factors.last_used_at is 'Time when the factor was last accepted, for a sign-in or to confirm a change.';
+comment on constraint mfa_factors_kind_check on identity.mfa_factors is E'Kind of a second factor.\ntotp: An authenticator app.\npasskey: A passkey.';
 
 create policy select_own on identity.mfa_factors
   for select to :PLINTH_USER
@@ -513,6 +524,7 @@ create table identity.user_sessions (
   authenticated_at timestamp with time zone not null default now(),
   constraint user_sessions_pkey primary key (id),
   constraint user_sessions_id_user_id_key unique (id, user_id),
+  constraint user_sessions_authentication_methods_are_known check (authentication_methods <@ array['pwd'::text, 'otp'::text, 'hwk'::text, 'swk'::text, 'fed'::text, 'mfa'::text]),
   constraint user_sessions_authentication_methods_check check (cardinality(authentication_methods) <= 10 and array_position(authentication_methods, null::text) is null),
   constraint user_sessions_device_info_is_an_object check (jsonb_typeof(device_info) = 'object'::text),
   constraint user_sessions_device_info_is_small check (octet_length(device_info::text) <= 2048),
@@ -578,6 +590,8 @@ comment on column identity.user_sessions.device_info is 'Platform and browser fr
 comment on column identity.user_sessions.security_context is 'IP address of the sign-in (sign_in_address), and the last five IP addresses with their first use (addresses) (JSON object).';
 comment on column identity.user_sessions.authentication_methods is 'Methods used to sign in, as amr values of RFC 8176: pwd, otp, hwk, fed; empty for sessions older than the column.';
 comment on column identity.user_sessions.authenticated_at is 'Time when the user last proved their identity in this session.';
+comment on constraint user_sessions_authentication_methods_are_known on identity.user_sessions is E'@name authentication_method\nMethod used to sign in, as an amr value of RFC 8176.\npwd: Password.\notp: One-time code, including recovery codes.\nhwk: Passkey that is bound to a device.\nswk: Passkey that is synchronized between devices.\nfed: Another provider.\nmfa: More than one factor.';
+comment on constraint user_sessions_end_reason_check on identity.user_sessions is E'@name session_end_reason\nReason a session ended.\nlogout: The user signed out of it.\nlogout_everywhere: The user signed out everywhere.\nended_by_user: The user ended it from another session.\nended_by_administrator: An administrator ended it.\npassword_changed: The password was changed or reset.\ntoken_reuse: A refresh token was used twice, so it may have been copied.\naccount_disabled: The account was disabled.\naccount_deletion: The account is being deleted.\nexpired: It was idle for too long or reached its maximum age.';
 
 create policy select_own on identity.user_sessions
   for select to :PLINTH_USER
@@ -797,6 +811,7 @@ comment on column identity.users.phone_verified_at is 'Time when the owner verif
 comment on column identity.users.has_irregular_address is E'@behavior -*\nWhether the address predates normalization and has no normalized form: it is invalid, or another account has the same form.';
 comment on constraint users_hashed_email_key on identity.users is '@behavior -*';
 comment on constraint users_phone_number_key on identity.users is '@behavior -query:resource:single';
+comment on constraint users_account_status_check on identity.users is E'@name account_status\nStatus of an account.\nactive: Can sign in.\ndisabled: Disabled by an administrator.\ndeleted: Deleted; its data is removed later.';
 
 create policy delete_permitted on identity.users
   for delete to :PLINTH_USER

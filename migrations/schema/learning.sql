@@ -6,6 +6,34 @@ grant usage on schema learning to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- Types and sequences ---------------------------------------------------------------------------------
 
+-- Reason a user has or lacks access to a content item.
+create domain learning.content_access_reason as text
+  constraint content_access_reason_check check (value = any (array['editor'::text, 'author'::text, 'preview'::text, 'permission'::text, 'plan'::text, 'not_available'::text, 'denied'::text, 'sign_in_required'::text, 'plan_required'::text, 'prerequisites_missing'::text]));
+
+comment on domain learning.content_access_reason is 'Reason a user has or lacks access to a content item.';
+comment on constraint content_access_reason_check on domain learning.content_access_reason is E'editor: Access: the user edits content.\nauthor: Access: the user is the author.\npreview: Access: the item is a free preview.\npermission: Access: the item is permitted to the user.\nplan: Access: the user''s plan includes the item.\nnot_available: No access: the item does not exist or is not available now.\ndenied: No access: the item is denied to the user.\nsign_in_required: No access: visitors must sign in.\nplan_required: No access: a higher plan is needed.\nprerequisites_missing: No access: other items must be completed first.';
+
+-- Facet of a content search.
+create domain learning.content_search_facet as text
+  constraint content_search_facet_check check (value = any (array['content_type'::text, 'level'::text, 'language'::text, 'category'::text, 'tag'::text]));
+
+comment on domain learning.content_search_facet is 'Facet of a content search.';
+comment on constraint content_search_facet_check on domain learning.content_search_facet is E'content_type: The type of the item.\nlevel: The level of the item.\nlanguage: The language of the item.\ncategory: The category of the item.\ntag: A tag of the item.';
+
+-- Outcome of a heartbeat. Each is final: retry only if no response arrives.
+create domain learning.heartbeat_outcome as text
+  constraint heartbeat_outcome_check check (value = any (array['recorded'::text, 'repeated'::text, 'refused'::text]));
+
+comment on domain learning.heartbeat_outcome is 'Outcome of a heartbeat. Each is final: retry only if no response arrives.';
+comment on constraint heartbeat_outcome_check on domain learning.heartbeat_outcome is E'recorded: Recorded.\nrepeated: Recorded before; nothing changed.\nrefused: Refused; see the reason.';
+
+-- Reason a heartbeat was refused.
+create domain learning.heartbeat_refusal as text
+  constraint heartbeat_refusal_check check (value = any (array['event_id'::text, 'from_seconds'::text, 'to_seconds'::text, 'active_seconds'::text, 'occurred_at'::text, 'malformed'::text, 'no_such_version'::text, 'not_available'::text, 'denied'::text, 'sign_in_required'::text, 'plan_required'::text, 'prerequisites_missing'::text]));
+
+comment on domain learning.heartbeat_refusal is 'Reason a heartbeat was refused.';
+comment on constraint heartbeat_refusal_check on domain learning.heartbeat_refusal is E'event_id: The event id is missing or was used for another heartbeat.\nfrom_seconds: The start of the section is invalid.\nto_seconds: The end of the section is invalid.\nactive_seconds: The active time is invalid.\noccurred_at: The time is missing, in the future or older than 30 days.\nmalformed: The heartbeat is unreadable.\nno_such_version: The item has no such version.\nnot_available: The item does not exist or is not available now.\ndenied: The item is denied to the user.\nsign_in_required: Visitors must sign in.\nplan_required: A higher plan is needed.\nprerequisites_missing: Other items must be completed first.';
+
 -- Result of a recorded heartbeat.
 create type learning.heartbeat_result as (
   event_id uuid,
@@ -26,6 +54,13 @@ create type learning.progress_summary as (
 );
 
 comment on type learning.progress_summary is 'Progress of a user over a number of items that are available now.';
+
+-- Reason a content item is recommended: the first that applies.
+create domain learning.recommendation_reason as text
+  constraint recommendation_reason_check check (value = any (array['begun'::text, 'next_in_course'::text, 'trains_skill'::text, 'popular'::text, 'fits_level'::text, 'available'::text]));
+
+comment on domain learning.recommendation_reason is 'Reason a content item is recommended: the first that applies.';
+comment on constraint recommendation_reason_check on domain learning.recommendation_reason is E'begun: The user has started it.\nnext_in_course: The next part of a course that the user has started.\ntrains_skill: Teaches a skill that the user trains.\npopular: Popular with other users.\nfits_level: Fits the user''s level.\navailable: Available to the user.';
 
 -- Tables ----------------------------------------------------------------------------------------------
 
@@ -53,6 +88,7 @@ comment on column learning.content_bodies.item_id is 'The item.';
 comment on column learning.content_bodies.version is 'Version number of the item.';
 comment on column learning.content_bodies.body_format is 'Format: markdown, html, text, json, or url if the text is hosted elsewhere.';
 comment on column learning.content_bodies.body is 'Text of the version, or its URL; at most 4,000,000 bytes.';
+comment on constraint content_bodies_body_format_check on learning.content_bodies is E'Format of a text.\nmarkdown: Markdown.\nhtml: HTML.\ntext: Plain text.\njson: JSON.\nurl: The URL of a text that is hosted elsewhere.';
 comment on constraint content_bodies_item_id_version_fkey on learning.content_bodies is E'@fieldName contentVersion\n@foreignFieldName contentBody';
 
 create policy select_accessible on learning.content_bodies
@@ -337,6 +373,7 @@ comment on column learning.content_items.rating_average is 'Average rating, 1.00
 comment on column learning.content_items.created_at is 'Time when the item was created.';
 comment on column learning.content_items.updated_at is 'Time when the item''s metadata last changed.';
 comment on column learning.content_items.search_document is E'@behavior -*\nSearch document of the item: title, tags and summary, stemmed in its language.';
+comment on constraint content_items_content_type_check on learning.content_items is E'@name content_type\nType of a content item.\ncourse: A course, made of other items.\nlesson: A lesson.\narticle: An article.\nvideo: A video.\nexercise: An exercise.\nquiz: A quiz.\nproject: A project.';
 comment on constraint content_items_category_id_fkey on learning.content_items is E'@fieldName category\n@foreignFieldName items';
 comment on constraint content_items_course_id_fkey on learning.content_items is E'@fieldName course\n@foreignFieldName parts';
 comment on constraint content_items_current_version_fkey on learning.content_items is E'@fieldName publishedVersion\n@foreignFieldName publishedItem';
@@ -740,6 +777,7 @@ comment on column learning.skill_evidence.recorded_by is 'The signed-in account 
 comment on column learning.skill_evidence.created_at is 'Time of the change.';
 comment on constraint skill_evidence_user_id_skill_id_source_key_key on learning.skill_evidence is '@behavior -*';
 comment on constraint skill_evidence_delta_has_two_decimals on learning.skill_evidence is 'The change must have at most two decimals.';
+comment on constraint skill_evidence_kind_check on learning.skill_evidence is E'Kind of evidence for a skill.\ninitial: The level at the start.\nassessment: An assessment by a person or the application.\ntraining: A completed training.\ncontent: Completed content items.\nadjustment: A level entered by the owner.';
 comment on constraint skill_evidence_user_id_skill_id_fkey on learning.skill_evidence is E'@fieldName userSkill\n@foreignFieldName evidence';
 
 create policy select_manager on learning.skill_evidence
@@ -878,6 +916,7 @@ comment on column learning.training.completed_at is 'Time when this run was comp
 comment on column learning.training.created_at is 'Time when the training was planned or first started.';
 comment on column learning.training.updated_at is 'Time of the last change.';
 comment on constraint training_progress_has_four_decimals on learning.training is 'The progress must have at most four decimals.';
+comment on constraint training_status_check on learning.training is E'Status of a training.\npending: Not started, or paused.\nactive: In progress.\ncompleted: Completed.';
 
 create policy select_manager on learning.training
   for select to :PLINTH_USER
@@ -939,6 +978,7 @@ comment on column learning.user_content_permissions.granted_by is 'The account t
 comment on column learning.user_content_permissions.granted_at is 'Time of the decision.';
 comment on column learning.user_content_permissions.expires_at is 'Time when the permission expires; null if it does not expire.';
 comment on column learning.user_content_permissions.updated_at is 'Time of the last change.';
+comment on constraint user_content_permissions_permission_check on learning.user_content_permissions is E'@name content_permission_effect\nEffect of a content permission.\nallow: Grants access, as a plan would.\ndeny: Denies access, whatever the plan.';
 comment on constraint user_content_permissions_item_id_fkey on learning.user_content_permissions is E'@fieldName item\n@foreignFieldName userPermissions';
 
 create policy all_manager on learning.user_content_permissions

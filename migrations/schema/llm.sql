@@ -204,6 +204,7 @@ comment on column llm.message_feedback.rating is 'Rating: up or down.';
 comment on column llm.message_feedback.comment is 'Reason for the rating, at most 2,000 characters.';
 comment on column llm.message_feedback.created_at is 'Time of the first rating.';
 comment on column llm.message_feedback.updated_at is 'Time of the last change of the rating.';
+comment on constraint message_feedback_rating_check on llm.message_feedback is E'Rating of an answer.\nup: Good.\ndown: Bad.';
 comment on constraint message_feedback_message_id_fkey on llm.message_feedback is E'@fieldName message\n@foreignFieldName feedback\nThe answer.';
 
 create policy select_own on llm.message_feedback
@@ -319,6 +320,9 @@ comment on column llm.messages.error_code is 'Machine-readable code of the error
 comment on column llm.messages.error_message is 'Human-readable message of the error that broke off an answer.';
 comment on column llm.messages.last_sequence is 'Number of deltas of an answer; set when it has ended.';
 comment on column llm.messages.idempotency_key is E'@behavior -*\nIdempotency key of the request, unique per user; repeating the request returns this message.';
+comment on constraint messages_finish_reason_check on llm.messages is E'Reason an answer ended.\nstop: The model was done.\nlength: The maximum number of tokens was reached.\ntool_calls: The model calls tools.\ncontent_filter: The provider filtered the answer.\nerror: The answer was broken off with an error.\nexpired: The answer was broken off because its lease expired.\ncancelled: The user cancelled it.';
+comment on constraint messages_role_check on llm.messages is E'Role of a message''s author.\nuser: The user.\nassistant: The model.\nsystem: Instructions for the model.\ntool: The result of a tool that the model called.';
+comment on constraint messages_state_check on llm.messages is E'State of a message.\nstreaming: The answer is being written.\ncomplete: The message is complete.\nbroken_off: The answer failed; the text received so far is kept.\ncancelled: The user cancelled the answer; the text received so far is kept.';
 comment on constraint messages_parent_id_fkey on llm.messages is E'@fieldName parent\n@foreignFieldName children\nThe preceding message.';
 
 create policy insert_own on llm.messages
@@ -375,6 +379,7 @@ comment on column llm.model_providers.created_by is 'Administrator who created t
 comment on column llm.model_providers.is_active is 'Whether the provider is active. Inactive providers and their models are hidden and unusable.';
 comment on column llm.model_providers.created_at is 'Time when the provider was created.';
 comment on column llm.model_providers.updated_at is 'Time of the last change.';
+comment on constraint model_providers_auth_type_check on llm.model_providers is E'Authentication method of a model provider.\nnone: No authentication.\napi_key: An API key.\nbearer: A bearer token.\noauth2: OAuth 2.0.';
 
 create policy all_manager on llm.model_providers
   for all to :PLINTH_USER
@@ -646,6 +651,8 @@ comment on column llm.prompts.updated_at is 'Time of the last change.';
 comment on column llm.prompts.variables is 'Variables for {{name}} in the content: [{name, type: text | integer | number | boolean | choice, choices, default, description}].';
 comment on column llm.prompts.visibility is 'Visibility of a user''s prompt: private (the owner), shared (the users in llm.prompt_shares) or public. The library is always public.';
 comment on column llm.prompts.current_version is 'Version number of the current content and variables.';
+comment on constraint prompts_prompt_type_check on llm.prompts is E'Kind of answer that a prompt asks for.\ntext: Text.\nstructured: Structured data, such as JSON.\nimage: An image.';
+comment on constraint prompts_visibility_check on llm.prompts is E'Visibility of a prompt.\nprivate: Only its owner.\nshared: Its owner and the users it is shared with.\npublic: Every signed-in user.';
 
 create policy all_editor on llm.prompts
   for all to :PLINTH_USER

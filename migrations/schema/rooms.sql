@@ -4,6 +4,15 @@ create schema rooms;
 comment on schema rooms is 'Rooms, their members, messages and invites, and the general chat.';
 grant usage on schema rooms to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
+-- Types and sequences ---------------------------------------------------------------------------------
+
+-- Kind of a room event.
+create domain rooms.room_event_kind as text
+  constraint room_event_kind_check check (value = any (array['message_posted'::text, 'message_edited'::text, 'message_deleted'::text, 'message_restored'::text, 'reactions_changed'::text, 'member_joined'::text, 'member_left'::text, 'member_changed'::text, 'room_changed'::text]));
+
+comment on domain rooms.room_event_kind is 'Kind of a room event.';
+comment on constraint room_event_kind_check on domain rooms.room_event_kind is E'message_posted: A message was posted.\nmessage_edited: A message was edited.\nmessage_deleted: A message was deleted.\nmessage_restored: A deleted message was restored.\nreactions_changed: The reactions to a message changed.\nmember_joined: A member joined.\nmember_left: A member left or was removed.\nmember_changed: A member''s role or settings changed.\nroom_changed: The room''s settings changed.';
+
 -- Tables ----------------------------------------------------------------------------------------------
 
 -- One row per room.
@@ -80,6 +89,7 @@ comment on column rooms.chat_rooms.last_activity_at is 'Time of the latest messa
 comment on column rooms.chat_rooms.idempotency_key is E'@behavior -*\nIdempotency key of the request that created the room; a repeated request creates no second room.';
 comment on column rooms.chat_rooms.created_at is 'Time when the room was created.';
 comment on column rooms.chat_rooms.updated_at is 'Time of the last change of name or settings.';
+comment on constraint chat_rooms_room_type_check on rooms.chat_rooms is E'@name room_type\nType of a room.\ndirect: Two users; each pair has one such room.\ngroup: Members can invite others.\nprivate: Only moderators can invite others.';
 comment on constraint chat_rooms_creator_id_fkey on rooms.chat_rooms is '@behavior -*';
 
 create policy delete_creator on rooms.chat_rooms
@@ -218,6 +228,7 @@ comment on column rooms.general_chat_revisions.actor_id is 'The account that edi
 comment on column rooms.general_chat_revisions.change is 'Kind of change: edited or deleted.';
 comment on column rooms.general_chat_revisions.content is 'Text before the change.';
 comment on column rooms.general_chat_revisions.created_at is 'Time of the change.';
+comment on constraint general_chat_revisions_change_check on rooms.general_chat_revisions is E'@name revision_change\nChange that replaced an earlier text of a message.\nedited: The message was edited.\ndeleted: The message was deleted.';
 comment on constraint general_chat_revisions_actor_id_fkey on rooms.general_chat_revisions is '@behavior -*';
 comment on constraint general_chat_revisions_author_id_fkey on rooms.general_chat_revisions is '@behavior -*';
 comment on constraint general_chat_revisions_message_id_fkey on rooms.general_chat_revisions is '@foreignFieldName revisions';
@@ -281,6 +292,7 @@ comment on table rooms.presence is E'@behavior -query:resource:list -query:resou
 comment on column rooms.presence.user_id is 'The user.';
 comment on column rooms.presence.status is 'Status: online or away. Users without a row are offline.';
 comment on column rooms.presence.expires_at is 'Time when the announcement expires.';
+comment on constraint presence_status_check on rooms.presence is E'Status of a member''s presence.\nonline: Present.\naway: Signed in, but not active.\noffline: Not present.';
 
 create policy select_fellow_member on rooms.presence
   for select to :PLINTH_USER
@@ -414,6 +426,7 @@ comment on column rooms.room_invites.message is 'Note from the inviter, at most 
 comment on column rooms.room_invites.status is 'State: pending, accepted or declined.';
 comment on column rooms.room_invites.responded_at is 'Time of the answer, or null.';
 comment on column rooms.room_invites.created_at is 'Time when the invite was created.';
+comment on constraint room_invites_status_check on rooms.room_invites is E'Status of an invite.\npending: Not yet answered.\naccepted: The user joined the room.\ndeclined: The user declined.';
 comment on constraint room_invites_invitee_id_fkey on rooms.room_invites is '@behavior -*';
 comment on constraint room_invites_inviter_id_fkey on rooms.room_invites is '@behavior -*';
 comment on constraint room_invites_message_id_fkey on rooms.room_invites is E'@fieldName roomMessage\n@foreignFieldName roomInvites';
@@ -475,6 +488,7 @@ comment on column rooms.room_members.visible_after is 'Number of a room event; t
 comment on column rooms.room_members.last_read_sequence is 'Sequence of the last message the member has read; messages up to it are not unread.';
 comment on column rooms.room_members.last_read_at is 'Time when the member last marked messages as read or unread.';
 comment on column rooms.room_members.joined_at is 'Time when the member joined.';
+comment on constraint room_members_role_check on rooms.room_members is E'Role of a room''s member.\ncreator: Creator: manages the room and its roles.\nmoderator: Moderator: removes members and messages.\nmember: Member.\nai: An AI.';
 comment on constraint room_members_room_id_fkey on rooms.room_members is '@foreignFieldName members';
 comment on constraint room_members_user_id_fkey on rooms.room_members is '@behavior -*';
 
@@ -607,6 +621,7 @@ comment on column rooms.room_message_revisions.actor_id is 'The account that edi
 comment on column rooms.room_message_revisions.change is 'Kind of change: edited or deleted.';
 comment on column rooms.room_message_revisions.content is 'Text before the change.';
 comment on column rooms.room_message_revisions.created_at is 'Time of the change.';
+comment on constraint room_message_revisions_change_check on rooms.room_message_revisions is E'@name revision_change\nChange that replaced an earlier text of a message.\nedited: The message was edited.\ndeleted: The message was deleted.';
 comment on constraint room_message_revisions_actor_id_fkey on rooms.room_message_revisions is '@behavior -*';
 comment on constraint room_message_revisions_author_id_fkey on rooms.room_message_revisions is '@behavior -*';
 comment on constraint room_message_revisions_message_id_fkey on rooms.room_message_revisions is '@foreignFieldName revisions';
@@ -700,6 +715,8 @@ comment on column rooms.room_messages.idempotency_key is E'@behavior -*\nIdempot
 comment on column rooms.room_messages.edited_at is 'Time of the last edit, or null.';
 comment on column rooms.room_messages.deleted_at is 'Time of deletion, or null.';
 comment on column rooms.room_messages.created_at is 'Time when the message was posted; rises with the sequence.';
+comment on constraint room_messages_message_type_check on rooms.room_messages is E'Type of a room''s message.\ntext: A text.\ninvite: An invite to another room.\nsystem: A notice of the system.';
+comment on constraint room_messages_sender_type_check on rooms.room_messages is E'Type of a message''s sender.\nuser: A user, or a deleted account.\nai: An AI.\nsystem: The system.';
 comment on constraint room_messages_reply_to_id_fkey on rooms.room_messages is '@foreignFieldName replies';
 comment on constraint room_messages_room_id_fkey on rooms.room_messages is '@foreignFieldName messages';
 comment on constraint room_messages_sender_id_fkey on rooms.room_messages is '@behavior -*';

@@ -54,6 +54,7 @@ comment on column security.audit_trail.source is 'Database role that made the ch
 comment on column security.audit_trail.correlation_id is 'Id of the API request, also in its log.';
 comment on column security.audit_trail.ip_address is 'IP address of the client; null if the account that acted was deleted.';
 comment on column security.audit_trail.created_at is 'Time of the transaction; the partition key.';
+comment on constraint audit_trail_operation_check on security.audit_trail is E'Operation on a row.\nINSERT: The row was created.\nUPDATE: The row was changed.\nDELETE: The row was deleted.';
 
 create policy select_auditor on security.audit_trail
   for select to :PLINTH_USER
@@ -145,6 +146,7 @@ comment on column security.login_attempts.status is 'Result: success, failed, lo
 comment on column security.login_attempts.failure_reason is 'Reason for the failure: unknown_account, wrong_password, account_locked, account_disabled, network_not_allowed, challenge_expired, wrong_code, code_reused, second_factor_locked, wrong_passkey or passkey_cloned; null on success.';
 comment on column security.login_attempts.correlation_id is 'Id of the API request, also in its log.';
 comment on column security.login_attempts.created_at is 'Time of the attempt; the partition key.';
+comment on constraint login_attempts_status_check on security.login_attempts is E'Result of a sign-in attempt.\nsuccess: Signed in.\nfailed: Rejected.\nlocked: Rejected unchecked because the account was locked.\nchallenged: Correct so far; a second factor is required.';
 
 create policy select_auditor on security.login_attempts
   for select to :PLINTH_USER
@@ -203,6 +205,7 @@ comment on column security.rate_limit_records.limit_value is 'Limit at the last 
 comment on column security.rate_limit_records.metadata is 'Name of the rule, if any (JSON object).';
 comment on column security.rate_limit_records.created_at is 'Time when the row was created.';
 comment on column security.rate_limit_records.updated_at is 'Time of the last change.';
+comment on constraint rate_limit_records_algorithm_check on security.rate_limit_records is E'@name rate_limit_algorithm\nAlgorithm of a rate limit.\nfixed_window: Counts requests in fixed windows.\nsliding_window: Counts requests in a window that ends now.\ntoken_bucket: Refills a bucket of tokens at a steady rate.';
 
 -- One row per named rate limit of the product.
 create table security.rate_limit_rules (
@@ -241,6 +244,7 @@ comment on column security.rate_limit_rules.is_enabled is 'Whether the rule appl
 comment on column security.rate_limit_rules.description is 'Description of what is limited, and the reason for the number.';
 comment on column security.rate_limit_rules.created_at is 'Time when the rule was created.';
 comment on column security.rate_limit_rules.updated_at is 'Time of the last change.';
+comment on constraint rate_limit_rules_algorithm_check on security.rate_limit_rules is E'@name rate_limit_algorithm\nAlgorithm of a rate limit.\nfixed_window: Counts requests in fixed windows.\nsliding_window: Counts requests in a window that ends now.\ntoken_bucket: Refills a bucket of tokens at a steady rate.';
 
 create policy select_permitted on security.rate_limit_rules
   for select to :PLINTH_USER
@@ -302,6 +306,7 @@ comment on column security.security_audit_log.user_agent is 'User-Agent header o
 comment on column security.security_audit_log.correlation_id is 'Id of the API request, also in its log.';
 comment on column security.security_audit_log.metadata is 'Data added by the application (JSON object).';
 comment on column security.security_audit_log.created_at is 'Time of the event; the partition key.';
+comment on constraint security_audit_log_severity_check on security.security_audit_log is E'@name security_event_severity\nSeverity of a security event.\ndebug: Of use for debugging only.\ninfo: Expected.\nwarning: Unusual.\nerror: A failure or an attack that was stopped.\ncritical: Needs attention at once.';
 
 create policy select_auditor on security.security_audit_log
   for select to :PLINTH_USER
@@ -351,6 +356,7 @@ comment on column security.suspicious_activity_rules.severity is 'Severity of th
 comment on column security.suspicious_activity_rules.is_enabled is 'Whether the rule applies; a disabled rule finds nothing.';
 comment on column security.suspicious_activity_rules.created_at is 'Time when the rule was created.';
 comment on column security.suspicious_activity_rules.updated_at is 'Time of the last change.';
+comment on constraint suspicious_activity_rules_severity_check on security.suspicious_activity_rules is E'Severity of the events that a rule records.\nwarning: Unusual.\nerror: A failure or an attack that was stopped.\ncritical: Needs attention at once.';
 
 create policy select_permitted on security.suspicious_activity_rules
   for select to :PLINTH_USER

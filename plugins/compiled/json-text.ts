@@ -61,7 +61,7 @@ class ConstantText {
  * As a value, because pg-sql2 keeps every text of a template forever, and these contain aliases that clients choose.
  * `sql.literal` would bind them as parameters, and they are many.
  */
-function constantSql(text: string): SQL {
+export function constantSql(text: string): SQL {
   return sql`${sql.value(new ConstantText(text) as never)}::text`;
 }
 

@@ -2,7 +2,7 @@ import { type PgCodec, TYPES } from "postgraphile/@dataplan/pg";
 import { GraphQLEnumType, type GraphQLOutputType, isListType, isNonNullType } from "postgraphile/graphql";
 import { type SQL, sql } from "postgraphile/pg-sql2";
 import { NotCompilable } from "./field-source.ts";
-import { concatenated, type JsonText, nullable, quoted } from "./json-text.ts";
+import { concatenated, constantSql, type JsonText, nullable, quoted } from "./json-text.ts";
 
 const oneOf = (...codecs: PgCodec[]): ReadonlySet<PgCodec> => new Set(codecs);
 
@@ -45,10 +45,11 @@ export function leafJson({ codec: declared, type, value, isNeverNull = false }: 
   if (!isNonNullType(type)) return nullable(textOf(codec, type, value));
   const text = textOf(codec, type.ofType, value);
   if (isNeverNull && !MAY_READ_AS_NULL.has(codec)) return text;
-  // Not a constant, which PostgreSQL would compute while planning.
-  const failing = sql`('null ' || coalesce((${value})::text, ''))::json::text`;
-  return [sql`coalesce(${concatenated(text)}, ${failing})`];
+  return [sql`coalesce(${concatenated(text)}, ${failing(value)})`];
 }
+
+/** An expression that fails when it is evaluated. PostgreSQL would compute a constant while planning. */
+const failing = (value: SQL): SQL => sql`('?' || coalesce((${value})::text, ''))::json::text`;
 
 function baseOf(codec: PgCodec): PgCodec {
   return codec.domainOfCodec ? baseOf(codec.domainOfCodec) : codec;
@@ -58,14 +59,22 @@ function baseOf(codec: PgCodec): PgCodec {
 function textOf(codec: PgCodec, type: GraphQLOutputType, value: SQL): JsonText {
   if (isListType(type)) {
     const item = codec.arrayOfCodec && baseOf(codec.arrayOfCodec);
-    if (!item || isNonNullType(type.ofType) || type.ofType instanceof GraphQLEnumType || !LISTED.has(item))
+    const list = [sql`to_json((${value})::text[])::text`];
+    if (item && type.ofType instanceof GraphQLEnumType)
+      return listed(
+        type.ofType,
+        item,
+        value,
+        list,
+        (names) => sql`not ((${value})::text[] <@ array[${names}])`,
+      );
+    if (!item || isNonNullType(type.ofType) || !LISTED.has(item))
       throw new NotCompilable(`Lists of ${item?.name ?? codec.name} are read by PostGraphile.`);
-    return [sql`to_json((${value})::text[])::text`];
+    return list;
   }
   if (type instanceof GraphQLEnumType) {
-    if (type.getValues().some((each) => each.name !== each.value))
-      throw new NotCompilable(`Names of ${type.name} differ from its values.`);
-    return quoted(sql`(${value})::text`);
+    const text = quoted(sql`(${value})::text`);
+    return listed(type, codec, value, text, (names) => sql`(${value})::text not in (${names})`);
   }
   if (TEXTS.has(codec)) return [sql`to_json((${value})::text)::text`];
   if (codec === TYPES.jsonb) return [sql`nullif((${value})::text, 'null')`];
@@ -73,4 +82,26 @@ function textOf(codec: PgCodec, type: GraphQLOutputType, value: SQL): JsonText {
   if (SAFE_TEXTS.has(codec)) return quoted(codec.castFromPg?.(value) ?? sql`(${value})::text`);
   if (codec === TYPES.inet) return quoted(sql`regexp_replace((${value})::text, '/(32|128)$', '')`);
   throw new NotCompilable(`${codec.name} is read by PostGraphile.`);
+}
+
+/**
+ * The JSON of one value or a list of values of an enum. A text that is not one of them, which no constraint prevents in a view, fails,
+ * because GraphQL reports an error.
+ */
+function listed(
+  type: GraphQLEnumType,
+  codec: PgCodec,
+  value: SQL,
+  text: JsonText,
+  isUnknown: (names: SQL) => SQL,
+): JsonText {
+  const values = type.getValues();
+  if (values.some((each) => each.name !== each.value))
+    throw new NotCompilable(`Names of ${type.name} differ from its values.`);
+  if (!codec.extensions?.isClosedListOfText) return text;
+  const names = sql.join(
+    values.map(({ name }) => constantSql(name)),
+    ", ",
+  );
+  return [sql`case when ${isUnknown(names)} then ${failing(value)} else ${concatenated(text)} end`];
 }

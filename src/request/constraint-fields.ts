@@ -16,6 +16,14 @@ export interface ConstraintColumns {
   readonly descriptions?: readonly (string | undefined)[];
 }
 
+/** A column whose field has another name. */
+export interface RenamedColumn {
+  readonly schema: string;
+  readonly table: string;
+  readonly column: string;
+  readonly field: string;
+}
+
 /** Maps partitions, which are named after their table (see private.ensure_partitions), to the table that clients know. */
 const PARTITION_SUFFIX = /_(\d{4}_\d{2}|default)$/;
 /** The database fills in the owner's id, so in a constraint with another column, that column is at fault. */
@@ -24,9 +32,14 @@ const OWNER_FIELD = "userId";
 /** The GraphQL field of each constraint; filled when the schema is built, see the constraints plugin. */
 export class ConstraintFields {
   readonly #columns = new Map<string, ConstraintColumns>();
+  readonly #renamed = new Map<string, string>();
 
   add(columns: ConstraintColumns): void {
     this.#columns.set(`${columns.schema}.${columns.table}.${columns.constraint}`, columns);
+  }
+
+  rename({ schema, table, column, field }: RenamedColumn): void {
+    this.#renamed.set(`${schema}.${table}.${column}`, field);
   }
 
   /** Returns the constraint's name (the same for a partition as for its table), the field at fault and its description. */
@@ -49,7 +62,9 @@ export class ConstraintFields {
   }
 
   /** Returns the field of an error that names a column: a missing value, or an error raised by one of our functions. */
-  columnField({ column }: Violation): string | undefined {
+  columnField({ schema, table, column }: Violation): string | undefined {
+    const renamed = this.#renamed.get(`${schema}.${table}.${column}`);
+    if (renamed) return renamed;
     return column?.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
   }
 }

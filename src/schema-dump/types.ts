@@ -12,6 +12,7 @@ interface TypeRow extends AclRow {
   attributes: string[];
   base: string | null;
   constraints: string[];
+  constraintComments: { name: string; comment: string }[];
   subtype: string | null;
 }
 
@@ -42,6 +43,13 @@ export async function dumpTypes(catalog: Catalog): Promise<Map<string, string[]>
         where k.contypid = t.oid and k.contype = 'c'
         order by k.conname collate "C"
       ) as constraints,
+      (
+        select coalesce(json_agg(json_build_object('name', format('%I', k.conname), 'comment', d.description)
+          order by k.conname collate "C"), '[]')
+        from pg_constraint k
+        join pg_description d on d.objoid = k.oid and d.classoid = 'pg_constraint'::regclass
+        where k.contypid = t.oid
+      ) as "constraintComments",
       (select format_type(r.rngsubtype, null) from pg_range r where r.rngtypid = t.oid) as subtype,
       ${aclColumns("t.typacl", "t.typowner", "type")}
     from pg_type t
@@ -60,7 +68,12 @@ export async function dumpTypes(catalog: Catalog): Promise<Map<string, string[]>
       type.schema,
       paragraphs([
         [...firstSentence(type.comment), `create ${word} ${type.name} as ${describeType(type)};`],
-        describeRights(type, word, "type", catalog),
+        [
+          ...describeRights(type, word, "type", catalog),
+          ...type.constraintComments.flatMap((each) =>
+            commentOn(`constraint ${each.name} on domain ${type.name}`, each.comment),
+          ),
+        ],
       ]),
     );
   }

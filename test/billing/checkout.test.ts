@@ -167,7 +167,7 @@ describe("a user's own subscription over GraphQL [A3]", () => {
     const plan = (name: string) => `input: { planId: "${plans[name]}" }`;
     const run = async (field: string) => {
       const { data, errors } = await api.ask(
-        `mutation { ${field} { result { status cancelAtPeriodEnd pendingPlan { code } plan { code } } } }`,
+        `mutation { ${field} { result { status cancelsAtPeriodEnd pendingPlan { code } plan { code } } } }`,
         { token },
       );
       return (
@@ -191,9 +191,9 @@ describe("a user's own subscription over GraphQL [A3]", () => {
       currentUser: { tier: "premium" },
       currentSubscription: { status: "trialing", plan: { code: "premium" } },
     });
-    expect(await run("cancelSubscription(input: {})")).toMatchObject({ cancelAtPeriodEnd: true });
+    expect(await run("cancelSubscription(input: {})")).toMatchObject({ cancelsAtPeriodEnd: true });
     expect(await run("cancelSubscription(input: {})")).toBe("CONFLICT");
-    expect(await run("resumeSubscription(input: {})")).toMatchObject({ cancelAtPeriodEnd: false });
+    expect(await run("resumeSubscription(input: {})")).toMatchObject({ cancelsAtPeriodEnd: false });
     expect(await run(`changePlan(${plan("forever")})`)).toBe("QUOTA_EXCEEDED");
     expect(await run(`changePlan(${plan("basic")})`)).toMatchObject({
       pendingPlan: { code: "basic" },
@@ -216,7 +216,7 @@ describe("a user's own subscription over GraphQL [A3]", () => {
     // A period is worth money: the same key grants one period, and each call without a key grants another.
     const end = (key: string, planId = plans.basic) =>
       api.ask(
-        `mutation { grantSubscription(input: { userId: "${someone.id}", planId: "${planId}", idempotencyKey: "${key}" }) { result { currentPeriodEnd } } }`,
+        `mutation { grantSubscription(input: { userId: "${someone.id}", planId: "${planId}", idempotencyKey: "${key}" }) { result { currentPeriodEndsAt } } }`,
         { token: admin.token },
       );
     const [first, again] = await Promise.all([end("october"), end("october")]);
@@ -225,11 +225,14 @@ describe("a user's own subscription over GraphQL [A3]", () => {
     expect((await end("november")).data.grantSubscription).not.toEqual(first.data.grantSubscription);
     const revise = (token: string) =>
       api.ask(
-        `mutation ($changes: JSON!) { revisePlan(input: { planId: "${plans.unsold}", changes: $changes }) { result { version priceCents } } }`,
+        `mutation ($changes: JSON!) { reviseSubscriptionPlan(input: { planId: "${plans.unsold}", changes: $changes }) { result { version priceCents } } }`,
         { token, variables: { changes: { price_cents: 2 } } },
       );
     expect((await revise(someone.token)).errors?.[0]?.extensions.code).toBe("FORBIDDEN");
-    expect((await revise(admin.token)).data.revisePlan.result).toEqual({ version: 2, priceCents: "2" });
+    expect((await revise(admin.token)).data.reviseSubscriptionPlan.result).toEqual({
+      version: 2,
+      priceCents: "2",
+    });
 
     const change = async (field: string, token: string) => {
       const { data, errors } = await api.ask(

@@ -80,7 +80,7 @@ test("hides an export from other users, administrators, visitors and API tokens"
   expect((await download(id)).status).toBe(401);
   expect((await download("not-an-id", token)).status).toBe(404);
   const created = await api.ask(
-    'mutation { createApiToken(input: { name: "t", scopes: ["read", "write"] }) { token } }',
+    'mutation { createApiToken(input: { name: "t", scopes: [read, write] }) { token } }',
     { token },
   );
   const apiToken = created.data.createApiToken.token;

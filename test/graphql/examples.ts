@@ -82,7 +82,7 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
   ModelProvider: { by: "manage_models", create: { name: "mill" }, patch: { name: "quarry" } },
   Permission: {
     by: "manage_roles",
-    create: { permissionName: "carve_stone" },
+    create: { name: "carve_stone" },
     patch: { description: "Carve stone." },
     // New permissions belong to the role admin.
     deletedBy: "admin",
@@ -112,7 +112,7 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
     row: "rule_name = (select min(rule_name) from security.rate_limit_rules)",
     patch: { limitValue: 7 },
   },
-  Role: { by: "manage_roles", create: { roleName: "mason" }, patch: { rank: 3 } },
+  Role: { by: "manage_roles", create: { name: "mason" }, patch: { rank: 3 } },
   RoleModelAccess: {
     by: "grant_model_access",
     create: { roleId: "select id from access.roles where role_name = 'user'", modelId: ":hidden" },
@@ -127,11 +127,11 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
   },
   RoomBan: { by: "ada", row: "room_id = :own" },
   RoomMember: { by: "ada", row: "room_id = :own and user_id = :ada", patch: { isMuted: true } },
-  Skill: { by: "manage_skills", create: { skillName: "masonry" }, patch: { displayName: "Masonry" } },
+  Skill: { by: "manage_skills", create: { name: "masonry" }, patch: { displayName: "Masonry" } },
   SubscriptionPlan: {
     by: "manage_plans",
-    create: { code: "gold", planName: "Gold", priceCents: "900" },
-    patch: { planName: "Golden" },
+    create: { code: "gold", displayName: "Gold", priceCents: "900" },
+    patch: { displayName: "Golden" },
   },
   SuspiciousActivityRule: {
     by: "manage_security",
@@ -164,7 +164,7 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
   UserSetting: { by: "ada", row: "user_id = :ada", patch: { displayName: "Countess" } },
   UserSkill: { by: "ada", isOpen: true, create: { skillId: ":granted" } },
   // Last, because others need Ada's room and Bob.
-  ChatRoom: { by: "ada", row: "id = :own", patch: { name: "Orchard" } },
+  Room: { by: "ada", row: "id = :own", patch: { name: "Orchard" } },
   User: {
     by: "bob",
     stranger: "ada",

@@ -38,7 +38,7 @@ async function signInError(username: string): Promise<string | undefined> {
 
 test("setAccountStatus disables and enables an account for an administrator only", async () => {
   const bob = await signUp(api, "bob");
-  const set = `mutation ($id: UUID!, $status: String!) {
+  const set = `mutation ($id: UUID!, $status: AccountStatus!) {
     setAccountStatus(input: { userId: $id, accountStatus: $status }) { result { accountStatus } }
   }`;
   expect(codeOf(await send(ada, set, { id: bob.userId, status: "disabled" }))).toBe("FORBIDDEN");

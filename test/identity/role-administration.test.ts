@@ -36,7 +36,7 @@ const failure = async (
 ) => codeOf(await send(person, query, variables));
 
 const CREATE_ROLE = `mutation ($name: String!) {
-  createRole(input: { role: { roleName: $name, description: "Writes the library." } }) { role { id } }
+  createRole(input: { role: { name: $name, description: "Writes the library." } }) { role { id } }
 }`;
 const ADD = `mutation ($role: UUID!, $permission: UUID!) {
   createRolePermission(input: { rolePermission: { roleId: $role, permissionId: $permission } }) { clientMutationId }
@@ -53,13 +53,13 @@ const REVOKE = `mutation ($user: UUID!, $role: String!) {
   revokeRole(input: { userId: $user, roleName: $role }) { result { userId } }
 }`;
 const HOLDERS = `query ($role: String!) {
-  userRoles(filter: { role: { roleName: { equalTo: $role } } }) {
+  userRoles(filter: { role: { name: { equalTo: $role } } }) {
     nodes { userId grantedBy reason expiresAt isExpired }
   }
 }`;
 const EFFECTIVE = `query ($user: UUID!) {
   effectivePermissions(filter: { userId: { equalTo: $user } }, orderBy: PERMISSION_NAME_ASC) {
-    nodes { permissionName roleName expiresAt requiresSecondFactor }
+    nodes { permissionName roleName expiresAt requiresMfa }
   }
 }`;
 const PERMISSION = "query ($name: String!) { hasPermission(permission: $name) }";
@@ -144,7 +144,7 @@ test("effective permissions name their role and expiry, for the user and for man
       permissionName: "edit_content",
       roleName: role,
       expiresAt: expect.anything(),
-      requiresSecondFactor: false,
+      requiresMfa: false,
     },
   ];
   for (const reader of [ada, manager, admin]) expect(await effective(reader, ada)).toEqual(expected);
@@ -158,7 +158,7 @@ test("a new permission belongs to the role admin, and only its holders may give 
   const id = await makeRole();
   const name = `carve${counter}`;
   const create = `mutation ($name: String!) {
-    createPermission(input: { permission: { permissionName: $name } }) { permission { id } }
+    createPermission(input: { permission: { name: $name } }) { permission { id } }
   }`;
   const { id: permission } = (await ask(manager, create, { name })).createPermission.permission;
   expect(await holds(admin, name)).toBe(true);
@@ -166,9 +166,20 @@ test("a new permission belongs to the role admin, and only its holders may give 
   await ask(admin, ADD, { role: id, permission });
 });
 
+test("errors name the fields of the API, which may have another name than the column", async () => {
+  const create = `mutation ($name: String!) { createRole(input: { role: { name: $name } }) { role { id } } }`;
+  for (const [name, code] of [
+    ["moderator", "CONFLICT"],
+    ["No Name", "BAD_USER_INPUT"],
+  ] as const) {
+    const { errors } = await api.ask(create, { token: manager.token, variables: { name } });
+    expect(errors?.map(({ extensions }) => extensions)).toMatchObject([{ code, field: "name" }]);
+  }
+});
+
 describe("a holder of manage_roles who lacks a permission", () => {
   const rename = `mutation ($id: UUID!, $name: String!) {
-    updatePermission(input: { id: $id, patch: { permissionName: $name } }) { clientMutationId }
+    updatePermission(input: { id: $id, patch: { name: $name } }) { clientMutationId }
   }`;
   const weaken = `mutation ($id: UUID!) {
     updateRole(input: { id: $id, patch: { requiresMfa: false } }) { clientMutationId }
@@ -292,15 +303,14 @@ test("an expiry takes effect at once on open sockets and in live subscriptions",
   const events = listen(
     client,
     `subscription ($room: UUID!) {
-      roomEvents(roomId: $room) { events { profile { generalChatMuteByUserId { userId } } } }
+      roomEvents(roomId: $room) { events { profile { generalChatMute { userId } } } }
     }`,
     { room },
   );
   const mutes = () =>
     events.answers.flatMap(({ events: each }) =>
       each.map(
-        ({ profile }: { profile: { generalChatMuteByUserId: object | null } }) =>
-          profile.generalChatMuteByUserId !== null,
+        ({ profile }: { profile: { generalChatMute: object | null } }) => profile.generalChatMute !== null,
       ),
     );
   const onSocket = async () => {

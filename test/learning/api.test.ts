@@ -57,12 +57,12 @@ test("publishes an editor's course over the API and shows users the items open t
     [lesson, "Deep"],
   ])
     await ask(
-      `mutation ($id: UUID!, $body: String!) { saveDraft(input: { itemId: $id, body: $body }) { result { version } } }`,
+      `mutation ($id: UUID!, $body: String!) { saveContentDraft(input: { itemId: $id, body: $body }) { result { version } } }`,
       { id, body },
     );
   for (const id of [course, preview, lesson])
     await ask(
-      `mutation ($id: UUID!) { publishContent(input: { itemId: $id }) { result { currentVersion availableFrom } } }`,
+      `mutation ($id: UUID!) { publishContentItem(input: { itemId: $id }) { result { currentVersion availableFrom } } }`,
       { id },
     );
 
@@ -125,10 +125,10 @@ test("publishes an editor's course over the API and shows users the items open t
   ]);
 
   const rated = await api.ask(
-    `mutation ($id: UUID!) { rateContent(input: { itemId: $id, rating: 4 }) { result { rating item { ratingCount ratingAverage } } } }`,
+    `mutation ($id: UUID!) { rateContentItem(input: { itemId: $id, rating: 4 }) { result { rating item { ratingCount ratingAverage } } } }`,
     { variables: { id: lesson }, token: ada.token },
   );
-  expect(rated.data.rateContent.result).toEqual({
+  expect(rated.data.rateContentItem.result).toEqual({
     rating: 4,
     item: { ratingCount: 1, ratingAverage: "4.00" },
   });
@@ -139,11 +139,11 @@ test("returns codes for denials: a learner can write nothing, and no list contai
     addItem(client, { accessLevel: 9, body: "the secret text" }),
   );
   for (const [mutation, code] of [
-    [`publishContent(input: { itemId: "${item}" }) { clientMutationId }`, "FORBIDDEN"],
+    [`publishContentItem(input: { itemId: "${item}" }) { clientMutationId }`, "FORBIDDEN"],
     [`updateContentItem(input: { id: "${item}", patch: { title: "x" } }) { clientMutationId }`, "NOT_FOUND"],
-    [`rateContent(input: { itemId: "${item}", rating: 5 }) { clientMutationId }`, "NOT_FOUND"],
+    [`rateContentItem(input: { itemId: "${item}", rating: 5 }) { clientMutationId }`, "NOT_FOUND"],
     [
-      `createUserContentPermission(input: { userContentPermission: { userId: "${ada.userId}", itemId: "${item}", permission: "allow" } }) { clientMutationId }`,
+      `createUserContentPermission(input: { userContentPermission: { userId: "${ada.userId}", itemId: "${item}", permission: allow } }) { clientMutationId }`,
       "FORBIDDEN",
     ],
   ])
@@ -164,7 +164,7 @@ test("rejects a number outside its range before rounding would bring it into the
   const create = (trainingGain: string, skillName: string) =>
     api.ask(
       `mutation ($skill: SkillInput!) { createSkill(input: { skill: $skill }) { skill { trainingGain } } }`,
-      { token: admin.token, variables: { skill: { skillName, trainingGain } } },
+      { token: admin.token, variables: { skill: { name: skillName, trainingGain } } },
     );
   for (const gain of ["10.004", "-0.004", "0.125", "NaN"]) {
     const { errors } = await create(gain, "refused");

@@ -41,10 +41,10 @@ const ADD_CATEGORY = `mutation ($slug: String!, $parent: UUID) {
 const addCategory = async (slug: string, parent?: string): Promise<string> =>
   (await ask(editor, ADD_CATEGORY, { slug, parent })).createContentCategory.contentCategory.id;
 
-const WITHDRAW = "mutation ($id: UUID!) { unpublishContent(input: { itemId: $id }) { result { id } } }";
-const PUBLISH = "mutation ($id: UUID!) { publishContent(input: { itemId: $id }) { result { id } } }";
-const DELETE = "mutation ($id: UUID!) { deleteContent(input: { itemId: $id }) { result { id } } }";
-const RESTORE = "mutation ($id: UUID!) { restoreContent(input: { itemId: $id }) { result { id } } }";
+const WITHDRAW = "mutation ($id: UUID!) { unpublishContentItem(input: { itemId: $id }) { result { id } } }";
+const PUBLISH = "mutation ($id: UUID!) { publishContentItem(input: { itemId: $id }) { result { id } } }";
+const DELETE = "mutation ($id: UUID!) { deleteContentItem(input: { itemId: $id }) { result { id } } }";
+const RESTORE = "mutation ($id: UUID!) { restoreContentItem(input: { itemId: $id }) { result { id } } }";
 
 test("content that is withdrawn or deleted is hidden from learners until it is published or restored", async () => {
   const categoryId = await addCategory("stone");
@@ -56,7 +56,7 @@ test("content that is withdrawn or deleted is hidden from learners until it is p
   const { id } = createContentItem.contentItem;
   await ask(
     editor,
-    `mutation ($id: UUID!) { saveDraft(input: { itemId: $id, body: "Hard." }) { result { version } } }`,
+    `mutation ($id: UUID!) { saveContentDraft(input: { itemId: $id, body: "Hard." }) { result { version } } }`,
     { id },
   );
   const isVisible = async () =>
@@ -77,15 +77,15 @@ test("content that is withdrawn or deleted is hidden from learners until it is p
   }
 });
 
-test("moveCategory moves a category with its subcategories, and never below itself", async () => {
+test("moveContentCategory moves a category with its subcategories, and never below itself", async () => {
   const [plants, trees] = [await addCategory("plants"), await addCategory("trees")];
   const oaks = await addCategory("oaks", trees);
   const move = `mutation ($id: UUID!, $parent: UUID) {
-    moveCategory(input: { categoryId: $id, newParentId: $parent }) { result { path } }
+    moveContentCategory(input: { categoryId: $id, newParentId: $parent }) { result { path } }
   }`;
   expect(codeOf(await send(ada, move, { id: trees, parent: plants }))).toBe("NOT_FOUND");
   expect(codeOf(await send(editor, move, { id: trees, parent: oaks }))).toBe("CONFLICT");
-  expect((await ask(editor, move, { id: trees, parent: plants })).moveCategory.result).toEqual({
+  expect((await ask(editor, move, { id: trees, parent: plants })).moveContentCategory.result).toEqual({
     path: "plants/trees",
   });
   const { contentCategory } = await ask(ada, "query ($id: UUID!) { contentCategory(id: $id) { path } }", {

@@ -192,7 +192,7 @@ test("keeps a conversation of two clients and an AI complete and free of duplica
   const aiMember = startAiMember({ serviceUrl, model: { url: model.url, name: "echo" } });
   parts.defer(() => aiMember.close());
   const { createRoom } = await insist(
-    `mutation { createRoom(input: { name: "r", roomType: "group", isPublic: true, aiEnabled: true }) { result { id } } }`,
+    `mutation { createRoom(input: { name: "r", roomType: group, isPublic: true, isAiEnabled: true }) { result { id } } }`,
     {},
     ada.token,
   );

@@ -44,7 +44,7 @@ const setTyping = ({ token }: SignedIn, room: string, isTyping = true) =>
     },
   );
 const setPresence = ({ token }: SignedIn, status: string | null) =>
-  api.ask("mutation ($status: String) { setPresence(input: { status: $status }) { expiresAt } }", {
+  api.ask("mutation ($status: PresenceStatus) { setPresence(input: { status: $status }) { expiresAt } }", {
     token,
     variables: { status },
   });

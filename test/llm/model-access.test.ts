@@ -89,7 +89,7 @@ async function answers(person: SignedIn): Promise<readonly boolean[]> {
   const attempts = [
     [
       `mutation ($model: UUID!, $chat: UUID!) {
-        createMessage(input: { message: { chatId: $chat, role: "assistant", modelId: $model } }) { clientMutationId }
+        createMessage(input: { message: { chatId: $chat, role: assistant, modelId: $model } }) { clientMutationId }
       }`,
       { model, chat },
     ],

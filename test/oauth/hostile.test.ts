@@ -117,7 +117,7 @@ describe("an invalid answer", () => {
     expect(errors).toBeUndefined();
     expect(data.finishProviderSignIn.user).toMatchObject({
       email: null,
-      oauthProfiles: { nodes: [{ email: null, emailVerified: false, userInfo: { given_name: "Ada" } }] },
+      oauthProfiles: { nodes: [{ email: null, isEmailVerified: false, userInfo: { given_name: "Ada" } }] },
     });
   });
 });

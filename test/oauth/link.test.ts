@@ -259,7 +259,7 @@ describe("unlinking", () => {
       )[0]!.id;
     const remove = (factorId: string) =>
       api.ask(
-        "mutation ($input: RemoveMfaFactorInput!) { removeMfaFactor(input: $input) { result { id } } }",
+        "mutation ($input: DeleteMfaFactorInput!) { deleteMfaFactor(input: $input) { result { id } } }",
         {
           token: ada.token,
           variables: { input: { factorId } },

@@ -137,19 +137,19 @@ describe("the first sign-in", () => {
         provider: "trusted",
         providerUserId: subject,
         email: "maria.first@example.com",
-        emailVerified: true,
+        isEmailVerified: true,
         userInfo: { name: "Maria First", preferred_username: "Maria", locale: "de" },
         tokenExpiresAt: expect.any(String),
         lastUsedAt: expect.any(String),
       },
     ]);
-    const me = await api.ask("{ currentUser { id role userSetting { displayName } } }", {
+    const me = await api.ask("{ currentUser { id role settings { displayName } } }", {
       token: accessToken,
     });
     expect(me.data.currentUser).toEqual({
       id: user.id,
       role: "user",
-      userSetting: { displayName: "Maria First" },
+      settings: { displayName: "Maria First" },
     });
     expect(await asOwner("select from private.user_passwords where user_id = $1", [user.id])).toEqual([]);
     expect(

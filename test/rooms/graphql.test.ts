@@ -38,7 +38,7 @@ const createRoom = async (input: Record<string, unknown>): Promise<string> =>
   (await ask(ada, CREATE, { input })).createRoom.result.id;
 
 test("creates a room, invites a user, and reads, marks and counts its messages [S6, S7, S8, S10]", async () => {
-  const room = await createRoom({ name: "Plans", aiEnabled: true });
+  const room = await createRoom({ name: "Plans", isAiEnabled: true });
   const invite = await ask(
     ada,
     'mutation ($room: UUID!, $bob: UUID!) { inviteToRoom(input: { roomId: $room, inviteeId: $bob, message: "Come" }) { result { id } } }',
@@ -46,14 +46,14 @@ test("creates a room, invites a user, and reads, marks and counts its messages [
   );
   const open = await ask(
     bob,
-    '{ roomInvites(filter: { status: { equalTo: "pending" } }) { nodes { message room { name } inviterProfile { username } } } }',
+    "{ roomInvites(filter: { status: { equalTo: pending } }) { nodes { message room { name } inviterProfile { username } } } }",
   );
   expect(open.roomInvites.nodes).toEqual([
     { message: "Come", room: { name: "Plans" }, inviterProfile: { username: "ada" } },
   ]);
   await ask(
     bob,
-    "mutation ($id: UUID!) { respondToInvite(input: { inviteId: $id, accept: true }) { result { status } } }",
+    "mutation ($id: UUID!) { respondToRoomInvite(input: { inviteId: $id, accept: true }) { result { status } } }",
     { id: invite.inviteToRoom.result.id },
   );
   const key = "6f1d4a53-6e3b-4e5a-9d2a-6a1f2c3b4d5e";
@@ -129,11 +129,11 @@ test("creates a room, invites a user, and reads, marks and counts its messages [
   // Eve receives nothing, and no difference between this room and a missing one.
   const seen = await ask(
     eve,
-    "query ($room: UUID!, $id: UUID!) { chatRoom(id: $room) { name } roomMessage(id: $id) { content } roomMessages { nodes { content } } roomMembers { nodes { id } } }",
+    "query ($room: UUID!, $id: UUID!) { room(id: $room) { name } roomMessage(id: $id) { content } roomMessages { nodes { content } } roomMembers { nodes { id } } }",
     { room, id },
   );
   expect(seen).toEqual({
-    chatRoom: null,
+    room: null,
     roomMessage: null,
     roomMessages: { nodes: [] },
     roomMembers: { nodes: [] },
@@ -152,7 +152,7 @@ test("creates a room, invites a user, and reads, marks and counts its messages [
 });
 
 const SET =
-  "mutation ($input: SetRoomPasswordInput!) { setRoomPassword(input: $input) { chatRoom { hasPassword } } }";
+  "mutation ($input: SetRoomPasswordInput!) { setRoomPassword(input: $input) { room { hasPassword } } }";
 const ENTER =
   "mutation ($input: JoinRoomWithPasswordInput!) { joinRoomWithPassword(input: $input) { roomMember { role room { name } } } }";
 
@@ -161,7 +161,7 @@ test("admits callers with a room's password, whose hash is like an account's and
   const password = "canary-of-the-vault";
   expect(await refusal(bob, SET, { input: { roomId: room, password } })).toBe("NOT_FOUND");
   expect(await refusal(ada, SET, { input: { roomId: room, password: "abc" } })).toBe("BAD_USER_INPUT");
-  expect((await ask(ada, SET, { input: { roomId: room, password } })).setRoomPassword.chatRoom).toEqual({
+  expect((await ask(ada, SET, { input: { roomId: room, password } })).setRoomPassword.room).toEqual({
     hasPassword: true,
   });
   const join = "mutation ($room: UUID!) { joinRoom(input: { roomId: $room }) { result { id } } }";

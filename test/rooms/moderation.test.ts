@@ -73,12 +73,12 @@ test("createDirectRoom returns the same room to both users, and none to a blocke
   });
 });
 
-test("setRoomRole lets the creator name a moderator, and no other member", async () => {
+test("setRoomMemberRole lets the creator name a moderator, and no other member", async () => {
   const roomId = await roomOfTwo();
   const promotion = { roomId, userId: bob.userId, role: "moderator" };
-  expect(await refusal(bob, "setRoomRole { role }", promotion)).toBe("FORBIDDEN");
-  expect(await refusal(eve, "setRoomRole { role }", promotion)).toBe("NOT_FOUND");
-  expect(await run(ada, "setRoomRole { role }", promotion)).toEqual({ role: "moderator" });
+  expect(await refusal(bob, "setRoomMemberRole { role }", promotion)).toBe("FORBIDDEN");
+  expect(await refusal(eve, "setRoomMemberRole { role }", promotion)).toBe("NOT_FOUND");
+  expect(await run(ada, "setRoomMemberRole { role }", promotion)).toEqual({ role: "moderator" });
 });
 
 test("restoreRoomMessage restores the text of a deleted message for its author only", async () => {
@@ -104,12 +104,12 @@ test("markRoomUnread moves the reading position to before a message", async () =
   expect(await refusal(eve, "markRoomUnread { unreadCount }", { roomId, messageId })).toBe("NOT_FOUND");
 });
 
-test("revokeInvite revokes an open invite for the inviter and rejects the invitee", async () => {
+test("revokeRoomInvite revokes an open invite for the inviter and rejects the invitee", async () => {
   const { id: roomId } = await run(ada, "createRoom { id }", { name: "Plans" });
   const { id: inviteId } = await run(ada, "inviteToRoom { id }", { roomId, inviteeId: eve.userId });
-  expect(await refusal(eve, "revokeInvite", { inviteId })).toBe("NOT_FOUND");
-  await run(ada, "revokeInvite", { inviteId });
-  expect(await refusal(eve, "respondToInvite { status }", { inviteId, accept: true })).toBe("NOT_FOUND");
+  expect(await refusal(eve, "revokeRoomInvite", { inviteId })).toBe("NOT_FOUND");
+  await run(ada, "revokeRoomInvite", { inviteId });
+  expect(await refusal(eve, "respondToRoomInvite { status }", { inviteId, accept: true })).toBe("NOT_FOUND");
 });
 
 test("recentRoomMessages returns the newest first, roomContext the oldest first", async () => {

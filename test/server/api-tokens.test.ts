@@ -485,10 +485,10 @@ describe("sessions over the API [C3]", () => {
     for (let i = 0; i < 5; i++) await isAccepted(own, ada.token);
     await own.close();
     const { data } = await here.ask(
-      "{ currentUser { userSessions { nodes { lastActivityAt deviceInfo securityContext } } } }",
+      "{ currentUser { sessions { nodes { lastActivityAt deviceInfo securityContext } } } }",
       { token: ada.token },
     );
-    const [session] = data.currentUser.userSessions.nodes;
+    const [session] = data.currentUser.sessions.nodes;
     expect(Date.now() - Date.parse(session.lastActivityAt)).toBeLessThan(60_000);
     expect(session.deviceInfo).toEqual({ browser: "node" });
     expect(session.securityContext).toMatchObject({ sign_in_address: "127.0.0.1" });
@@ -501,12 +501,12 @@ describe("sessions over the API [C3]", () => {
     ["NUL", { x: "\0" }, undefined],
     ["null", null, "deviceInfo"],
   ])("updateUserSession rejects %s as device information", async (_what, deviceInfo, field) => {
-    const { data } = await here.ask("{ currentUser { userSessions { nodes { id } } } }", {
+    const { data } = await here.ask("{ currentUser { sessions { nodes { id } } } }", {
       token: ada.token,
     });
     const answer = await here.ask(
       "mutation ($id: UUID!, $info: JSON) { updateUserSession(input: { id: $id, patch: { deviceInfo: $info } }) { userSession { id } } }",
-      { token: ada.token, variables: { id: data.currentUser.userSessions.nodes[0].id, info: deviceInfo } },
+      { token: ada.token, variables: { id: data.currentUser.sessions.nodes[0].id, info: deviceInfo } },
     );
     expect([codeOf(answer), answer.errors?.[0]?.extensions.field]).toEqual(["BAD_USER_INPUT", field]);
   });

@@ -101,8 +101,8 @@ test("limits password changes per account, from any address [A12]", async () => 
 test("lets only accounts with manage_security see and change the rules through the API [C7]", async () => {
   const update = () =>
     api.ask(
-      `mutation { updateRateLimitRule(input: { ruleName: "login_per_address", patch: { limitValue: 1000 } }) {
-         rateLimitRule { ruleName limitValue } } }`,
+      `mutation { updateRateLimitRule(input: { name: "login_per_address", patch: { limitValue: 1000 } }) {
+         rateLimitRule { name limitValue } } }`,
       { token },
     );
   expect(codeOf(await update())).toBe("NOT_FOUND");
@@ -113,7 +113,7 @@ test("lets only accounts with manage_security see and change the rules through t
     client.query("select access.grant_role(id, 'admin') from identity.users where username = 'ada'"),
   );
   expect((await update()).data.updateRateLimitRule.rateLimitRule).toEqual({
-    ruleName: "login_per_address",
+    name: "login_per_address",
     limitValue: 1000,
   });
   expect(codeOf(await login("192.0.2.1", "nobody"))).toBe("INVALID_CREDENTIALS");

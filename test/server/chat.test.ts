@@ -92,7 +92,7 @@ test("asks a question, streams its answer, edits it away, rates it, finds it and
   });
 
   await ask(
-    `mutation ($id: UUID!) { rateMessage(input: { messageId: $id, rating: "up" }) { feedback { rating } } }`,
+    `mutation ($id: UUID!) { rateMessage(input: { messageId: $id, rating: up }) { feedback { rating } } }`,
     { id: turn.id },
   );
   const edited = (

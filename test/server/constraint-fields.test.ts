@@ -38,4 +38,8 @@ test("treats a partition as its table", () => {
 test("names a column as GraphQL does", () => {
   expect(fields.columnField({ column: "input_price_per_million_tokens" })).toBe("inputPricePerMillionTokens");
   expect(fields.columnField({})).toBeUndefined();
+  const skills = { schema: "learning", table: "skills" };
+  fields.rename({ ...skills, column: "skill_name", field: "name" });
+  expect(fields.columnField({ ...skills, column: "skill_name" })).toBe("name");
+  expect(fields.columnField({ column: "skill_name" })).toBe("skillName");
 });

@@ -209,7 +209,7 @@ test.each([
   ],
   [
     "a number too large",
-    'mutation ($t: Int) { createMessage(input: { message: { chatId: "01900000-0000-7000-8000-000000000000", role: "user", content: "", tokensUsed: $t } }) { clientMutationId } }',
+    'mutation ($t: Int) { createMessage(input: { message: { chatId: "01900000-0000-7000-8000-000000000000", role: user, content: "", tokensUsed: $t } }) { clientMutationId } }',
     { t: 2 ** 40 },
     "BAD_USER_INPUT",
   ],

@@ -55,7 +55,7 @@ test("register signs in and shows the new account [R9]", async () => {
     `mutation {
       register(input: { username: "Ada", email: "Ada@Example.org", displayName: "Ada L.", password: "${PASSWORD}", deviceName: "laptop" }) {
         accessToken accessTokenExpiresAt refreshToken refreshTokenExpiresAt
-        user { id username email role userSetting { displayName } userSessions { nodes { deviceName isCurrent } } }
+        user { id username email role settings { displayName } sessions { nodes { deviceName isCurrent } } }
         query { currentUser { username } }
       }
     }`,
@@ -66,8 +66,8 @@ test("register signs in and shows the new account [R9]", async () => {
     username: "ada",
     email: "ada@example.org",
     role: "user",
-    userSetting: { displayName: "Ada L." },
-    userSessions: { nodes: [{ deviceName: "laptop", isCurrent: true }] },
+    settings: { displayName: "Ada L." },
+    sessions: { nodes: [{ deviceName: "laptop", isCurrent: true }] },
   });
   expect(rest.query).toEqual({ currentUser: { username: "ada" } });
   expect(new Date(rest.accessTokenExpiresAt).getTime()).toBeGreaterThan(Date.now());
@@ -157,7 +157,7 @@ describe("a chat", () => {
       const fields = Array.from(
         { length: count },
         (_, i) =>
-          `m${i}: createMessage(input: { message: { chatId: $chat, role: "user", content: "message ${sent + i}" } }) { clientMutationId }`,
+          `m${i}: createMessage(input: { message: { chatId: $chat, role: user, content: "message ${sent + i}" } }) { clientMutationId }`,
       );
       const answer = await api.ask(`mutation ($chat: UUID!) { ${fields.join("\n")} }`, {
         token: ada.token,
@@ -216,7 +216,7 @@ describe("a chat", () => {
       `{ messages(filter: { chatId: { equalTo: "${chat.id}" } }) { totalCount nodes { content } } }`,
       "{ messages(last: 5) { totalCount edges { cursor node { content chat { title } } } } }",
       "{ models { nodes { messages(first: 10) { totalCount nodes { content } } } } }",
-      `{ user(id: "${ada.userId}") { email chats { totalCount nodes { title } } userSessions { totalCount } } }`,
+      `{ user(id: "${ada.userId}") { email chats { totalCount nodes { title } } sessions { totalCount } } }`,
       `{ userByUsername(username: "ada") { id email } }`,
       `{ userSessions(filter: { userId: { equalTo: "${ada.userId}" } }) { totalCount nodes { ipAddress } } }`,
     ];
@@ -241,7 +241,7 @@ describe("a chat", () => {
           `mutation { updateChat(input: { id: "${id}", patch: { title: "mine" } }) { chat { id } } }`,
         (id: string) => `mutation { deleteChat(input: { id: "${id}" }) { chat { id } } }`,
         (id: string) =>
-          `mutation { createMessage(input: { message: { chatId: "${id}", role: "user", content: "x" } }) { message { id } } }`,
+          `mutation { createMessage(input: { message: { chatId: "${id}", role: user, content: "x" } }) { message { id } } }`,
       ];
       for (const change of changes) {
         const real = await api.ask(change(chat.id), { token: token() });

@@ -128,7 +128,7 @@ test("rejects an invalid call with a code and the field at fault", async () => {
 
 test("lets a trainer add a skill, a learner train it and an assessment change the level", async () => {
   const made = await api.ask(
-    'mutation { createSkill(input: {skill: {skillName: "empathy", displayName: "Empathy"}}) { skill { id } } }',
+    'mutation { createSkill(input: {skill: {name: "empathy", displayName: "Empathy"}}) { skill { id } } }',
     { token: trainer.token },
   );
   const skillId: string = made.data.createSkill.skill.id;
@@ -138,14 +138,14 @@ test("lets a trainer add a skill, a learner train it and an assessment change th
   );
   expect(started.data.startTraining.result).toEqual({ status: "active", progress: "0.0000", run: 1 });
   const ASSESS = `mutation ($input: AssessSkillInput!) {
-    assessSkill(input: $input) { result { kind delta note recordedBy userSkill { level skill { skillName } } } }
+    assessSkill(input: $input) { result { kind delta note recordedBy userSkill { level skill { name } } } }
   }`;
   const input = { userId: ada.userId, skillId, delta: "1.5", note: "listens well", eventKey: "review-1" };
   expect(codeOf(await api.ask(ASSESS, { token: ada.token, variables: { input } }))).toBe("FORBIDDEN");
   for (let i = 0; i < 2; i++) {
     const { data, text } = await api.ask(ASSESS, { token: trainer.token, variables: { input } });
     expect({ text, result: data?.assessSkill.result }).toMatchObject({
-      result: { delta: "1.50", userSkill: { level: "1.50", skill: { skillName: "empathy" } } },
+      result: { delta: "1.50", userSkill: { level: "1.50", skill: { name: "empathy" } } },
     });
   }
   await api.ask(
@@ -153,7 +153,7 @@ test("lets a trainer add a skill, a learner train it and an assessment change th
     { token: trainer.token, variables: { input: { userId: ada.userId, skillId, progress: "1" } } },
   );
   const { data } = await api.ask(
-    `{ learningAnalytics { nodes { level levelGained30Days trainingStatus trainingProgress skill { skillName } } }
+    `{ learningAnalytics { nodes { level levelGained30Days trainingStatus trainingProgress skill { name } } }
        userSkills { nodes { level evidence { nodes { kind delta } } } } }`,
     { token: ada.token },
   );
@@ -163,7 +163,7 @@ test("lets a trainer add a skill, a learner train it and an assessment change th
       levelGained30Days: "2.50",
       trainingStatus: "completed",
       trainingProgress: "1.0000",
-      skill: { skillName: "empathy" },
+      skill: { name: "empathy" },
     },
   ]);
   expect(data.userSkills.nodes[0].evidence.nodes).toEqual([
@@ -185,10 +185,10 @@ test("explains each recommendation", async () => {
   );
   expect(data.recommendItems.nodes).toMatchObject([{ itemId: article, slug: "article" }]);
   const done = await api.ask(
-    "mutation ($id: UUID!) { completeItem(input: {itemId: $id}) { progress { progress completedVersion } } }",
+    "mutation ($id: UUID!) { completeContentItem(input: {itemId: $id}) { progress { progress completedVersion } } }",
     { token: ada.token, variables: { id: article } },
   );
-  expect(done.data.completeItem.progress).toEqual({ progress: "1.0000", completedVersion: 1 });
+  expect(done.data.completeContentItem.progress).toEqual({ progress: "1.0000", completedVersion: 1 });
 });
 
 test("answers the queries of docs/learning.md that the tests above do not run", async () => {
@@ -214,7 +214,7 @@ test("answers the queries of docs/learning.md that the tests above do not run", 
   const [part] = report.data.contentItem.parts.nodes;
   expect(part.progress.progress).toBe(report.data.contentItem.progress.progress);
   const skill = await api.ask(
-    'mutation { createSkill(input: {skill: {skillName: "patience"}}) { skill { id } } }',
+    'mutation { createSkill(input: {skill: {name: "patience"}}) { skill { id } } }',
     {
       token: trainer.token,
     },

@@ -29,15 +29,15 @@ const MAY_BE_SHORT: ReadonlySet<string> = new Set([
   "Query.contentAccess",
   // As many as the caller names, or as the change of a version made.
   "Query.enforceMany",
-  "CasbinVersion.casbinChangesByVersion",
+  "CasbinVersion.casbinChanges",
   // Only the caller's own.
   "Query.myRooms",
   "Query.unreadCounts",
   "User.usageLimits",
   "Model.dailyUsages",
   // Holds that name their subject in JSON.
-  "TokenGrant.tokenHoldAllocationsByGrantId",
-  "TokenHold.tokenHoldAllocationsByHoldId",
+  "TokenGrant.tokenHoldAllocations",
+  "TokenHold.allocations",
   // Functions with more conditions.
   "Chat.activePath",
   "Query.courseLearners",

@@ -57,7 +57,7 @@ describe("a read-only database", () => {
   });
 
   test("returns UNAVAILABLE for a user's mutation and answers a query", async () => {
-    const room = `mutation { createRoom(input: { name: "room", roomType: "group" }) { result { id } } }`;
+    const room = `mutation { createRoom(input: { name: "room", roomType: group }) { result { id } } }`;
     expect(codeOf(await api.ask(room, { token: ada.token }))).toBe("UNAVAILABLE");
     const { data } = await api.ask("{ currentUser { id } }", { token: ada.token });
     expect(data.currentUser.id).toBe(ada.userId);

@@ -190,7 +190,7 @@ describe("a socket", () => {
   });
 
   async function sessionOf({ token }: SignedIn): Promise<{ userId: string; sessionId: string }> {
-    const { data } = await here.ask("{ currentUser { id userSessions { nodes { id } } } }", { token });
-    return { userId: data.currentUser.id, sessionId: data.currentUser.userSessions.nodes[0].id };
+    const { data } = await here.ask("{ currentUser { id sessions { nodes { id } } } }", { token });
+    return { userId: data.currentUser.id, sessionId: data.currentUser.sessions.nodes[0].id };
   }
 });

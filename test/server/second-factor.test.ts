@@ -39,7 +39,7 @@ const MUTATIONS = {
   startPasskeyReauthentication: [null, "options"],
   reauthenticate: ["ReauthenticateInput!", "authenticatedAt"],
   regenerateRecoveryCodes: [null, "recoveryCodes"],
-  removeMfaFactor: ["RemoveMfaFactorInput!", "result { id }"],
+  deleteMfaFactor: ["DeleteMfaFactorInput!", "result { id }"],
   updateMfaFactor: ["UpdateMfaFactorInput!", "mfaFactor { name }"],
 } as const;
 type Mutation = keyof typeof MUTATIONS;
@@ -425,12 +425,12 @@ describe("sensitive changes [A2]", () => {
   test("let only the owner remove a factor, and sign-ins are as before", async () => {
     const { factorId } = await enrolTotp();
     await makeStale();
-    expect(codeOf(await run("removeMfaFactor", { factorId }, ada.token))).toBe("FORBIDDEN");
+    expect(codeOf(await run("deleteMfaFactor", { factorId }, ada.token))).toBe("FORBIDDEN");
     await asOwner("update identity.user_sessions set authenticated_at = now()");
     const other = await signUp(api, `ada${sequence++}`);
-    expect(codeOf(await run("removeMfaFactor", { factorId }, other.token))).toBe("NOT_FOUND");
-    expect(codeOf(await run("removeMfaFactor", { factorId }))).toMatch(/UNAUTHENTICATED/);
-    await must("removeMfaFactor", { factorId }, ada.token);
+    expect(codeOf(await run("deleteMfaFactor", { factorId }, other.token))).toBe("NOT_FOUND");
+    expect(codeOf(await run("deleteMfaFactor", { factorId }))).toMatch(/UNAUTHENTICATED/);
+    await must("deleteMfaFactor", { factorId }, ada.token);
     const half = await login();
     expect(half.challenge).toBeNull();
     expect(half.accessToken).toMatch(/^eyJ/);
@@ -441,10 +441,10 @@ describe("sensitive changes [A2]", () => {
   test("keep the last passkey of an account without a password", async () => {
     const { factor } = await enrolPasskey();
     await asOwner("delete from private.user_passwords where user_id = $1", [ada.userId]);
-    expect(codeOf(await run("removeMfaFactor", { factorId: factor.id }, ada.token))).toBe("CONFLICT");
+    expect(codeOf(await run("deleteMfaFactor", { factorId: factor.id }, ada.token))).toBe("CONFLICT");
     const { factor: second } = await enrolPasskey();
-    await must("removeMfaFactor", { factorId: factor.id }, ada.token);
-    expect(codeOf(await run("removeMfaFactor", { factorId: second.id }, ada.token))).toBe("CONFLICT");
+    await must("deleteMfaFactor", { factorId: factor.id }, ada.token);
+    expect(codeOf(await run("deleteMfaFactor", { factorId: second.id }, ada.token))).toBe("CONFLICT");
   });
 });
 
@@ -490,7 +490,7 @@ describe("the list of factors", () => {
     const { recoveryCodes, factorId } = await enrolTotp();
     await must("completeSignIn", { challengeToken: await challenge(), recoveryCode: recoveryCodes![0] });
     await run("completeSignIn", { challengeToken: await challenge(), recoveryCode: recoveryCodes![0] });
-    await must("removeMfaFactor", { factorId }, ada.token);
+    await must("deleteMfaFactor", { factorId }, ada.token);
     const rows = await asOwner<{ e: string; s: string }>(
       "select event_type as e, severity as s from security.security_audit_log where user_id = $1",
       [ada.userId],
@@ -545,7 +545,7 @@ describe("hostile clients", () => {
     ["reauthenticate", (value) => ({ recoveryCode: value })],
     ["finishPasskeySignIn", (value) => ({ response: {}, deviceName: value })],
     ["finishPasskeyRegistration", (value) => ({ response: {}, name: value })],
-    ["removeMfaFactor", (value) => ({ factorId: value })],
+    ["deleteMfaFactor", (value) => ({ factorId: value })],
   ])("%s returns a typed error for each hostile text", async (mutation, inputOf) => {
     for (const [what, value] of TEXTS) {
       const got = codeOf(await run(mutation, inputOf(value), ada.token));
@@ -596,7 +596,7 @@ describe("hostile clients", () => {
       ["startPasskeyReauthentication", undefined],
       ["reauthenticate", { password: PASSWORD }],
       ["regenerateRecoveryCodes", undefined],
-      ["removeMfaFactor", { factorId: id }],
+      ["deleteMfaFactor", { factorId: id }],
     ] as const)
       expect([mutation, codeOf(await run(mutation, input))]).toEqual([mutation, "UNAUTHENTICATED"]);
   });

@@ -90,10 +90,10 @@ describe("sessions", () => {
   test("are listed to their owner, and ending one keeps the rest", async () => {
     const first = await signUp(api, "traveller");
     const second = await signIn(api, "traveller");
-    const { data } = await api.ask("{ currentUser { userSessions { nodes { id isCurrent isActive } } } }", {
+    const { data } = await api.ask("{ currentUser { sessions { nodes { id isCurrent isActive } } } }", {
       token: second.token,
     });
-    const sessions: { id: string; isCurrent: boolean }[] = data.currentUser.userSessions.nodes;
+    const sessions: { id: string; isCurrent: boolean }[] = data.currentUser.sessions.nodes;
     expect(sessions.map(({ isCurrent }) => isCurrent).sort()).toEqual([false, true]);
     const other = sessions.find(({ isCurrent }) => !isCurrent)!.id;
 

@@ -36,7 +36,7 @@ export function finishSignIn(api: Api, flowToken: string, callbackUrl: string): 
     `mutation ($input: FinishProviderSignInInput!) {
        finishProviderSignIn(input: $input) {
          accessToken refreshToken
-         user { id username email isVerified oauthProfiles { nodes { provider providerUserId email emailVerified userInfo tokenExpiresAt lastUsedAt } } }
+         user { id username email isVerified oauthProfiles { nodes { provider providerUserId email isEmailVerified userInfo tokenExpiresAt lastUsedAt } } }
          challenge { token methods }
        }
      }`,

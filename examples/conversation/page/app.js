@@ -106,7 +106,7 @@ onSubmit("enter", async ({ room }) => {
     const { createRoom } = await ask(
       `mutation ($key: UUID!) {
          createRoom(input: {
-           name: "A conversation", roomType: "group", isPublic: true, aiEnabled: true, idempotencyKey: $key
+           name: "A conversation", roomType: group, isPublic: true, isAiEnabled: true, idempotencyKey: $key
          }) { result { id } }
        }`,
       { key: crypto.randomUUID() },

@@ -67,11 +67,11 @@ const BY_NAME: Readonly<Record<string, readonly unknown[]>> = {
 
 /** Arguments with the name of another type's field. */
 const ALIASES: Readonly<Record<string, Place>> = {
-  permission: { typeName: "Permission", fieldName: "permissionName" },
+  permission: { typeName: "Permission", fieldName: "name" },
   purpose: { typeName: "ConsentPurpose", fieldName: "name" },
   audienceId: { typeName: "Profile", fieldName: "id" },
   beforeId: { typeName: "RoomMessage", fieldName: "id" },
-  roomId: { typeName: "ChatRoom", fieldName: "id" },
+  roomId: { typeName: "Room", fieldName: "id" },
   courseId: { typeName: "ContentItem", fieldName: "id" },
   itemIds: { typeName: "ContentItem", fieldName: "id" },
   categoryId: { typeName: "ContentCategory", fieldName: "id" },
