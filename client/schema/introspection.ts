@@ -18,11 +18,12 @@ export type introspection = {
       grants: Field<"grants", List<Named<"ExplainedGrant">>>;
       notes: Field<"notes", List<Named<"String">>>;
       object: Field<"object", Named<"String">>;
-      operation: Field<"operation", Named<"String">>;
+      operation: Field<"operation", Named<"ExplainedOperation">>;
       policies: Field<"policies", List<Named<"ExplainedPolicy">>>;
       reason: Field<"reason", Named<"String">>;
-      verdict: Field<"verdict", Named<"String">>;
+      verdict: Field<"verdict", Named<"AccessVerdict">>;
     } };
+    AccessVerdict: { name: "AccessVerdict"; enumValues: "allowed" | "denied" | "depends_on_row" | "no_row" | "unknown" };
     AccountDeletion: { kind: "OBJECT"; name: "AccountDeletion"; fields: {
       attempts: Field<"attempts", NonNull<Named<"Int">>>;
       dueAt: Field<"dueAt", NonNull<Named<"Datetime">>>;
@@ -52,31 +53,45 @@ export type introspection = {
       Input<"userId", Named<"UUIDFilter">>,
     ] };
     AccountDeletionOrderBy: { name: "AccountDeletionOrderBy"; enumValues: "NATURAL" | "NEXT_ATTEMPT_AT_ASC" | "NEXT_ATTEMPT_AT_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    AccountStatus: { name: "AccountStatus"; enumValues: "active" | "deleted" | "disabled" };
+    AccountStatusFilter: { kind: "INPUT_OBJECT"; name: "AccountStatusFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"AccountStatus">>,
+      Input<"equalTo", Named<"AccountStatus">>,
+      Input<"greaterThan", Named<"AccountStatus">>,
+      Input<"greaterThanOrEqualTo", Named<"AccountStatus">>,
+      Input<"in", List<NonNull<Named<"AccountStatus">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"AccountStatus">>,
+      Input<"lessThanOrEqualTo", Named<"AccountStatus">>,
+      Input<"notDistinctFrom", Named<"AccountStatus">>,
+      Input<"notEqualTo", Named<"AccountStatus">>,
+      Input<"notIn", List<NonNull<Named<"AccountStatus">>>>,
+    ] };
     AcknowledgedPayload: { kind: "OBJECT"; name: "AcknowledgedPayload"; fields: {
       ok: Field<"ok", NonNull<Named<"Boolean">>>;
       query: Field<"query", Named<"Query">>;
     } };
     ActiveUserSubscription: { kind: "OBJECT"; name: "ActiveUserSubscription"; fields: {
       accessLevel: Field<"accessLevel", Named<"Int">>;
-      billingCycle: Field<"billingCycle", Named<"String">>;
-      cancelAtPeriodEnd: Field<"cancelAtPeriodEnd", Named<"Boolean">>;
+      billingCycle: Field<"billingCycle", Named<"BillingCycle">>;
+      cancelsAtPeriodEnd: Field<"cancelsAtPeriodEnd", Named<"Boolean">>;
       currency: Field<"currency", Named<"String">>;
-      currentPeriodEnd: Field<"currentPeriodEnd", Named<"Datetime">>;
-      currentPeriodStart: Field<"currentPeriodStart", Named<"Datetime">>;
+      currentPeriodEndsAt: Field<"currentPeriodEndsAt", Named<"Datetime">>;
+      currentPeriodStartedAt: Field<"currentPeriodStartedAt", Named<"Datetime">>;
       features: Field<"features", Named<"JSON">>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       plan: Field<"plan", Named<"SubscriptionPlan">>;
       planCode: Field<"planCode", Named<"String">>;
+      planDisplayName: Field<"planDisplayName", Named<"String">>;
       planId: Field<"planId", Named<"UUID">>;
-      planName: Field<"planName", Named<"String">>;
       planVersion: Field<"planVersion", Named<"Int">>;
       priceCents: Field<"priceCents", Named<"BigInt">>;
-      renewalDate: Field<"renewalDate", Named<"Date">>;
+      renewsOn: Field<"renewsOn", Named<"Date">>;
       startedAt: Field<"startedAt", Named<"Datetime">>;
-      status: Field<"status", Named<"String">>;
+      status: Field<"status", Named<"SubscriptionStatus">>;
       subscriptionId: Field<"subscriptionId", NonNull<Named<"UUID">>>;
       tokenQuota: Field<"tokenQuota", Named<"BigInt">>;
-      trialEnd: Field<"trialEnd", Named<"Datetime">>;
+      trialEndsAt: Field<"trialEndsAt", Named<"Datetime">>;
       user: Field<"user", Named<"User">>;
       userId: Field<"userId", Named<"UUID">>;
     } };
@@ -93,36 +108,37 @@ export type introspection = {
     ActiveUserSubscriptionFilter: { kind: "INPUT_OBJECT"; name: "ActiveUserSubscriptionFilter"; isOneOf: false; inputFields: [
       Input<"accessLevel", Named<"IntFilter">>,
       Input<"and", List<NonNull<Named<"ActiveUserSubscriptionFilter">>>>,
-      Input<"billingCycle", Named<"StringFilter">>,
-      Input<"cancelAtPeriodEnd", Named<"BooleanFilter">>,
+      Input<"billingCycle", Named<"BillingCycleFilter">>,
+      Input<"cancelsAtPeriodEnd", Named<"BooleanFilter">>,
       Input<"currency", Named<"StringFilter">>,
-      Input<"currentPeriodEnd", Named<"DatetimeFilter">>,
-      Input<"currentPeriodStart", Named<"DatetimeFilter">>,
+      Input<"currentPeriodEndsAt", Named<"DatetimeFilter">>,
+      Input<"currentPeriodStartedAt", Named<"DatetimeFilter">>,
       Input<"not", Named<"ActiveUserSubscriptionFilter">>,
       Input<"or", List<NonNull<Named<"ActiveUserSubscriptionFilter">>>>,
       Input<"plan", Named<"SubscriptionPlanFilter">>,
       Input<"planCode", Named<"StringFilter">>,
+      Input<"planDisplayName", Named<"StringFilter">>,
       Input<"planExists", Named<"Boolean">>,
       Input<"planId", Named<"UUIDFilter">>,
-      Input<"planName", Named<"StringFilter">>,
       Input<"planVersion", Named<"IntFilter">>,
       Input<"priceCents", Named<"BigIntFilter">>,
-      Input<"renewalDate", Named<"DateFilter">>,
+      Input<"renewsOn", Named<"DateFilter">>,
       Input<"startedAt", Named<"DatetimeFilter">>,
-      Input<"status", Named<"StringFilter">>,
+      Input<"status", Named<"SubscriptionStatusFilter">>,
       Input<"subscriptionId", Named<"UUIDFilter">>,
       Input<"tokenQuota", Named<"BigIntFilter">>,
-      Input<"trialEnd", Named<"DatetimeFilter">>,
+      Input<"trialEndsAt", Named<"DatetimeFilter">>,
       Input<"user", Named<"UserFilter">>,
       Input<"userExists", Named<"Boolean">>,
       Input<"userId", Named<"UUIDFilter">>,
     ] };
-    ActiveUserSubscriptionOrderBy: { name: "ActiveUserSubscriptionOrderBy"; enumValues: "ACCESS_LEVEL_ASC" | "ACCESS_LEVEL_DESC" | "BILLING_CYCLE_ASC" | "BILLING_CYCLE_DESC" | "CANCEL_AT_PERIOD_END_ASC" | "CANCEL_AT_PERIOD_END_DESC" | "CURRENCY_ASC" | "CURRENCY_DESC" | "CURRENT_PERIOD_END_ASC" | "CURRENT_PERIOD_END_DESC" | "CURRENT_PERIOD_START_ASC" | "CURRENT_PERIOD_START_DESC" | "NATURAL" | "PLAN_CODE_ASC" | "PLAN_CODE_DESC" | "PLAN_ID_ASC" | "PLAN_ID_DESC" | "PLAN_NAME_ASC" | "PLAN_NAME_DESC" | "PLAN_VERSION_ASC" | "PLAN_VERSION_DESC" | "PRICE_CENTS_ASC" | "PRICE_CENTS_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "RENEWAL_DATE_ASC" | "RENEWAL_DATE_DESC" | "STARTED_AT_ASC" | "STARTED_AT_DESC" | "STATUS_ASC" | "STATUS_DESC" | "SUBSCRIPTION_ID_ASC" | "SUBSCRIPTION_ID_DESC" | "TOKEN_QUOTA_ASC" | "TOKEN_QUOTA_DESC" | "TRIAL_END_ASC" | "TRIAL_END_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    ActiveUserSubscriptionOrderBy: { name: "ActiveUserSubscriptionOrderBy"; enumValues: "ACCESS_LEVEL_ASC" | "ACCESS_LEVEL_DESC" | "BILLING_CYCLE_ASC" | "BILLING_CYCLE_DESC" | "CANCELS_AT_PERIOD_END_ASC" | "CANCELS_AT_PERIOD_END_DESC" | "CURRENCY_ASC" | "CURRENCY_DESC" | "CURRENT_PERIOD_ENDS_AT_ASC" | "CURRENT_PERIOD_ENDS_AT_DESC" | "CURRENT_PERIOD_STARTED_AT_ASC" | "CURRENT_PERIOD_STARTED_AT_DESC" | "NATURAL" | "PLAN_CODE_ASC" | "PLAN_CODE_DESC" | "PLAN_DISPLAY_NAME_ASC" | "PLAN_DISPLAY_NAME_DESC" | "PLAN_ID_ASC" | "PLAN_ID_DESC" | "PLAN_VERSION_ASC" | "PLAN_VERSION_DESC" | "PRICE_CENTS_ASC" | "PRICE_CENTS_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "RENEWS_ON_ASC" | "RENEWS_ON_DESC" | "STARTED_AT_ASC" | "STARTED_AT_DESC" | "STATUS_ASC" | "STATUS_DESC" | "SUBSCRIPTION_ID_ASC" | "SUBSCRIPTION_ID_DESC" | "TOKEN_QUOTA_ASC" | "TOKEN_QUOTA_DESC" | "TRIAL_ENDS_AT_ASC" | "TRIAL_ENDS_AT_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
     AddFactorPayload: { kind: "OBJECT"; name: "AddFactorPayload"; fields: {
       factor: Field<"factor", Named<"MfaFactor">>;
       query: Field<"query", Named<"Query">>;
       recoveryCodes: Field<"recoveryCodes", List<NonNull<Named<"String">>>>;
     } };
+    ApiRole: { name: "ApiRole"; enumValues: "anonymous" | "user" };
     ApiToken: { kind: "OBJECT"; name: "ApiToken"; fields: {
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       expiresAt: Field<"expiresAt", NonNull<Named<"Datetime">>>;
@@ -132,7 +148,7 @@ export type introspection = {
       name: Field<"name", NonNull<Named<"String">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       revokedAt: Field<"revokedAt", Named<"Datetime">>;
-      scopes: Field<"scopes", NonNull<List<Named<"String">>>>;
+      scopes: Field<"scopes", NonNull<List<Named<"ApiTokenScope">>>>;
       tokenPrefix: Field<"tokenPrefix", NonNull<Named<"String">>>;
       user: Field<"user", Named<"User">>;
       userId: Field<"userId", NonNull<Named<"UUID">>>;
@@ -158,6 +174,7 @@ export type introspection = {
       Input<"userId", Named<"UUIDFilter">>,
     ] };
     ApiTokenOrderBy: { name: "ApiTokenOrderBy"; enumValues: "CREATED_AT_ASC" | "CREATED_AT_DESC" | "EXPIRES_AT_ASC" | "EXPIRES_AT_DESC" | "ID_ASC" | "ID_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    ApiTokenScope: { name: "ApiTokenScope"; enumValues: "read" | "write" };
     AppendDeltaInput: { kind: "INPUT_OBJECT"; name: "AppendDeltaInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
       Input<"content", Named<"String">>,
@@ -206,7 +223,7 @@ export type introspection = {
       newValues: Field<"newValues", Named<"JSON">>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       oldValues: Field<"oldValues", Named<"JSON">>;
-      operation: Field<"operation", NonNull<Named<"String">>>;
+      operation: Field<"operation", NonNull<Named<"AuditTrailOperation">>>;
       rowKey: Field<"rowKey", NonNull<Named<"JSON">>>;
       source: Field<"source", NonNull<Named<"String">>>;
       tableName: Field<"tableName", NonNull<Named<"String">>>;
@@ -235,7 +252,7 @@ export type introspection = {
       Input<"id", Named<"UUIDFilter">>,
       Input<"ipAddress", Named<"InternetAddressFilter">>,
       Input<"not", Named<"AuditTrailFilter">>,
-      Input<"operation", Named<"StringFilter">>,
+      Input<"operation", Named<"AuditTrailOperationFilter">>,
       Input<"or", List<NonNull<Named<"AuditTrailFilter">>>>,
       Input<"source", Named<"StringFilter">>,
       Input<"tableName", Named<"StringFilter">>,
@@ -243,6 +260,20 @@ export type introspection = {
       Input<"user", Named<"UserFilter">>,
       Input<"userExists", Named<"Boolean">>,
       Input<"userId", Named<"UUIDFilter">>,
+    ] };
+    AuditTrailOperation: { name: "AuditTrailOperation"; enumValues: "DELETE" | "INSERT" | "UPDATE" };
+    AuditTrailOperationFilter: { kind: "INPUT_OBJECT"; name: "AuditTrailOperationFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"AuditTrailOperation">>,
+      Input<"equalTo", Named<"AuditTrailOperation">>,
+      Input<"greaterThan", Named<"AuditTrailOperation">>,
+      Input<"greaterThanOrEqualTo", Named<"AuditTrailOperation">>,
+      Input<"in", List<NonNull<Named<"AuditTrailOperation">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"AuditTrailOperation">>,
+      Input<"lessThanOrEqualTo", Named<"AuditTrailOperation">>,
+      Input<"notDistinctFrom", Named<"AuditTrailOperation">>,
+      Input<"notEqualTo", Named<"AuditTrailOperation">>,
+      Input<"notIn", List<NonNull<Named<"AuditTrailOperation">>>>,
     ] };
     AuditTrailOrderBy: { name: "AuditTrailOrderBy"; enumValues: "ACTOR_ID_ASC" | "ACTOR_ID_DESC" | "CORRELATION_ID_ASC" | "CORRELATION_ID_DESC" | "CREATED_AT_ASC" | "CREATED_AT_DESC" | "ID_ASC" | "ID_DESC" | "IP_ADDRESS_ASC" | "IP_ADDRESS_DESC" | "NATURAL" | "OPERATION_ASC" | "OPERATION_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "SOURCE_ASC" | "SOURCE_DESC" | "TABLE_NAME_ASC" | "TABLE_NAME_DESC" | "TRANSACTION_NUMBER_ASC" | "TRANSACTION_NUMBER_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
     AuthPayload: { kind: "OBJECT"; name: "AuthPayload"; fields: {
@@ -253,6 +284,7 @@ export type introspection = {
       refreshTokenExpiresAt: Field<"refreshTokenExpiresAt", NonNull<Named<"Datetime">>>;
       user: Field<"user", Named<"User">>;
     } };
+    AuthenticationMethod: { name: "AuthenticationMethod"; enumValues: "fed" | "hwk" | "mfa" | "otp" | "pwd" | "swk" };
     BigFloat: unknown;
     BigFloatFilter: { kind: "INPUT_OBJECT"; name: "BigFloatFilter"; isOneOf: false; inputFields: [
       Input<"distinctFrom", Named<"BigFloat">>,
@@ -300,6 +332,20 @@ export type introspection = {
       Input<"notDistinctFrom", List<Named<"BigInt">>>,
       Input<"notEqualTo", List<Named<"BigInt">>>,
       Input<"overlaps", List<Named<"BigInt">>>,
+    ] };
+    BillingCycle: { name: "BillingCycle"; enumValues: "lifetime" | "monthly" | "yearly" };
+    BillingCycleFilter: { kind: "INPUT_OBJECT"; name: "BillingCycleFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"BillingCycle">>,
+      Input<"equalTo", Named<"BillingCycle">>,
+      Input<"greaterThan", Named<"BillingCycle">>,
+      Input<"greaterThanOrEqualTo", Named<"BillingCycle">>,
+      Input<"in", List<NonNull<Named<"BillingCycle">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"BillingCycle">>,
+      Input<"lessThanOrEqualTo", Named<"BillingCycle">>,
+      Input<"notDistinctFrom", Named<"BillingCycle">>,
+      Input<"notEqualTo", Named<"BillingCycle">>,
+      Input<"notIn", List<NonNull<Named<"BillingCycle">>>>,
     ] };
     BlockUserInput: { kind: "INPUT_OBJECT"; name: "BlockUserInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
@@ -392,7 +438,7 @@ export type introspection = {
     ] };
     CasbinChangeOrderBy: { name: "CasbinChangeOrderBy"; enumValues: "ID_ASC" | "ID_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "VERSION_ASC" | "VERSION_DESC" };
     CasbinModel: { kind: "OBJECT"; name: "CasbinModel"; fields: {
-      casbinRulesByModelName: Field<"casbinRulesByModelName", NonNull<Named<"CasbinRuleConnection">>>;
+      casbinRules: Field<"casbinRules", NonNull<Named<"CasbinRuleConnection">>>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       createdBy: Field<"createdBy", Named<"String">>;
       definition: Field<"definition", NonNull<Named<"String">>>;
@@ -429,7 +475,7 @@ export type introspection = {
       Input<"description", Named<"String">>,
     ] };
     CasbinRule: { kind: "OBJECT"; name: "CasbinRule"; fields: {
-      casbinModelByModelName: Field<"casbinModelByModelName", Named<"CasbinModel">>;
+      casbinModel: Field<"casbinModel", Named<"CasbinModel">>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       createdBy: Field<"createdBy", Named<"String">>;
       id: Field<"id", NonNull<Named<"BigInt">>>;
@@ -458,7 +504,7 @@ export type introspection = {
     } };
     CasbinRuleFilter: { kind: "INPUT_OBJECT"; name: "CasbinRuleFilter"; isOneOf: false; inputFields: [
       Input<"and", List<NonNull<Named<"CasbinRuleFilter">>>>,
-      Input<"casbinModelByModelName", Named<"CasbinModelFilter">>,
+      Input<"casbinModel", Named<"CasbinModelFilter">>,
       Input<"id", Named<"BigIntFilter">>,
       Input<"isActive", Named<"BooleanFilter">>,
       Input<"modelName", Named<"StringFilter">>,
@@ -492,7 +538,7 @@ export type introspection = {
       Input<"v5", Named<"String">>,
     ] };
     CasbinVersion: { kind: "OBJECT"; name: "CasbinVersion"; fields: {
-      casbinChangesByVersion: Field<"casbinChangesByVersion", NonNull<Named<"CasbinChangeConnection">>>;
+      casbinChanges: Field<"casbinChanges", NonNull<Named<"CasbinChangeConnection">>>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       createdBy: Field<"createdBy", NonNull<Named<"String">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
@@ -580,69 +626,17 @@ export type introspection = {
       Input<"isArchived", Named<"Boolean">>,
       Input<"title", Named<"String">>,
     ] };
-    ChatRoom: { kind: "OBJECT"; name: "ChatRoom"; fields: {
-      aiEnabled: Field<"aiEnabled", NonNull<Named<"Boolean">>>;
-      bans: Field<"bans", NonNull<Named<"RoomBanConnection">>>;
-      createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
-      creatorId: Field<"creatorId", Named<"UUID">>;
-      description: Field<"description", NonNull<Named<"String">>>;
-      hasPassword: Field<"hasPassword", NonNull<Named<"Boolean">>>;
-      historyIsShared: Field<"historyIsShared", NonNull<Named<"Boolean">>>;
-      id: Field<"id", NonNull<Named<"UUID">>>;
-      invites: Field<"invites", NonNull<Named<"RoomInviteConnection">>>;
-      isPublic: Field<"isPublic", NonNull<Named<"Boolean">>>;
-      lastActivityAt: Field<"lastActivityAt", NonNull<Named<"Datetime">>>;
-      lastEventSequence: Field<"lastEventSequence", NonNull<Named<"BigInt">>>;
-      lastMessage: Field<"lastMessage", Named<"RoomMessage">>;
-      lastSequence: Field<"lastSequence", NonNull<Named<"BigInt">>>;
-      members: Field<"members", NonNull<Named<"RoomMemberConnection">>>;
-      messages: Field<"messages", NonNull<Named<"RoomMessageConnection">>>;
-      myMembership: Field<"myMembership", Named<"RoomMember">>;
-      name: Field<"name", NonNull<Named<"String">>>;
-      nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
-      roomType: Field<"roomType", NonNull<Named<"String">>>;
-      unread: Field<"unread", Named<"UnreadCount">>;
-      updatedAt: Field<"updatedAt", NonNull<Named<"Datetime">>>;
-    } };
-    ChatRoomConnection: { kind: "OBJECT"; name: "ChatRoomConnection"; fields: {
-      edges: Field<"edges", NonNull<List<Named<"ChatRoomEdge">>>>;
-      nodes: Field<"nodes", NonNull<List<Named<"ChatRoom">>>>;
-      pageInfo: Field<"pageInfo", NonNull<Named<"PageInfo">>>;
-      totalCount: Field<"totalCount", NonNull<Named<"Int">>>;
-    } };
-    ChatRoomEdge: { kind: "OBJECT"; name: "ChatRoomEdge"; fields: {
-      cursor: Field<"cursor", Named<"Cursor">>;
-      node: Field<"node", Named<"ChatRoom">>;
-    } };
-    ChatRoomFilter: { kind: "INPUT_OBJECT"; name: "ChatRoomFilter"; isOneOf: false; inputFields: [
-      Input<"and", List<NonNull<Named<"ChatRoomFilter">>>>,
-      Input<"creatorId", Named<"UUIDFilter">>,
-      Input<"id", Named<"UUIDFilter">>,
-      Input<"isPublic", Named<"BooleanFilter">>,
-      Input<"name", Named<"StringFilter">>,
-      Input<"not", Named<"ChatRoomFilter">>,
-      Input<"or", List<NonNull<Named<"ChatRoomFilter">>>>,
-      Input<"roomType", Named<"StringFilter">>,
-    ] };
-    ChatRoomOrderBy: { name: "ChatRoomOrderBy"; enumValues: "CREATOR_ID_ASC" | "CREATOR_ID_DESC" | "ID_ASC" | "ID_DESC" | "IS_PUBLIC_ASC" | "IS_PUBLIC_DESC" | "NAME_ASC" | "NAME_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "ROOM_TYPE_ASC" | "ROOM_TYPE_DESC" };
-    ChatRoomPatch: { kind: "INPUT_OBJECT"; name: "ChatRoomPatch"; isOneOf: false; inputFields: [
-      Input<"aiEnabled", Named<"Boolean">>,
-      Input<"description", Named<"String">>,
-      Input<"historyIsShared", Named<"Boolean">>,
-      Input<"isPublic", Named<"Boolean">>,
-      Input<"name", Named<"String">>,
-    ] };
     CheckoutPayload: { kind: "OBJECT"; name: "CheckoutPayload"; fields: {
       query: Field<"query", Named<"Query">>;
       url: Field<"url", NonNull<Named<"String">>>;
     } };
     CidrAddress: unknown;
-    CompleteItemInput: { kind: "INPUT_OBJECT"; name: "CompleteItemInput"; isOneOf: false; inputFields: [
+    CompleteContentItemInput: { kind: "INPUT_OBJECT"; name: "CompleteContentItemInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
       Input<"itemId", NonNull<Named<"UUID">>>,
       Input<"version", Named<"Int">>,
     ] };
-    CompleteItemPayload: { kind: "OBJECT"; name: "CompleteItemPayload"; fields: {
+    CompleteContentItemPayload: { kind: "OBJECT"; name: "CompleteContentItemPayload"; fields: {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       progress: Field<"progress", Named<"ContentProgress">>;
       query: Field<"query", Named<"Query">>;
@@ -654,6 +648,7 @@ export type introspection = {
       Input<"passkeyResponse", Named<"JSON">>,
       Input<"recoveryCode", Named<"String">>,
     ] };
+    ConditionOperator: { name: "ConditionOperator"; enumValues: "and" | "not" | "or" };
     ConfirmTotpInput: { kind: "INPUT_OBJECT"; name: "ConfirmTotpInput"; isOneOf: false; inputFields: [
       Input<"code", NonNull<Named<"String">>>,
       Input<"factorId", NonNull<Named<"UUID">>>,
@@ -698,10 +693,10 @@ export type introspection = {
     ConsentPurpose: { kind: "OBJECT"; name: "ConsentPurpose"; fields: {
       consents: Field<"consents", NonNull<Named<"ConsentConnection">>>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
+      isRequired: Field<"isRequired", NonNull<Named<"Boolean">>>;
       name: Field<"name", NonNull<Named<"String">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       publishedAt: Field<"publishedAt", Named<"Datetime">>;
-      required: Field<"required", NonNull<Named<"Boolean">>>;
       textUrl: Field<"textUrl", NonNull<Named<"String">>>;
       title: Field<"title", NonNull<Named<"String">>>;
       version: Field<"version", NonNull<Named<"Int">>>;
@@ -724,17 +719,17 @@ export type introspection = {
       Input<"version", Named<"IntFilter">>,
     ] };
     ConsentPurposeInput: { kind: "INPUT_OBJECT"; name: "ConsentPurposeInput"; isOneOf: false; inputFields: [
+      Input<"isRequired", Named<"Boolean">>,
       Input<"name", NonNull<Named<"String">>>,
       Input<"publishedAt", Named<"Datetime">>,
-      Input<"required", Named<"Boolean">>,
       Input<"textUrl", NonNull<Named<"String">>>,
       Input<"title", NonNull<Named<"String">>>,
       Input<"version", NonNull<Named<"Int">>>,
     ] };
     ConsentPurposeOrderBy: { name: "ConsentPurposeOrderBy"; enumValues: "NAME_ASC" | "NAME_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "VERSION_ASC" | "VERSION_DESC" };
     ConsentPurposePatch: { kind: "INPUT_OBJECT"; name: "ConsentPurposePatch"; isOneOf: false; inputFields: [
+      Input<"isRequired", Named<"Boolean">>,
       Input<"publishedAt", Named<"Datetime">>,
-      Input<"required", Named<"Boolean">>,
       Input<"textUrl", Named<"String">>,
       Input<"title", Named<"String">>,
     ] };
@@ -749,18 +744,32 @@ export type introspection = {
       hasAccess: Field<"hasAccess", Named<"Boolean">>;
       item: Field<"item", Named<"ContentItem">>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
-      reason: Field<"reason", Named<"String">>;
+      reason: Field<"reason", Named<"ContentAccessReason">>;
       requiredAccessLevel: Field<"requiredAccessLevel", Named<"Int">>;
     } };
     ContentAccessEdge: { kind: "OBJECT"; name: "ContentAccessEdge"; fields: {
       cursor: Field<"cursor", Named<"Cursor">>;
       node: Field<"node", Named<"ContentAccessRecord">>;
     } };
+    ContentAccessReason: { name: "ContentAccessReason"; enumValues: "author" | "denied" | "editor" | "not_available" | "permission" | "plan" | "plan_required" | "prerequisites_missing" | "preview" | "sign_in_required" };
+    ContentAccessReasonFilter: { kind: "INPUT_OBJECT"; name: "ContentAccessReasonFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"ContentAccessReason">>,
+      Input<"equalTo", Named<"ContentAccessReason">>,
+      Input<"greaterThan", Named<"ContentAccessReason">>,
+      Input<"greaterThanOrEqualTo", Named<"ContentAccessReason">>,
+      Input<"in", List<NonNull<Named<"ContentAccessReason">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"ContentAccessReason">>,
+      Input<"lessThanOrEqualTo", Named<"ContentAccessReason">>,
+      Input<"notDistinctFrom", Named<"ContentAccessReason">>,
+      Input<"notEqualTo", Named<"ContentAccessReason">>,
+      Input<"notIn", List<NonNull<Named<"ContentAccessReason">>>>,
+    ] };
     ContentAccessRecord: { kind: "OBJECT"; name: "ContentAccessRecord"; fields: {
       hasAccess: Field<"hasAccess", Named<"Boolean">>;
       itemId: Field<"itemId", Named<"UUID">>;
       missingPrerequisites: Field<"missingPrerequisites", List<Named<"UUID">>>;
-      reason: Field<"reason", Named<"String">>;
+      reason: Field<"reason", Named<"ContentAccessReason">>;
       requiredAccessLevel: Field<"requiredAccessLevel", Named<"Int">>;
     } };
     ContentAccessRecordFilter: { kind: "INPUT_OBJECT"; name: "ContentAccessRecordFilter"; isOneOf: false; inputFields: [
@@ -770,12 +779,12 @@ export type introspection = {
       Input<"missingPrerequisites", Named<"UUIDListFilter">>,
       Input<"not", Named<"ContentAccessRecordFilter">>,
       Input<"or", List<NonNull<Named<"ContentAccessRecordFilter">>>>,
-      Input<"reason", Named<"StringFilter">>,
+      Input<"reason", Named<"ContentAccessReasonFilter">>,
       Input<"requiredAccessLevel", Named<"IntFilter">>,
     ] };
     ContentBody: { kind: "OBJECT"; name: "ContentBody"; fields: {
       body: Field<"body", NonNull<Named<"String">>>;
-      bodyFormat: Field<"bodyFormat", NonNull<Named<"String">>>;
+      bodyFormat: Field<"bodyFormat", NonNull<Named<"ContentBodyFormat">>>;
       contentVersion: Field<"contentVersion", Named<"ContentVersion">>;
       itemId: Field<"itemId", NonNull<Named<"UUID">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
@@ -799,6 +808,7 @@ export type introspection = {
       Input<"or", List<NonNull<Named<"ContentBodyFilter">>>>,
       Input<"version", Named<"IntFilter">>,
     ] };
+    ContentBodyFormat: { name: "ContentBodyFormat"; enumValues: "html" | "json" | "markdown" | "text" | "url" };
     ContentBodyOrderBy: { name: "ContentBodyOrderBy"; enumValues: "ITEM_ID_ASC" | "ITEM_ID_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "VERSION_ASC" | "VERSION_DESC" };
     ContentCategory: { kind: "OBJECT"; name: "ContentCategory"; fields: {
       children: Field<"children", NonNull<Named<"ContentCategoryConnection">>>;
@@ -903,7 +913,7 @@ export type introspection = {
       contentConsumptions: Field<"contentConsumptions", NonNull<Named<"ContentConsumptionConnection">>>;
       contentProgresses: Field<"contentProgresses", NonNull<Named<"ContentProgressConnection">>>;
       contentSkills: Field<"contentSkills", NonNull<Named<"ContentSkillConnection">>>;
-      contentType: Field<"contentType", NonNull<Named<"String">>>;
+      contentType: Field<"contentType", NonNull<Named<"ContentType">>>;
       course: Field<"course", Named<"ContentItem">>;
       courseId: Field<"courseId", Named<"UUID">>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
@@ -955,7 +965,7 @@ export type introspection = {
       Input<"availableFrom", Named<"DatetimeFilter">>,
       Input<"category", Named<"ContentCategoryFilter">>,
       Input<"categoryId", Named<"UUIDFilter">>,
-      Input<"contentType", Named<"StringFilter">>,
+      Input<"contentType", Named<"ContentTypeFilter">>,
       Input<"course", Named<"ContentItemFilter">>,
       Input<"courseExists", Named<"Boolean">>,
       Input<"courseId", Named<"UUIDFilter">>,
@@ -974,7 +984,7 @@ export type introspection = {
     ] };
     ContentItemInput: { kind: "INPUT_OBJECT"; name: "ContentItemInput"; isOneOf: false; inputFields: [
       Input<"categoryId", NonNull<Named<"UUID">>>,
-      Input<"contentType", NonNull<Named<"String">>>,
+      Input<"contentType", NonNull<Named<"ContentType">>>,
       Input<"courseId", Named<"UUID">>,
       Input<"durationSeconds", Named<"Int">>,
       Input<"isPreview", Named<"Boolean">>,
@@ -990,7 +1000,7 @@ export type introspection = {
     ContentItemOrderBy: { name: "ContentItemOrderBy"; enumValues: "AUTHOR_ID_ASC" | "AUTHOR_ID_DESC" | "AVAILABLE_FROM_ASC" | "AVAILABLE_FROM_DESC" | "CATEGORY_ID_ASC" | "CATEGORY_ID_DESC" | "CONTENT_TYPE_ASC" | "CONTENT_TYPE_DESC" | "COURSE_ID_ASC" | "COURSE_ID_DESC" | "CURRENT_VERSION_ASC" | "CURRENT_VERSION_DESC" | "ID_ASC" | "ID_DESC" | "LANGUAGE_ASC" | "LANGUAGE_DESC" | "LEVEL_ASC" | "LEVEL_DESC" | "NATURAL" | "POSITION_ASC" | "POSITION_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "SLUG_ASC" | "SLUG_DESC" | "TITLE_ASC" | "TITLE_DESC" };
     ContentItemPatch: { kind: "INPUT_OBJECT"; name: "ContentItemPatch"; isOneOf: false; inputFields: [
       Input<"categoryId", Named<"UUID">>,
-      Input<"contentType", Named<"String">>,
+      Input<"contentType", Named<"ContentType">>,
       Input<"courseId", Named<"UUID">>,
       Input<"durationSeconds", Named<"Int">>,
       Input<"isPreview", Named<"Boolean">>,
@@ -1004,6 +1014,7 @@ export type introspection = {
       Input<"tags", List<Named<"String">>>,
       Input<"title", Named<"String">>,
     ] };
+    ContentPermissionEffect: { name: "ContentPermissionEffect"; enumValues: "allow" | "deny" };
     ContentPrerequisite: { kind: "OBJECT"; name: "ContentPrerequisite"; fields: {
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       item: Field<"item", Named<"ContentItem">>;
@@ -1109,6 +1120,20 @@ export type introspection = {
       Input<"userId", Named<"UUIDFilter">>,
     ] };
     ContentRatingOrderBy: { name: "ContentRatingOrderBy"; enumValues: "ITEM_ID_ASC" | "ITEM_ID_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    ContentSearchFacet: { name: "ContentSearchFacet"; enumValues: "category" | "content_type" | "language" | "level" | "tag" };
+    ContentSearchFacetFilter: { kind: "INPUT_OBJECT"; name: "ContentSearchFacetFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"ContentSearchFacet">>,
+      Input<"equalTo", Named<"ContentSearchFacet">>,
+      Input<"greaterThan", Named<"ContentSearchFacet">>,
+      Input<"greaterThanOrEqualTo", Named<"ContentSearchFacet">>,
+      Input<"in", List<NonNull<Named<"ContentSearchFacet">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"ContentSearchFacet">>,
+      Input<"lessThanOrEqualTo", Named<"ContentSearchFacet">>,
+      Input<"notDistinctFrom", Named<"ContentSearchFacet">>,
+      Input<"notEqualTo", Named<"ContentSearchFacet">>,
+      Input<"notIn", List<NonNull<Named<"ContentSearchFacet">>>>,
+    ] };
     ContentSearchFacetsConnection: { kind: "OBJECT"; name: "ContentSearchFacetsConnection"; fields: {
       edges: Field<"edges", NonNull<List<Named<"ContentSearchFacetsEdge">>>>;
       nodes: Field<"nodes", NonNull<List<Named<"ContentSearchFacetsRecord">>>>;
@@ -1120,14 +1145,14 @@ export type introspection = {
       node: Field<"node", Named<"ContentSearchFacetsRecord">>;
     } };
     ContentSearchFacetsRecord: { kind: "OBJECT"; name: "ContentSearchFacetsRecord"; fields: {
-      facet: Field<"facet", Named<"String">>;
+      facet: Field<"facet", Named<"ContentSearchFacet">>;
       itemCount: Field<"itemCount", Named<"BigInt">>;
       label: Field<"label", Named<"String">>;
       value: Field<"value", Named<"String">>;
     } };
     ContentSearchFacetsRecordFilter: { kind: "INPUT_OBJECT"; name: "ContentSearchFacetsRecordFilter"; isOneOf: false; inputFields: [
       Input<"and", List<NonNull<Named<"ContentSearchFacetsRecordFilter">>>>,
-      Input<"facet", Named<"StringFilter">>,
+      Input<"facet", Named<"ContentSearchFacetFilter">>,
       Input<"itemCount", Named<"BigIntFilter">>,
       Input<"label", Named<"StringFilter">>,
       Input<"not", Named<"ContentSearchFacetsRecordFilter">>,
@@ -1171,6 +1196,20 @@ export type introspection = {
     ContentSkillOrderBy: { name: "ContentSkillOrderBy"; enumValues: "ITEM_ID_ASC" | "ITEM_ID_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "SKILL_ID_ASC" | "SKILL_ID_DESC" };
     ContentSkillPatch: { kind: "INPUT_OBJECT"; name: "ContentSkillPatch"; isOneOf: false; inputFields: [
       Input<"gain", Named<"BigFloat">>,
+    ] };
+    ContentType: { name: "ContentType"; enumValues: "article" | "course" | "exercise" | "lesson" | "project" | "quiz" | "video" };
+    ContentTypeFilter: { kind: "INPUT_OBJECT"; name: "ContentTypeFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"ContentType">>,
+      Input<"equalTo", Named<"ContentType">>,
+      Input<"greaterThan", Named<"ContentType">>,
+      Input<"greaterThanOrEqualTo", Named<"ContentType">>,
+      Input<"in", List<NonNull<Named<"ContentType">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"ContentType">>,
+      Input<"lessThanOrEqualTo", Named<"ContentType">>,
+      Input<"notDistinctFrom", Named<"ContentType">>,
+      Input<"notEqualTo", Named<"ContentType">>,
+      Input<"notIn", List<NonNull<Named<"ContentType">>>>,
     ] };
     ContentVersion: { kind: "OBJECT"; name: "ContentVersion"; fields: {
       changeNote: Field<"changeNote", NonNull<Named<"String">>>;
@@ -1250,7 +1289,7 @@ export type introspection = {
     CreateApiTokenInput: { kind: "INPUT_OBJECT"; name: "CreateApiTokenInput"; isOneOf: false; inputFields: [
       Input<"expiresAt", Named<"Datetime">>,
       Input<"name", NonNull<Named<"String">>>,
-      Input<"scopes", NonNull<List<NonNull<Named<"String">>>>>,
+      Input<"scopes", NonNull<List<NonNull<Named<"ApiTokenScope">>>>>,
     ] };
     CreateApiTokenPayload: { kind: "OBJECT"; name: "CreateApiTokenPayload"; fields: {
       apiToken: Field<"apiToken", Named<"ApiToken">>;
@@ -1339,7 +1378,7 @@ export type introspection = {
     CreateDirectRoomPayload: { kind: "OBJECT"; name: "CreateDirectRoomPayload"; fields: {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       query: Field<"query", Named<"Query">>;
-      result: Field<"result", Named<"ChatRoom">>;
+      result: Field<"result", Named<"Room">>;
     } };
     CreateGeneralChatMuteInput: { kind: "INPUT_OBJECT"; name: "CreateGeneralChatMuteInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
@@ -1459,19 +1498,19 @@ export type introspection = {
       rolePermission: Field<"rolePermission", Named<"RolePermission">>;
     } };
     CreateRoomInput: { kind: "INPUT_OBJECT"; name: "CreateRoomInput"; isOneOf: false; inputFields: [
-      Input<"aiEnabled", Named<"Boolean">>,
       Input<"clientMutationId", Named<"String">>,
       Input<"description", Named<"String">>,
-      Input<"historyIsShared", Named<"Boolean">>,
       Input<"idempotencyKey", Named<"UUID">>,
+      Input<"isAiEnabled", Named<"Boolean">>,
+      Input<"isHistoryShared", Named<"Boolean">>,
       Input<"isPublic", Named<"Boolean">>,
       Input<"name", NonNull<Named<"String">>>,
-      Input<"roomType", Named<"String">>,
+      Input<"roomType", Named<"RoomType">>,
     ] };
     CreateRoomPayload: { kind: "OBJECT"; name: "CreateRoomPayload"; fields: {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       query: Field<"query", Named<"Query">>;
-      result: Field<"result", Named<"ChatRoom">>;
+      result: Field<"result", Named<"Room">>;
     } };
     CreateSkillInput: { kind: "INPUT_OBJECT"; name: "CreateSkillInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
@@ -1540,7 +1579,7 @@ export type introspection = {
       cachedInputPricePerMillionTokens: Field<"cachedInputPricePerMillionTokens", Named<"BigFloat">>;
       currency: Field<"currency", NonNull<Named<"String">>>;
       effectiveFrom: Field<"effectiveFrom", Named<"Datetime">>;
-      effectiveTo: Field<"effectiveTo", Named<"Datetime">>;
+      effectiveUntil: Field<"effectiveUntil", Named<"Datetime">>;
       inputPricePerMillionTokens: Field<"inputPricePerMillionTokens", Named<"BigFloat">>;
       model: Field<"model", Named<"Model">>;
       modelId: Field<"modelId", NonNull<Named<"UUID">>>;
@@ -1563,7 +1602,7 @@ export type introspection = {
       Input<"cachedInputPricePerMillionTokens", Named<"BigFloatFilter">>,
       Input<"currency", Named<"StringFilter">>,
       Input<"effectiveFrom", Named<"DatetimeFilter">>,
-      Input<"effectiveTo", Named<"DatetimeFilter">>,
+      Input<"effectiveUntil", Named<"DatetimeFilter">>,
       Input<"inputPricePerMillionTokens", Named<"BigFloatFilter">>,
       Input<"model", Named<"ModelFilter">>,
       Input<"modelId", Named<"UUIDFilter">>,
@@ -1572,7 +1611,7 @@ export type introspection = {
       Input<"outputPricePerMillionTokens", Named<"BigFloatFilter">>,
       Input<"reasoningPricePerMillionTokens", Named<"BigFloatFilter">>,
     ] };
-    CurrentModelPriceOrderBy: { name: "CurrentModelPriceOrderBy"; enumValues: "CACHED_INPUT_PRICE_PER_MILLION_TOKENS_ASC" | "CACHED_INPUT_PRICE_PER_MILLION_TOKENS_DESC" | "CURRENCY_ASC" | "CURRENCY_DESC" | "EFFECTIVE_FROM_ASC" | "EFFECTIVE_FROM_DESC" | "EFFECTIVE_TO_ASC" | "EFFECTIVE_TO_DESC" | "INPUT_PRICE_PER_MILLION_TOKENS_ASC" | "INPUT_PRICE_PER_MILLION_TOKENS_DESC" | "MODEL_ID_ASC" | "MODEL_ID_DESC" | "NATURAL" | "OUTPUT_PRICE_PER_MILLION_TOKENS_ASC" | "OUTPUT_PRICE_PER_MILLION_TOKENS_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "REASONING_PRICE_PER_MILLION_TOKENS_ASC" | "REASONING_PRICE_PER_MILLION_TOKENS_DESC" };
+    CurrentModelPriceOrderBy: { name: "CurrentModelPriceOrderBy"; enumValues: "CACHED_INPUT_PRICE_PER_MILLION_TOKENS_ASC" | "CACHED_INPUT_PRICE_PER_MILLION_TOKENS_DESC" | "CURRENCY_ASC" | "CURRENCY_DESC" | "EFFECTIVE_FROM_ASC" | "EFFECTIVE_FROM_DESC" | "EFFECTIVE_UNTIL_ASC" | "EFFECTIVE_UNTIL_DESC" | "INPUT_PRICE_PER_MILLION_TOKENS_ASC" | "INPUT_PRICE_PER_MILLION_TOKENS_DESC" | "MODEL_ID_ASC" | "MODEL_ID_DESC" | "NATURAL" | "OUTPUT_PRICE_PER_MILLION_TOKENS_ASC" | "OUTPUT_PRICE_PER_MILLION_TOKENS_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "REASONING_PRICE_PER_MILLION_TOKENS_ASC" | "REASONING_PRICE_PER_MILLION_TOKENS_DESC" };
     Cursor: unknown;
     DailyUsage: { kind: "OBJECT"; name: "DailyUsage"; fields: {
       cachedInputTokens: Field<"cachedInputTokens", NonNull<Named<"BigInt">>>;
@@ -1628,7 +1667,7 @@ export type introspection = {
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       requestedAt: Field<"requestedAt", NonNull<Named<"Datetime">>>;
       sizeBytes: Field<"sizeBytes", NonNull<Named<"BigInt">>>;
-      status: Field<"status", NonNull<Named<"String">>>;
+      status: Field<"status", NonNull<Named<"DataExportStatus">>>;
       tables: Field<"tables", NonNull<List<Named<"String">>>>;
       user: Field<"user", Named<"User">>;
       userId: Field<"userId", NonNull<Named<"UUID">>>;
@@ -1653,6 +1692,7 @@ export type introspection = {
       Input<"userId", Named<"UUIDFilter">>,
     ] };
     DataExportOrderBy: { name: "DataExportOrderBy"; enumValues: "ID_ASC" | "ID_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "REQUESTED_AT_ASC" | "REQUESTED_AT_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    DataExportStatus: { name: "DataExportStatus"; enumValues: "expired" | "failed" | "pending" | "ready" };
     DataRightsSetting: { kind: "OBJECT"; name: "DataRightsSetting"; fields: {
       deletionGracePeriod: Field<"deletionGracePeriod", NonNull<Named<"Interval">>>;
       exportLifetime: Field<"exportLifetime", NonNull<Named<"Interval">>>;
@@ -1739,16 +1779,6 @@ export type introspection = {
       deletedChatNodeId: Field<"deletedChatNodeId", Named<"ID">>;
       query: Field<"query", Named<"Query">>;
     } };
-    DeleteChatRoomInput: { kind: "INPUT_OBJECT"; name: "DeleteChatRoomInput"; isOneOf: false; inputFields: [
-      Input<"clientMutationId", Named<"String">>,
-      Input<"id", NonNull<Named<"UUID">>>,
-    ] };
-    DeleteChatRoomPayload: { kind: "OBJECT"; name: "DeleteChatRoomPayload"; fields: {
-      chatRoom: Field<"chatRoom", Named<"ChatRoom">>;
-      clientMutationId: Field<"clientMutationId", Named<"String">>;
-      deletedChatRoomNodeId: Field<"deletedChatRoomNodeId", Named<"ID">>;
-      query: Field<"query", Named<"Query">>;
-    } };
     DeleteConsentPurposeInput: { kind: "INPUT_OBJECT"; name: "DeleteConsentPurposeInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
       Input<"name", NonNull<Named<"String">>>,
@@ -1770,11 +1800,11 @@ export type introspection = {
       deletedContentCategoryNodeId: Field<"deletedContentCategoryNodeId", Named<"ID">>;
       query: Field<"query", Named<"Query">>;
     } };
-    DeleteContentInput: { kind: "INPUT_OBJECT"; name: "DeleteContentInput"; isOneOf: false; inputFields: [
+    DeleteContentItemInput: { kind: "INPUT_OBJECT"; name: "DeleteContentItemInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
       Input<"itemId", NonNull<Named<"UUID">>>,
     ] };
-    DeleteContentPayload: { kind: "OBJECT"; name: "DeleteContentPayload"; fields: {
+    DeleteContentItemPayload: { kind: "OBJECT"; name: "DeleteContentItemPayload"; fields: {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"ContentItem">>;
@@ -1834,6 +1864,15 @@ export type introspection = {
       deletedGeneralChatMuteNodeId: Field<"deletedGeneralChatMuteNodeId", Named<"ID">>;
       generalChatMute: Field<"generalChatMute", Named<"GeneralChatMute">>;
       query: Field<"query", Named<"Query">>;
+    } };
+    DeleteMfaFactorInput: { kind: "INPUT_OBJECT"; name: "DeleteMfaFactorInput"; isOneOf: false; inputFields: [
+      Input<"clientMutationId", Named<"String">>,
+      Input<"factorId", NonNull<Named<"UUID">>>,
+    ] };
+    DeleteMfaFactorPayload: { kind: "OBJECT"; name: "DeleteMfaFactorPayload"; fields: {
+      clientMutationId: Field<"clientMutationId", Named<"String">>;
+      query: Field<"query", Named<"Query">>;
+      result: Field<"result", Named<"MfaFactor">>;
     } };
     DeleteModelInput: { kind: "INPUT_OBJECT"; name: "DeleteModelInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
@@ -1969,6 +2008,10 @@ export type introspection = {
       query: Field<"query", Named<"Query">>;
       roomBan: Field<"roomBan", Named<"RoomBan">>;
     } };
+    DeleteRoomInput: { kind: "INPUT_OBJECT"; name: "DeleteRoomInput"; isOneOf: false; inputFields: [
+      Input<"clientMutationId", Named<"String">>,
+      Input<"id", NonNull<Named<"UUID">>>,
+    ] };
     DeleteRoomMessageInput: { kind: "INPUT_OBJECT"; name: "DeleteRoomMessageInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
       Input<"messageId", NonNull<Named<"UUID">>>,
@@ -1977,6 +2020,12 @@ export type introspection = {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"RoomMessage">>;
+    } };
+    DeleteRoomPayload: { kind: "OBJECT"; name: "DeleteRoomPayload"; fields: {
+      clientMutationId: Field<"clientMutationId", Named<"String">>;
+      deletedRoomNodeId: Field<"deletedRoomNodeId", Named<"ID">>;
+      query: Field<"query", Named<"Query">>;
+      room: Field<"room", Named<"Room">>;
     } };
     DeleteSkillInput: { kind: "INPUT_OBJECT"; name: "DeleteSkillInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
@@ -2078,7 +2127,7 @@ export type introspection = {
       permission: Field<"permission", Named<"Permission">>;
       permissionId: Field<"permissionId", NonNull<Named<"UUID">>>;
       permissionName: Field<"permissionName", Named<"String">>;
-      requiresSecondFactor: Field<"requiresSecondFactor", Named<"Boolean">>;
+      requiresMfa: Field<"requiresMfa", Named<"Boolean">>;
       role: Field<"role", Named<"Role">>;
       roleId: Field<"roleId", NonNull<Named<"UUID">>>;
       roleName: Field<"roleName", Named<"String">>;
@@ -2103,14 +2152,14 @@ export type introspection = {
       Input<"permission", Named<"PermissionFilter">>,
       Input<"permissionId", Named<"UUIDFilter">>,
       Input<"permissionName", Named<"StringFilter">>,
-      Input<"requiresSecondFactor", Named<"BooleanFilter">>,
+      Input<"requiresMfa", Named<"BooleanFilter">>,
       Input<"role", Named<"RoleFilter">>,
       Input<"roleId", Named<"UUIDFilter">>,
       Input<"roleName", Named<"StringFilter">>,
       Input<"user", Named<"UserFilter">>,
       Input<"userId", Named<"UUIDFilter">>,
     ] };
-    EffectivePermissionOrderBy: { name: "EffectivePermissionOrderBy"; enumValues: "EXPIRES_AT_ASC" | "EXPIRES_AT_DESC" | "NATURAL" | "PERMISSION_ID_ASC" | "PERMISSION_ID_DESC" | "PERMISSION_NAME_ASC" | "PERMISSION_NAME_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "REQUIRES_SECOND_FACTOR_ASC" | "REQUIRES_SECOND_FACTOR_DESC" | "ROLE_ID_ASC" | "ROLE_ID_DESC" | "ROLE_NAME_ASC" | "ROLE_NAME_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    EffectivePermissionOrderBy: { name: "EffectivePermissionOrderBy"; enumValues: "EXPIRES_AT_ASC" | "EXPIRES_AT_DESC" | "NATURAL" | "PERMISSION_ID_ASC" | "PERMISSION_ID_DESC" | "PERMISSION_NAME_ASC" | "PERMISSION_NAME_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "REQUIRES_MFA_ASC" | "REQUIRES_MFA_DESC" | "ROLE_ID_ASC" | "ROLE_ID_DESC" | "ROLE_NAME_ASC" | "ROLE_NAME_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
     EndOtherSessionsInput: { kind: "INPUT_OBJECT"; name: "EndOtherSessionsInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
     ] };
@@ -2197,11 +2246,11 @@ export type introspection = {
     ErrorLogOrderBy: { name: "ErrorLogOrderBy"; enumValues: "CORRELATION_ID_ASC" | "CORRELATION_ID_DESC" | "CREATED_AT_ASC" | "CREATED_AT_DESC" | "ERROR_CODE_ASC" | "ERROR_CODE_DESC" | "ID_ASC" | "ID_DESC" | "MESSAGE_ASC" | "MESSAGE_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "SOURCE_ASC" | "SOURCE_DESC" | "STACK_FINGERPRINT_ASC" | "STACK_FINGERPRINT_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
     ExplainAccessInput: { kind: "INPUT_OBJECT"; name: "ExplainAccessInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
-      Input<"databaseRole", Named<"String">>,
+      Input<"databaseRole", Named<"ApiRole">>,
       Input<"key", Named<"JSON">>,
       Input<"newValues", Named<"JSON">>,
       Input<"object", NonNull<Named<"String">>>,
-      Input<"operation", NonNull<Named<"String">>>,
+      Input<"operation", NonNull<Named<"ExplainedOperation">>>,
       Input<"returnsRow", Named<"Boolean">>,
       Input<"sessionId", Named<"UUID">>,
       Input<"userId", Named<"UUID">>,
@@ -2216,7 +2265,7 @@ export type introspection = {
       depth: Field<"depth", Named<"Int">>;
       error: Field<"error", Named<"String">>;
       isOpen: Field<"isOpen", Named<"Boolean">>;
-      operator: Field<"operator", Named<"String">>;
+      operator: Field<"operator", Named<"ConditionOperator">>;
       outcome: Field<"outcome", Named<"Boolean">>;
     } };
     ExplainedGrant: { kind: "OBJECT"; name: "ExplainedGrant"; fields: {
@@ -2227,8 +2276,9 @@ export type introspection = {
       object: Field<"object", Named<"String">>;
       privilege: Field<"privilege", Named<"String">>;
     } };
+    ExplainedOperation: { name: "ExplainedOperation"; enumValues: "delete" | "execute" | "insert" | "select" | "update" };
     ExplainedPolicy: { kind: "OBJECT"; name: "ExplainedPolicy"; fields: {
-      command: Field<"command", Named<"String">>;
+      command: Field<"command", Named<"PolicyCommand">>;
       condition: Field<"condition", Named<"String">>;
       description: Field<"description", Named<"String">>;
       error: Field<"error", Named<"String">>;
@@ -2261,7 +2311,7 @@ export type introspection = {
     ] };
     FinishTurnInput: { kind: "INPUT_OBJECT"; name: "FinishTurnInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
-      Input<"finishReason", Named<"String">>,
+      Input<"finishReason", Named<"MessageFinishReason">>,
       Input<"inputTokens", Named<"BigInt">>,
       Input<"lastSequence", Named<"Int">>,
       Input<"messageId", NonNull<Named<"UUID">>>,
@@ -2360,7 +2410,7 @@ export type introspection = {
     GeneralChatRevision: { kind: "OBJECT"; name: "GeneralChatRevision"; fields: {
       actorId: Field<"actorId", Named<"UUID">>;
       authorId: Field<"authorId", Named<"UUID">>;
-      change: Field<"change", NonNull<Named<"String">>>;
+      change: Field<"change", NonNull<Named<"RevisionChange">>>;
       content: Field<"content", NonNull<Named<"String">>>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       message: Field<"message", Named<"GeneralChatMessage">>;
@@ -2432,7 +2482,7 @@ export type introspection = {
       expiresAt: Field<"expiresAt", Named<"Datetime">>;
       grantId: Field<"grantId", Named<"UUID">>;
       held: Field<"held", Named<"BigInt">>;
-      source: Field<"source", Named<"String">>;
+      source: Field<"source", Named<"TokenGrantSource">>;
     } };
     GrantRoleInput: { kind: "INPUT_OBJECT"; name: "GrantRoleInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
@@ -2457,11 +2507,13 @@ export type introspection = {
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"UserSubscription">>;
     } };
+    HeartbeatOutcome: { name: "HeartbeatOutcome"; enumValues: "recorded" | "refused" | "repeated" };
+    HeartbeatRefusal: { name: "HeartbeatRefusal"; enumValues: "active_seconds" | "denied" | "event_id" | "from_seconds" | "malformed" | "no_such_version" | "not_available" | "occurred_at" | "plan_required" | "prerequisites_missing" | "sign_in_required" | "to_seconds" };
     HeartbeatResult: { kind: "OBJECT"; name: "HeartbeatResult"; fields: {
       eventId: Field<"eventId", Named<"UUID">>;
       itemId: Field<"itemId", Named<"UUID">>;
-      outcome: Field<"outcome", Named<"String">>;
-      reason: Field<"reason", Named<"String">>;
+      outcome: Field<"outcome", Named<"HeartbeatOutcome">>;
+      reason: Field<"reason", Named<"HeartbeatRefusal">>;
     } };
     ID: unknown;
     Int: unknown;
@@ -2584,7 +2636,7 @@ export type introspection = {
       skill: Field<"skill", Named<"Skill">>;
       skillId: Field<"skillId", NonNull<Named<"UUID">>>;
       trainingProgress: Field<"trainingProgress", Named<"BigFloat">>;
-      trainingStatus: Field<"trainingStatus", Named<"String">>;
+      trainingStatus: Field<"trainingStatus", Named<"TrainingStatus">>;
       userId: Field<"userId", NonNull<Named<"UUID">>>;
     } };
     LearningAnalyticConnection: { kind: "OBJECT"; name: "LearningAnalyticConnection"; fields: {
@@ -2611,7 +2663,7 @@ export type introspection = {
       Input<"skill", Named<"SkillFilter">>,
       Input<"skillId", Named<"UUIDFilter">>,
       Input<"trainingProgress", Named<"BigFloatFilter">>,
-      Input<"trainingStatus", Named<"StringFilter">>,
+      Input<"trainingStatus", Named<"TrainingStatusFilter">>,
       Input<"userId", Named<"UUIDFilter">>,
     ] };
     LearningAnalyticOrderBy: { name: "LearningAnalyticOrderBy"; enumValues: "ACTIVE_SECONDS_ASC" | "ACTIVE_SECONDS_DESC" | "EVIDENCE_COUNT_ASC" | "EVIDENCE_COUNT_DESC" | "ITEMS_COMPLETED_ASC" | "ITEMS_COMPLETED_DESC" | "ITEMS_STARTED_ASC" | "ITEMS_STARTED_DESC" | "LAST_ACTIVITY_AT_ASC" | "LAST_ACTIVITY_AT_DESC" | "LEVEL_ASC" | "LEVEL_DESC" | "LEVEL_GAINED_30_DAYS_ASC" | "LEVEL_GAINED_30_DAYS_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "SKILL_ID_ASC" | "SKILL_ID_DESC" | "TRAINING_PROGRESS_ASC" | "TRAINING_PROGRESS_DESC" | "TRAINING_STATUS_ASC" | "TRAINING_STATUS_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
@@ -2632,7 +2684,7 @@ export type introspection = {
       id: Field<"id", NonNull<Named<"UUID">>>;
       ipAddress: Field<"ipAddress", Named<"InternetAddress">>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
-      status: Field<"status", NonNull<Named<"String">>>;
+      status: Field<"status", NonNull<Named<"LoginAttemptStatus">>>;
       user: Field<"user", Named<"User">>;
       userAgent: Field<"userAgent", Named<"String">>;
       userId: Field<"userId", Named<"UUID">>;
@@ -2657,13 +2709,27 @@ export type introspection = {
       Input<"ipAddress", Named<"InternetAddressFilter">>,
       Input<"not", Named<"LoginAttemptFilter">>,
       Input<"or", List<NonNull<Named<"LoginAttemptFilter">>>>,
-      Input<"status", Named<"StringFilter">>,
+      Input<"status", Named<"LoginAttemptStatusFilter">>,
       Input<"user", Named<"UserFilter">>,
       Input<"userAgent", Named<"StringFilter">>,
       Input<"userExists", Named<"Boolean">>,
       Input<"userId", Named<"UUIDFilter">>,
     ] };
     LoginAttemptOrderBy: { name: "LoginAttemptOrderBy"; enumValues: "CORRELATION_ID_ASC" | "CORRELATION_ID_DESC" | "CREATED_AT_ASC" | "CREATED_AT_DESC" | "EMAIL_ASC" | "EMAIL_DESC" | "FAILURE_REASON_ASC" | "FAILURE_REASON_DESC" | "ID_ASC" | "ID_DESC" | "IP_ADDRESS_ASC" | "IP_ADDRESS_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "STATUS_ASC" | "STATUS_DESC" | "USER_AGENT_ASC" | "USER_AGENT_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    LoginAttemptStatus: { name: "LoginAttemptStatus"; enumValues: "challenged" | "failed" | "locked" | "success" };
+    LoginAttemptStatusFilter: { kind: "INPUT_OBJECT"; name: "LoginAttemptStatusFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"LoginAttemptStatus">>,
+      Input<"equalTo", Named<"LoginAttemptStatus">>,
+      Input<"greaterThan", Named<"LoginAttemptStatus">>,
+      Input<"greaterThanOrEqualTo", Named<"LoginAttemptStatus">>,
+      Input<"in", List<NonNull<Named<"LoginAttemptStatus">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"LoginAttemptStatus">>,
+      Input<"lessThanOrEqualTo", Named<"LoginAttemptStatus">>,
+      Input<"notDistinctFrom", Named<"LoginAttemptStatus">>,
+      Input<"notEqualTo", Named<"LoginAttemptStatus">>,
+      Input<"notIn", List<NonNull<Named<"LoginAttemptStatus">>>>,
+    ] };
     LoginInput: { kind: "INPUT_OBJECT"; name: "LoginInput"; isOneOf: false; inputFields: [
       Input<"deviceName", Named<"String">>,
       Input<"identifier", NonNull<Named<"String">>>,
@@ -2719,7 +2785,7 @@ export type introspection = {
       errorMessage: Field<"errorMessage", Named<"String">>;
       extendedMetadata: Field<"extendedMetadata", NonNull<Named<"JSON">>>;
       feedback: Field<"feedback", Named<"MessageFeedback">>;
-      finishReason: Field<"finishReason", Named<"String">>;
+      finishReason: Field<"finishReason", Named<"MessageFinishReason">>;
       id: Field<"id", NonNull<Named<"UUID">>>;
       images: Field<"images", Named<"JSON">>;
       lastSequence: Field<"lastSequence", NonNull<Named<"Int">>>;
@@ -2728,8 +2794,8 @@ export type introspection = {
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       parent: Field<"parent", Named<"Message">>;
       parentId: Field<"parentId", Named<"UUID">>;
-      role: Field<"role", NonNull<Named<"String">>>;
-      state: Field<"state", NonNull<Named<"String">>>;
+      role: Field<"role", NonNull<Named<"MessageRole">>>;
+      state: Field<"state", NonNull<Named<"MessageState">>>;
       thinking: Field<"thinking", Named<"String">>;
       tokensUsed: Field<"tokensUsed", Named<"Int">>;
       toolCalls: Field<"toolCalls", Named<"JSON">>;
@@ -2811,7 +2877,7 @@ export type introspection = {
       message: Field<"message", Named<"Message">>;
       messageId: Field<"messageId", NonNull<Named<"UUID">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
-      rating: Field<"rating", NonNull<Named<"String">>>;
+      rating: Field<"rating", NonNull<Named<"MessageFeedbackRating">>>;
       updatedAt: Field<"updatedAt", NonNull<Named<"Datetime">>>;
       userId: Field<"userId", NonNull<Named<"UUID">>>;
     } };
@@ -2835,6 +2901,7 @@ export type introspection = {
       Input<"userId", Named<"UUIDFilter">>,
     ] };
     MessageFeedbackOrderBy: { name: "MessageFeedbackOrderBy"; enumValues: "CHAT_ID_ASC" | "CHAT_ID_DESC" | "MESSAGE_ID_ASC" | "MESSAGE_ID_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    MessageFeedbackRating: { name: "MessageFeedbackRating"; enumValues: "down" | "up" };
     MessageFilter: { kind: "INPUT_OBJECT"; name: "MessageFilter"; isOneOf: false; inputFields: [
       Input<"and", List<NonNull<Named<"MessageFilter">>>>,
       Input<"chat", Named<"ChatFilter">>,
@@ -2850,9 +2917,10 @@ export type introspection = {
       Input<"parent", Named<"MessageFilter">>,
       Input<"parentExists", Named<"Boolean">>,
       Input<"parentId", Named<"UUIDFilter">>,
-      Input<"role", Named<"StringFilter">>,
+      Input<"role", Named<"MessageRoleFilter">>,
       Input<"userId", Named<"UUIDFilter">>,
     ] };
+    MessageFinishReason: { name: "MessageFinishReason"; enumValues: "cancelled" | "content_filter" | "error" | "expired" | "length" | "stop" | "tool_calls" };
     MessageInput: { kind: "INPUT_OBJECT"; name: "MessageInput"; isOneOf: false; inputFields: [
       Input<"chatId", NonNull<Named<"UUID">>>,
       Input<"content", Named<"String">>,
@@ -2860,17 +2928,32 @@ export type introspection = {
       Input<"images", Named<"JSON">>,
       Input<"modelId", Named<"UUID">>,
       Input<"parentId", Named<"UUID">>,
-      Input<"role", NonNull<Named<"String">>>,
+      Input<"role", NonNull<Named<"MessageRole">>>,
       Input<"thinking", Named<"String">>,
       Input<"tokensUsed", Named<"Int">>,
       Input<"toolCalls", Named<"JSON">>,
     ] };
     MessageOrderBy: { name: "MessageOrderBy"; enumValues: "CHAT_ID_ASC" | "CHAT_ID_DESC" | "CREATED_AT_ASC" | "CREATED_AT_DESC" | "ID_ASC" | "ID_DESC" | "MODEL_ID_ASC" | "MODEL_ID_DESC" | "NATURAL" | "PARENT_ID_ASC" | "PARENT_ID_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "ROLE_ASC" | "ROLE_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    MessageRole: { name: "MessageRole"; enumValues: "assistant" | "system" | "tool" | "user" };
+    MessageRoleFilter: { kind: "INPUT_OBJECT"; name: "MessageRoleFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"MessageRole">>,
+      Input<"equalTo", Named<"MessageRole">>,
+      Input<"greaterThan", Named<"MessageRole">>,
+      Input<"greaterThanOrEqualTo", Named<"MessageRole">>,
+      Input<"in", List<NonNull<Named<"MessageRole">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"MessageRole">>,
+      Input<"lessThanOrEqualTo", Named<"MessageRole">>,
+      Input<"notDistinctFrom", Named<"MessageRole">>,
+      Input<"notEqualTo", Named<"MessageRole">>,
+      Input<"notIn", List<NonNull<Named<"MessageRole">>>>,
+    ] };
+    MessageState: { name: "MessageState"; enumValues: "broken_off" | "cancelled" | "complete" | "streaming" };
     MfaFactor: { kind: "OBJECT"; name: "MfaFactor"; fields: {
       confirmedAt: Field<"confirmedAt", Named<"Datetime">>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       id: Field<"id", NonNull<Named<"UUID">>>;
-      kind: Field<"kind", NonNull<Named<"String">>>;
+      kind: Field<"kind", NonNull<Named<"MfaFactorKind">>>;
       lastUsedAt: Field<"lastUsedAt", Named<"Datetime">>;
       name: Field<"name", NonNull<Named<"String">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
@@ -2895,6 +2978,7 @@ export type introspection = {
       Input<"user", Named<"UserFilter">>,
       Input<"userId", Named<"UUIDFilter">>,
     ] };
+    MfaFactorKind: { name: "MfaFactorKind"; enumValues: "passkey" | "totp" };
     MfaFactorOrderBy: { name: "MfaFactorOrderBy"; enumValues: "ID_ASC" | "ID_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
     MfaFactorPatch: { kind: "INPUT_OBJECT"; name: "MfaFactorPatch"; isOneOf: false; inputFields: [
       Input<"name", Named<"String">>,
@@ -2910,11 +2994,11 @@ export type introspection = {
       isActive: Field<"isActive", NonNull<Named<"Boolean">>>;
       isPublic: Field<"isPublic", NonNull<Named<"Boolean">>>;
       messages: Field<"messages", NonNull<Named<"MessageConnection">>>;
-      modelPrices: Field<"modelPrices", NonNull<Named<"ModelPriceConnection">>>;
       name: Field<"name", NonNull<Named<"String">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       planModelAccesses: Field<"planModelAccesses", NonNull<Named<"PlanModelAccessConnection">>>;
       price: Field<"price", Named<"ModelPrice">>;
+      prices: Field<"prices", NonNull<Named<"ModelPriceConnection">>>;
       provider: Field<"provider", Named<"ModelProvider">>;
       providerId: Field<"providerId", NonNull<Named<"UUID">>>;
       roleModelAccesses: Field<"roleModelAccesses", NonNull<Named<"RoleModelAccessConnection">>>;
@@ -2923,7 +3007,7 @@ export type introspection = {
       usageEvents: Field<"usageEvents", NonNull<Named<"UsageEventConnection">>>;
       usageLimits: Field<"usageLimits", NonNull<Named<"UsageLimitConnection">>>;
       userModelAccesses: Field<"userModelAccesses", NonNull<Named<"UserModelAccessConnection">>>;
-      userSettingsByDefaultModelId: Field<"userSettingsByDefaultModelId", NonNull<Named<"UserSettingConnection">>>;
+      userSettings: Field<"userSettings", NonNull<Named<"UserSettingConnection">>>;
     } };
     ModelAccessOfConnection: { kind: "OBJECT"; name: "ModelAccessOfConnection"; fields: {
       edges: Field<"edges", NonNull<List<Named<"ModelAccessOfEdge">>>>;
@@ -2940,7 +3024,7 @@ export type introspection = {
       modelId: Field<"modelId", Named<"UUID">>;
       planCode: Field<"planCode", Named<"String">>;
       roleId: Field<"roleId", Named<"UUID">>;
-      source: Field<"source", Named<"String">>;
+      source: Field<"source", Named<"ModelAccessSource">>;
     } };
     ModelAccessOfRecordFilter: { kind: "INPUT_OBJECT"; name: "ModelAccessOfRecordFilter"; isOneOf: false; inputFields: [
       Input<"and", List<NonNull<Named<"ModelAccessOfRecordFilter">>>>,
@@ -2950,7 +3034,21 @@ export type introspection = {
       Input<"or", List<NonNull<Named<"ModelAccessOfRecordFilter">>>>,
       Input<"planCode", Named<"StringFilter">>,
       Input<"roleId", Named<"UUIDFilter">>,
-      Input<"source", Named<"StringFilter">>,
+      Input<"source", Named<"ModelAccessSourceFilter">>,
+    ] };
+    ModelAccessSource: { name: "ModelAccessSource"; enumValues: "plan" | "public" | "role" | "user" };
+    ModelAccessSourceFilter: { kind: "INPUT_OBJECT"; name: "ModelAccessSourceFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"ModelAccessSource">>,
+      Input<"equalTo", Named<"ModelAccessSource">>,
+      Input<"greaterThan", Named<"ModelAccessSource">>,
+      Input<"greaterThanOrEqualTo", Named<"ModelAccessSource">>,
+      Input<"in", List<NonNull<Named<"ModelAccessSource">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"ModelAccessSource">>,
+      Input<"lessThanOrEqualTo", Named<"ModelAccessSource">>,
+      Input<"notDistinctFrom", Named<"ModelAccessSource">>,
+      Input<"notEqualTo", Named<"ModelAccessSource">>,
+      Input<"notIn", List<NonNull<Named<"ModelAccessSource">>>>,
     ] };
     ModelConnection: { kind: "OBJECT"; name: "ModelConnection"; fields: {
       edges: Field<"edges", NonNull<List<Named<"ModelEdge">>>>;
@@ -2997,7 +3095,7 @@ export type introspection = {
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       currency: Field<"currency", NonNull<Named<"String">>>;
       effectiveFrom: Field<"effectiveFrom", Named<"Datetime">>;
-      effectiveTo: Field<"effectiveTo", Named<"Datetime">>;
+      effectiveUntil: Field<"effectiveUntil", Named<"Datetime">>;
       id: Field<"id", NonNull<Named<"UUID">>>;
       inputPricePerMillionTokens: Field<"inputPricePerMillionTokens", NonNull<Named<"BigFloat">>>;
       model: Field<"model", Named<"Model">>;
@@ -3031,7 +3129,7 @@ export type introspection = {
       Input<"cachedInputPricePerMillionTokens", Named<"BigFloat">>,
       Input<"currency", Named<"String">>,
       Input<"effectiveFrom", Named<"Datetime">>,
-      Input<"effectiveTo", Named<"Datetime">>,
+      Input<"effectiveUntil", Named<"Datetime">>,
       Input<"inputPricePerMillionTokens", NonNull<Named<"BigFloat">>>,
       Input<"modelId", NonNull<Named<"UUID">>>,
       Input<"outputPricePerMillionTokens", NonNull<Named<"BigFloat">>>,
@@ -3042,24 +3140,25 @@ export type introspection = {
       Input<"cachedInputPricePerMillionTokens", Named<"BigFloat">>,
       Input<"currency", Named<"String">>,
       Input<"effectiveFrom", Named<"Datetime">>,
-      Input<"effectiveTo", Named<"Datetime">>,
+      Input<"effectiveUntil", Named<"Datetime">>,
       Input<"inputPricePerMillionTokens", Named<"BigFloat">>,
       Input<"outputPricePerMillionTokens", Named<"BigFloat">>,
       Input<"reasoningPricePerMillionTokens", Named<"BigFloat">>,
     ] };
     ModelProvider: { kind: "OBJECT"; name: "ModelProvider"; fields: {
       apiUrl: Field<"apiUrl", Named<"String">>;
-      authType: Field<"authType", NonNull<Named<"String">>>;
+      authType: Field<"authType", NonNull<Named<"ModelProviderAuthType">>>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       createdBy: Field<"createdBy", Named<"UUID">>;
       id: Field<"id", NonNull<Named<"UUID">>>;
       isActive: Field<"isActive", NonNull<Named<"Boolean">>>;
-      modelsByProviderId: Field<"modelsByProviderId", NonNull<Named<"ModelConnection">>>;
+      models: Field<"models", NonNull<Named<"ModelConnection">>>;
       name: Field<"name", NonNull<Named<"String">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       updatedAt: Field<"updatedAt", NonNull<Named<"Datetime">>>;
       userByCreatedBy: Field<"userByCreatedBy", Named<"User">>;
     } };
+    ModelProviderAuthType: { name: "ModelProviderAuthType"; enumValues: "api_key" | "bearer" | "none" | "oauth2" };
     ModelProviderConnection: { kind: "OBJECT"; name: "ModelProviderConnection"; fields: {
       edges: Field<"edges", NonNull<List<Named<"ModelProviderEdge">>>>;
       nodes: Field<"nodes", NonNull<List<Named<"ModelProvider">>>>;
@@ -3082,14 +3181,14 @@ export type introspection = {
     ] };
     ModelProviderInput: { kind: "INPUT_OBJECT"; name: "ModelProviderInput"; isOneOf: false; inputFields: [
       Input<"apiUrl", Named<"String">>,
-      Input<"authType", Named<"String">>,
+      Input<"authType", Named<"ModelProviderAuthType">>,
       Input<"isActive", Named<"Boolean">>,
       Input<"name", NonNull<Named<"String">>>,
     ] };
     ModelProviderOrderBy: { name: "ModelProviderOrderBy"; enumValues: "CREATED_BY_ASC" | "CREATED_BY_DESC" | "ID_ASC" | "ID_DESC" | "NAME_ASC" | "NAME_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" };
     ModelProviderPatch: { kind: "INPUT_OBJECT"; name: "ModelProviderPatch"; isOneOf: false; inputFields: [
       Input<"apiUrl", Named<"String">>,
-      Input<"authType", Named<"String">>,
+      Input<"authType", Named<"ModelProviderAuthType">>,
       Input<"isActive", Named<"Boolean">>,
       Input<"name", Named<"String">>,
     ] };
@@ -3126,12 +3225,12 @@ export type introspection = {
       Input<"userId", Named<"UUIDFilter">>,
     ] };
     MonthlyUsageOrderBy: { name: "MonthlyUsageOrderBy"; enumValues: "COST_ASC" | "COST_DESC" | "CURRENCY_ASC" | "CURRENCY_DESC" | "MONTH_ASC" | "MONTH_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "REQUESTS_ASC" | "REQUESTS_DESC" | "TOTAL_TOKENS_ASC" | "TOTAL_TOKENS_DESC" | "UNPRICED_TOKENS_ASC" | "UNPRICED_TOKENS_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
-    MoveCategoryInput: { kind: "INPUT_OBJECT"; name: "MoveCategoryInput"; isOneOf: false; inputFields: [
+    MoveContentCategoryInput: { kind: "INPUT_OBJECT"; name: "MoveContentCategoryInput"; isOneOf: false; inputFields: [
       Input<"categoryId", NonNull<Named<"UUID">>>,
       Input<"clientMutationId", Named<"String">>,
       Input<"newParentId", Named<"UUID">>,
     ] };
-    MoveCategoryPayload: { kind: "OBJECT"; name: "MoveCategoryPayload"; fields: {
+    MoveContentCategoryPayload: { kind: "OBJECT"; name: "MoveContentCategoryPayload"; fields: {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"ContentCategory">>;
@@ -3148,7 +3247,7 @@ export type introspection = {
       changeEmail: Field<"changeEmail", Named<"AcknowledgedPayload">>;
       changePassword: Field<"changePassword", Named<"AuthPayload">>;
       changePlan: Field<"changePlan", Named<"ChangePlanPayload">>;
-      completeItem: Field<"completeItem", Named<"CompleteItemPayload">>;
+      completeContentItem: Field<"completeContentItem", Named<"CompleteContentItemPayload">>;
       completeSignIn: Field<"completeSignIn", Named<"AuthPayload">>;
       confirmTotp: Field<"confirmTotp", Named<"AddFactorPayload">>;
       createApiToken: Field<"createApiToken", Named<"CreateApiTokenPayload">>;
@@ -3187,16 +3286,16 @@ export type introspection = {
       deleteCasbinModel: Field<"deleteCasbinModel", Named<"DeleteCasbinModelPayload">>;
       deleteCasbinRule: Field<"deleteCasbinRule", Named<"DeleteCasbinRulePayload">>;
       deleteChat: Field<"deleteChat", Named<"DeleteChatPayload">>;
-      deleteChatRoom: Field<"deleteChatRoom", Named<"DeleteChatRoomPayload">>;
       deleteConsentPurpose: Field<"deleteConsentPurpose", Named<"DeleteConsentPurposePayload">>;
-      deleteContent: Field<"deleteContent", Named<"DeleteContentPayload">>;
       deleteContentCategory: Field<"deleteContentCategory", Named<"DeleteContentCategoryPayload">>;
+      deleteContentItem: Field<"deleteContentItem", Named<"DeleteContentItemPayload">>;
       deleteContentPrerequisite: Field<"deleteContentPrerequisite", Named<"DeleteContentPrerequisitePayload">>;
       deleteContentRating: Field<"deleteContentRating", Named<"DeleteContentRatingPayload">>;
       deleteContentSkill: Field<"deleteContentSkill", Named<"DeleteContentSkillPayload">>;
       deleteConversationMemory: Field<"deleteConversationMemory", Named<"DeleteConversationMemoryPayload">>;
       deleteGeneralChatMessage: Field<"deleteGeneralChatMessage", Named<"DeleteGeneralChatMessagePayload">>;
       deleteGeneralChatMute: Field<"deleteGeneralChatMute", Named<"DeleteGeneralChatMutePayload">>;
+      deleteMfaFactor: Field<"deleteMfaFactor", Named<"DeleteMfaFactorPayload">>;
       deleteModel: Field<"deleteModel", Named<"DeleteModelPayload">>;
       deleteModelPrice: Field<"deleteModelPrice", Named<"DeleteModelPricePayload">>;
       deleteModelProvider: Field<"deleteModelProvider", Named<"DeleteModelProviderPayload">>;
@@ -3209,6 +3308,7 @@ export type introspection = {
       deleteRole: Field<"deleteRole", Named<"DeleteRolePayload">>;
       deleteRoleModelAccess: Field<"deleteRoleModelAccess", Named<"DeleteRoleModelAccessPayload">>;
       deleteRolePermission: Field<"deleteRolePermission", Named<"DeleteRolePermissionPayload">>;
+      deleteRoom: Field<"deleteRoom", Named<"DeleteRoomPayload">>;
       deleteRoomBan: Field<"deleteRoomBan", Named<"DeleteRoomBanPayload">>;
       deleteRoomMessage: Field<"deleteRoomMessage", Named<"DeleteRoomMessagePayload">>;
       deleteSkill: Field<"deleteSkill", Named<"DeleteSkillPayload">>;
@@ -3243,13 +3343,13 @@ export type introspection = {
       logoutEverywhere: Field<"logoutEverywhere", Named<"LogoutEverywherePayload">>;
       markRoomRead: Field<"markRoomRead", Named<"MarkRoomReadPayload">>;
       markRoomUnread: Field<"markRoomUnread", Named<"MarkRoomUnreadPayload">>;
-      moveCategory: Field<"moveCategory", Named<"MoveCategoryPayload">>;
+      moveContentCategory: Field<"moveContentCategory", Named<"MoveContentCategoryPayload">>;
       pauseSubscription: Field<"pauseSubscription", Named<"PauseSubscriptionPayload">>;
       pauseTraining: Field<"pauseTraining", Named<"PauseTrainingPayload">>;
       postGeneralChatMessage: Field<"postGeneralChatMessage", Named<"PostGeneralChatMessagePayload">>;
       postRoomMessage: Field<"postRoomMessage", Named<"PostRoomMessagePayload">>;
-      publishContent: Field<"publishContent", Named<"PublishContentPayload">>;
-      rateContent: Field<"rateContent", Named<"RateContentPayload">>;
+      publishContentItem: Field<"publishContentItem", Named<"PublishContentItemPayload">>;
+      rateContentItem: Field<"rateContentItem", Named<"RateContentItemPayload">>;
       rateMessage: Field<"rateMessage", Named<"RateMessagePayload">>;
       react: Field<"react", Named<"ReactPayload">>;
       reauthenticate: Field<"reauthenticate", Named<"ReauthenticatePayload">>;
@@ -3259,7 +3359,6 @@ export type introspection = {
       refresh: Field<"refresh", Named<"AuthPayload">>;
       regenerateRecoveryCodes: Field<"regenerateRecoveryCodes", Named<"RegenerateRecoveryCodesPayload">>;
       register: Field<"register", Named<"AuthPayload">>;
-      removeMfaFactor: Field<"removeMfaFactor", Named<"RemoveMfaFactorPayload">>;
       removeRoomMember: Field<"removeRoomMember", Named<"RemoveRoomMemberPayload">>;
       replaceCasbinPolicy: Field<"replaceCasbinPolicy", Named<"ReplaceCasbinPolicyPayload">>;
       requestDataExport: Field<"requestDataExport", Named<"RequestDataExportPayload">>;
@@ -3268,25 +3367,25 @@ export type introspection = {
       requestPhoneVerification: Field<"requestPhoneVerification", Named<"AcknowledgedPayload">>;
       reserveTokens: Field<"reserveTokens", Named<"ReserveTokensPayload">>;
       resetPassword: Field<"resetPassword", Named<"AcknowledgedPayload">>;
-      respondToInvite: Field<"respondToInvite", Named<"RespondToInvitePayload">>;
+      respondToRoomInvite: Field<"respondToRoomInvite", Named<"RespondToRoomInvitePayload">>;
       restartTraining: Field<"restartTraining", Named<"RestartTrainingPayload">>;
       restoreCasbinVersion: Field<"restoreCasbinVersion", Named<"RestoreCasbinVersionPayload">>;
-      restoreContent: Field<"restoreContent", Named<"RestoreContentPayload">>;
+      restoreContentItem: Field<"restoreContentItem", Named<"RestoreContentItemPayload">>;
       restoreRoomMessage: Field<"restoreRoomMessage", Named<"RestoreRoomMessagePayload">>;
       resumeSubscription: Field<"resumeSubscription", Named<"ResumeSubscriptionPayload">>;
-      revisePlan: Field<"revisePlan", Named<"RevisePlanPayload">>;
+      reviseSubscriptionPlan: Field<"reviseSubscriptionPlan", Named<"ReviseSubscriptionPlanPayload">>;
       revokeApiToken: Field<"revokeApiToken", Named<"RevokeApiTokenPayload">>;
-      revokeInvite: Field<"revokeInvite", Named<"RevokeInvitePayload">>;
       revokeRole: Field<"revokeRole", Named<"RevokeRolePayload">>;
-      saveDraft: Field<"saveDraft", Named<"SaveDraftPayload">>;
+      revokeRoomInvite: Field<"revokeRoomInvite", Named<"RevokeRoomInvitePayload">>;
+      saveContentDraft: Field<"saveContentDraft", Named<"SaveContentDraftPayload">>;
       selectBranch: Field<"selectBranch", Named<"SelectBranchPayload">>;
       sendChatMessage: Field<"sendChatMessage", Named<"SendChatMessagePayload">>;
       setAccountStatus: Field<"setAccountStatus", Named<"SetAccountStatusPayload">>;
       setAllowedNetworks: Field<"setAllowedNetworks", Named<"SetAllowedNetworksPayload">>;
       setConversationMemory: Field<"setConversationMemory", Named<"SetConversationMemoryPayload">>;
       setPresence: Field<"setPresence", Named<"SetPresencePayload">>;
+      setRoomMemberRole: Field<"setRoomMemberRole", Named<"SetRoomMemberRolePayload">>;
       setRoomPassword: Field<"setRoomPassword", Named<"SetRoomPasswordPayload">>;
-      setRoomRole: Field<"setRoomRole", Named<"SetRoomRolePayload">>;
       setTyping: Field<"setTyping", Named<"SetTypingPayload">>;
       startPasskeyReauthentication: Field<"startPasskeyReauthentication", Named<"PasskeyOptionsPayload">>;
       startPasskeyRegistration: Field<"startPasskeyRegistration", Named<"PasskeyOptionsPayload">>;
@@ -3300,11 +3399,10 @@ export type introspection = {
       unblockUser: Field<"unblockUser", Named<"UnblockUserPayload">>;
       unlinkProvider: Field<"unlinkProvider", Named<"UnlinkProviderPayload">>;
       unlockAccount: Field<"unlockAccount", Named<"UnlockAccountPayload">>;
-      unpublishContent: Field<"unpublishContent", Named<"UnpublishContentPayload">>;
+      unpublishContentItem: Field<"unpublishContentItem", Named<"UnpublishContentItemPayload">>;
       updateCasbinModel: Field<"updateCasbinModel", Named<"UpdateCasbinModelPayload">>;
       updateCasbinRule: Field<"updateCasbinRule", Named<"UpdateCasbinRulePayload">>;
       updateChat: Field<"updateChat", Named<"UpdateChatPayload">>;
-      updateChatRoom: Field<"updateChatRoom", Named<"UpdateChatRoomPayload">>;
       updateConsentPurpose: Field<"updateConsentPurpose", Named<"UpdateConsentPurposePayload">>;
       updateContentCategory: Field<"updateContentCategory", Named<"UpdateContentCategoryPayload">>;
       updateContentItem: Field<"updateContentItem", Named<"UpdateContentItemPayload">>;
@@ -3322,6 +3420,7 @@ export type introspection = {
       updateRateLimitRule: Field<"updateRateLimitRule", Named<"UpdateRateLimitRulePayload">>;
       updateRole: Field<"updateRole", Named<"UpdateRolePayload">>;
       updateRoleModelAccess: Field<"updateRoleModelAccess", Named<"UpdateRoleModelAccessPayload">>;
+      updateRoom: Field<"updateRoom", Named<"UpdateRoomPayload">>;
       updateRoomMember: Field<"updateRoomMember", Named<"UpdateRoomMemberPayload">>;
       updateSkill: Field<"updateSkill", Named<"UpdateSkillPayload">>;
       updateSubscriptionPlan: Field<"updateSubscriptionPlan", Named<"UpdateSubscriptionPlanPayload">>;
@@ -3341,12 +3440,12 @@ export type introspection = {
     } };
     Node: { kind: "INTERFACE"; name: "Node"; fields: {
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
-    }; possibleTypes: "AccountDeletion" | "ActiveUserSubscription" | "ApiToken" | "AuditTrail" | "CasbinChange" | "CasbinModel" | "CasbinRule" | "CasbinVersion" | "Chat" | "ChatRoom" | "Consent" | "ConsentPurpose" | "ContentAccessDecision" | "ContentBody" | "ContentCategory" | "ContentConsumption" | "ContentItem" | "ContentPrerequisite" | "ContentProgress" | "ContentRating" | "ContentSkill" | "ContentVersion" | "CurrentModelPrice" | "DailyUsage" | "DataExport" | "DataRightsSetting" | "EffectivePermission" | "ErrorLog" | "GeneralChatMessage" | "GeneralChatMute" | "GeneralChatRevision" | "GeneralChatSetting" | "LearningAnalytic" | "LoginAttempt" | "Message" | "MessageAttachment" | "MessageDelta" | "MessageFeedback" | "MfaFactor" | "Model" | "ModelPrice" | "ModelProvider" | "MonthlyUsage" | "OauthProfile" | "Payment" | "Permission" | "PlanModelAccess" | "PlanPrice" | "Profile" | "Prompt" | "PromptLabel" | "PromptShare" | "PromptVersion" | "ProviderCustomer" | "Query" | "RateLimitRule" | "Role" | "RoleModelAccess" | "RolePermission" | "RoomBan" | "RoomEvent" | "RoomInvite" | "RoomMember" | "RoomMessage" | "RoomMessageMention" | "RoomMessageReaction" | "RoomMessageRecipient" | "RoomMessageRevision" | "SecurityAuditLog" | "Skill" | "SkillEvidence" | "SubscriptionChange" | "SubscriptionPlan" | "SuspiciousActivityRule" | "TokenGrant" | "TokenHold" | "TokenHoldAllocation" | "Training" | "UnreadCount" | "UsageEvent" | "UsageLimit" | "UsageTracking" | "User" | "UserBlock" | "UserContentPermission" | "UserModelAccess" | "UserPreference" | "UserPrompt" | "UserRole" | "UserSecuritySetting" | "UserSecurityStatus" | "UserSession" | "UserSetting" | "UserSkill" | "UserSubscription" };
+    }; possibleTypes: "AccountDeletion" | "ActiveUserSubscription" | "ApiToken" | "AuditTrail" | "CasbinChange" | "CasbinModel" | "CasbinRule" | "CasbinVersion" | "Chat" | "Consent" | "ConsentPurpose" | "ContentAccessDecision" | "ContentBody" | "ContentCategory" | "ContentConsumption" | "ContentItem" | "ContentPrerequisite" | "ContentProgress" | "ContentRating" | "ContentSkill" | "ContentVersion" | "CurrentModelPrice" | "DailyUsage" | "DataExport" | "DataRightsSetting" | "EffectivePermission" | "ErrorLog" | "GeneralChatMessage" | "GeneralChatMute" | "GeneralChatRevision" | "GeneralChatSetting" | "LearningAnalytic" | "LoginAttempt" | "Message" | "MessageAttachment" | "MessageDelta" | "MessageFeedback" | "MfaFactor" | "Model" | "ModelPrice" | "ModelProvider" | "MonthlyUsage" | "OauthProfile" | "Payment" | "Permission" | "PlanModelAccess" | "PlanPrice" | "Profile" | "Prompt" | "PromptLabel" | "PromptShare" | "PromptVersion" | "ProviderCustomer" | "Query" | "RateLimitRule" | "Role" | "RoleModelAccess" | "RolePermission" | "Room" | "RoomBan" | "RoomEvent" | "RoomInvite" | "RoomMember" | "RoomMessage" | "RoomMessageMention" | "RoomMessageReaction" | "RoomMessageRecipient" | "RoomMessageRevision" | "SecurityAuditLog" | "Skill" | "SkillEvidence" | "SubscriptionChange" | "SubscriptionPlan" | "SuspiciousActivityRule" | "TokenGrant" | "TokenHold" | "TokenHoldAllocation" | "Training" | "UnreadCount" | "UsageEvent" | "UsageLimit" | "UsageTracking" | "User" | "UserBlock" | "UserContentPermission" | "UserModelAccess" | "UserPreference" | "UserPrompt" | "UserRole" | "UserSecuritySetting" | "UserSecurityStatus" | "UserSession" | "UserSetting" | "UserSkill" | "UserSubscription" };
     OauthProfile: { kind: "OBJECT"; name: "OauthProfile"; fields: {
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       email: Field<"email", Named<"String">>;
-      emailVerified: Field<"emailVerified", NonNull<Named<"Boolean">>>;
       id: Field<"id", NonNull<Named<"UUID">>>;
+      isEmailVerified: Field<"isEmailVerified", NonNull<Named<"Boolean">>>;
       lastUsedAt: Field<"lastUsedAt", Named<"Datetime">>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       provider: Field<"provider", NonNull<Named<"String">>>;
@@ -3416,8 +3515,8 @@ export type introspection = {
       id: Field<"id", NonNull<Named<"UUID">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       paidAt: Field<"paidAt", Named<"Datetime">>;
-      periodEnd: Field<"periodEnd", Named<"Datetime">>;
-      periodStart: Field<"periodStart", Named<"Datetime">>;
+      periodEndsAt: Field<"periodEndsAt", Named<"Datetime">>;
+      periodStartedAt: Field<"periodStartedAt", Named<"Datetime">>;
       plan: Field<"plan", Named<"SubscriptionPlan">>;
       planId: Field<"planId", Named<"UUID">>;
       provider: Field<"provider", NonNull<Named<"String">>>;
@@ -3425,7 +3524,7 @@ export type introspection = {
       providerReference: Field<"providerReference", Named<"String">>;
       providerSubscriptionId: Field<"providerSubscriptionId", Named<"String">>;
       refundedCents: Field<"refundedCents", NonNull<Named<"BigInt">>>;
-      status: Field<"status", NonNull<Named<"String">>>;
+      status: Field<"status", NonNull<Named<"PaymentStatus">>>;
       subscription: Field<"subscription", Named<"UserSubscription">>;
       subscriptionId: Field<"subscriptionId", Named<"UUID">>;
       updatedAt: Field<"updatedAt", NonNull<Named<"Datetime">>>;
@@ -3463,13 +3562,14 @@ export type introspection = {
       Input<"userId", Named<"UUIDFilter">>,
     ] };
     PaymentOrderBy: { name: "PaymentOrderBy"; enumValues: "CREATED_AT_ASC" | "CREATED_AT_DESC" | "ID_ASC" | "ID_DESC" | "NATURAL" | "PLAN_ID_ASC" | "PLAN_ID_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "PROVIDER_ASC" | "PROVIDER_DESC" | "PROVIDER_PAYMENT_ID_ASC" | "PROVIDER_PAYMENT_ID_DESC" | "PROVIDER_REFERENCE_ASC" | "PROVIDER_REFERENCE_DESC" | "PROVIDER_SUBSCRIPTION_ID_ASC" | "PROVIDER_SUBSCRIPTION_ID_DESC" | "SUBSCRIPTION_ID_ASC" | "SUBSCRIPTION_ID_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    PaymentStatus: { name: "PaymentStatus"; enumValues: "disputed" | "failed" | "partially_refunded" | "pending" | "refunded" | "succeeded" };
     Permission: { kind: "OBJECT"; name: "Permission"; fields: {
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       description: Field<"description", NonNull<Named<"String">>>;
       effectivePermissions: Field<"effectivePermissions", NonNull<Named<"EffectivePermissionConnection">>>;
       id: Field<"id", NonNull<Named<"UUID">>>;
+      name: Field<"name", NonNull<Named<"String">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
-      permissionName: Field<"permissionName", NonNull<Named<"String">>>;
       rolePermissions: Field<"rolePermissions", NonNull<Named<"RolePermissionConnection">>>;
     } };
     PermissionConnection: { kind: "OBJECT"; name: "PermissionConnection"; fields: {
@@ -3485,15 +3585,15 @@ export type introspection = {
     PermissionFilter: { kind: "INPUT_OBJECT"; name: "PermissionFilter"; isOneOf: false; inputFields: [
       Input<"and", List<NonNull<Named<"PermissionFilter">>>>,
       Input<"id", Named<"UUIDFilter">>,
+      Input<"name", Named<"StringFilter">>,
       Input<"not", Named<"PermissionFilter">>,
       Input<"or", List<NonNull<Named<"PermissionFilter">>>>,
-      Input<"permissionName", Named<"StringFilter">>,
     ] };
     PermissionInput: { kind: "INPUT_OBJECT"; name: "PermissionInput"; isOneOf: false; inputFields: [
       Input<"description", Named<"String">>,
-      Input<"permissionName", NonNull<Named<"String">>>,
+      Input<"name", NonNull<Named<"String">>>,
     ] };
-    PermissionOrderBy: { name: "PermissionOrderBy"; enumValues: "ID_ASC" | "ID_DESC" | "NATURAL" | "PERMISSION_NAME_ASC" | "PERMISSION_NAME_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" };
+    PermissionOrderBy: { name: "PermissionOrderBy"; enumValues: "ID_ASC" | "ID_DESC" | "NAME_ASC" | "NAME_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" };
     PermissionPatch: { kind: "INPUT_OBJECT"; name: "PermissionPatch"; isOneOf: false; inputFields: [
       Input<"description", Named<"String">>,
     ] };
@@ -3573,6 +3673,7 @@ export type introspection = {
       Input<"providerPriceId", NonNull<Named<"String">>>,
     ] };
     PlanPriceOrderBy: { name: "PlanPriceOrderBy"; enumValues: "NATURAL" | "PLAN_ID_ASC" | "PLAN_ID_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "PROVIDER_ASC" | "PROVIDER_DESC" | "PROVIDER_PRICE_ID_ASC" | "PROVIDER_PRICE_ID_DESC" };
+    PolicyCommand: { name: "PolicyCommand"; enumValues: "all" | "delete" | "insert" | "select" | "update" };
     PostGeneralChatMessageInput: { kind: "INPUT_OBJECT"; name: "PostGeneralChatMessageInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
       Input<"content", NonNull<Named<"String">>>,
@@ -3601,21 +3702,22 @@ export type introspection = {
     Presence: { kind: "OBJECT"; name: "Presence"; fields: {
       expiresAt: Field<"expiresAt", NonNull<Named<"Datetime">>>;
       profile: Field<"profile", Named<"Profile">>;
-      status: Field<"status", NonNull<Named<"String">>>;
+      status: Field<"status", NonNull<Named<"PresenceStatus">>>;
       user: Field<"user", Named<"User">>;
       userId: Field<"userId", NonNull<Named<"UUID">>>;
     } };
     PresencePayload: { kind: "OBJECT"; name: "PresencePayload"; fields: {
       members: Field<"members", NonNull<List<NonNull<Named<"Presence">>>>>;
     } };
+    PresenceStatus: { name: "PresenceStatus"; enumValues: "away" | "offline" | "online" };
     Profile: { kind: "OBJECT"; name: "Profile"; fields: {
       avatarUrl: Field<"avatarUrl", Named<"String">>;
       createdAt: Field<"createdAt", Named<"Datetime">>;
       displayName: Field<"displayName", Named<"String">>;
-      generalChatMuteByUserId: Field<"generalChatMuteByUserId", Named<"GeneralChatMute">>;
+      generalChatMute: Field<"generalChatMute", Named<"GeneralChatMute">>;
       id: Field<"id", NonNull<Named<"UUID">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
-      presenceByUserId: Field<"presenceByUserId", Named<"Presence">>;
+      presence: Field<"presence", Named<"Presence">>;
       username: Field<"username", Named<"String">>;
     } };
     ProfileConnection: { kind: "OBJECT"; name: "ProfileConnection"; fields: {
@@ -3655,7 +3757,7 @@ export type introspection = {
       isForDevelopers: Field<"isForDevelopers", NonNull<Named<"Boolean">>>;
       name: Field<"name", NonNull<Named<"String">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
-      promptType: Field<"promptType", NonNull<Named<"String">>>;
+      promptType: Field<"promptType", NonNull<Named<"PromptType">>>;
       shares: Field<"shares", NonNull<Named<"PromptShareConnection">>>;
       updatedAt: Field<"updatedAt", NonNull<Named<"Datetime">>>;
       usageCount: Field<"usageCount", Named<"BigInt">>;
@@ -3664,7 +3766,7 @@ export type introspection = {
       userPrompts: Field<"userPrompts", NonNull<Named<"UserPromptConnection">>>;
       variables: Field<"variables", NonNull<Named<"JSON">>>;
       versions: Field<"versions", NonNull<Named<"PromptVersionConnection">>>;
-      visibility: Field<"visibility", NonNull<Named<"String">>>;
+      visibility: Field<"visibility", NonNull<Named<"PromptVisibility">>>;
     } };
     PromptConnection: { kind: "OBJECT"; name: "PromptConnection"; fields: {
       edges: Field<"edges", NonNull<List<Named<"PromptEdge">>>>;
@@ -3683,7 +3785,7 @@ export type introspection = {
       Input<"name", Named<"StringFilter">>,
       Input<"not", Named<"PromptFilter">>,
       Input<"or", List<NonNull<Named<"PromptFilter">>>>,
-      Input<"promptType", Named<"StringFilter">>,
+      Input<"promptType", Named<"PromptTypeFilter">>,
       Input<"usageCount", Named<"BigIntFilter">>,
       Input<"user", Named<"UserFilter">>,
       Input<"userExists", Named<"Boolean">>,
@@ -3694,10 +3796,10 @@ export type introspection = {
       Input<"contributors", List<Named<"String">>>,
       Input<"isForDevelopers", Named<"Boolean">>,
       Input<"name", NonNull<Named<"String">>>,
-      Input<"promptType", Named<"String">>,
+      Input<"promptType", Named<"PromptType">>,
       Input<"userId", Named<"UUID">>,
       Input<"variables", Named<"JSON">>,
-      Input<"visibility", Named<"String">>,
+      Input<"visibility", Named<"PromptVisibility">>,
     ] };
     PromptLabel: { kind: "OBJECT"; name: "PromptLabel"; fields: {
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
@@ -3734,9 +3836,9 @@ export type introspection = {
       Input<"contributors", List<Named<"String">>>,
       Input<"isForDevelopers", Named<"Boolean">>,
       Input<"name", Named<"String">>,
-      Input<"promptType", Named<"String">>,
+      Input<"promptType", Named<"PromptType">>,
       Input<"variables", Named<"JSON">>,
-      Input<"visibility", Named<"String">>,
+      Input<"visibility", Named<"PromptVisibility">>,
     ] };
     PromptShare: { kind: "OBJECT"; name: "PromptShare"; fields: {
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
@@ -3772,6 +3874,20 @@ export type introspection = {
       Input<"userId", NonNull<Named<"UUID">>>,
     ] };
     PromptShareOrderBy: { name: "PromptShareOrderBy"; enumValues: "NATURAL" | "OWNER_ID_ASC" | "OWNER_ID_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "PROMPT_ID_ASC" | "PROMPT_ID_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    PromptType: { name: "PromptType"; enumValues: "image" | "structured" | "text" };
+    PromptTypeFilter: { kind: "INPUT_OBJECT"; name: "PromptTypeFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"PromptType">>,
+      Input<"equalTo", Named<"PromptType">>,
+      Input<"greaterThan", Named<"PromptType">>,
+      Input<"greaterThanOrEqualTo", Named<"PromptType">>,
+      Input<"in", List<NonNull<Named<"PromptType">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"PromptType">>,
+      Input<"lessThanOrEqualTo", Named<"PromptType">>,
+      Input<"notDistinctFrom", Named<"PromptType">>,
+      Input<"notEqualTo", Named<"PromptType">>,
+      Input<"notIn", List<NonNull<Named<"PromptType">>>>,
+    ] };
     PromptVersion: { kind: "OBJECT"; name: "PromptVersion"; fields: {
       content: Field<"content", NonNull<Named<"String">>>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
@@ -3806,6 +3922,7 @@ export type introspection = {
       Input<"version", Named<"IntFilter">>,
     ] };
     PromptVersionOrderBy: { name: "PromptVersionOrderBy"; enumValues: "CREATED_BY_ASC" | "CREATED_BY_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "PROMPT_ID_ASC" | "PROMPT_ID_DESC" | "VERSION_ASC" | "VERSION_DESC" };
+    PromptVisibility: { name: "PromptVisibility"; enumValues: "private" | "public" | "shared" };
     ProviderCustomer: { kind: "OBJECT"; name: "ProviderCustomer"; fields: {
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
@@ -3840,13 +3957,13 @@ export type introspection = {
       flowToken: Field<"flowToken", NonNull<Named<"String">>>;
       query: Field<"query", Named<"Query">>;
     } };
-    PublishContentInput: { kind: "INPUT_OBJECT"; name: "PublishContentInput"; isOneOf: false; inputFields: [
+    PublishContentItemInput: { kind: "INPUT_OBJECT"; name: "PublishContentItemInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
       Input<"itemId", NonNull<Named<"UUID">>>,
       Input<"publishFrom", Named<"Datetime">>,
       Input<"publishUntil", Named<"Datetime">>,
     ] };
-    PublishContentPayload: { kind: "OBJECT"; name: "PublishContentPayload"; fields: {
+    PublishContentItemPayload: { kind: "OBJECT"; name: "PublishContentItemPayload"; fields: {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"ContentItem">>;
@@ -3867,8 +3984,6 @@ export type introspection = {
       casbinVersion: Field<"casbinVersion", Named<"CasbinVersion">>;
       casbinVersions: Field<"casbinVersions", Named<"CasbinVersionConnection">>;
       chat: Field<"chat", Named<"Chat">>;
-      chatRoom: Field<"chatRoom", Named<"ChatRoom">>;
-      chatRooms: Field<"chatRooms", Named<"ChatRoomConnection">>;
       chats: Field<"chats", Named<"ChatConnection">>;
       consent: Field<"consent", Named<"Consent">>;
       consentPurposes: Field<"consentPurposes", Named<"ConsentPurposeConnection">>;
@@ -3926,7 +4041,7 @@ export type introspection = {
       modelProviders: Field<"modelProviders", Named<"ModelProviderConnection">>;
       models: Field<"models", Named<"ModelConnection">>;
       monthlyUsages: Field<"monthlyUsages", Named<"MonthlyUsageConnection">>;
-      myRooms: Field<"myRooms", Named<"ChatRoomConnection">>;
+      myRooms: Field<"myRooms", Named<"RoomConnection">>;
       node: Field<"node", Named<"Node">>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       oauthProfile: Field<"oauthProfile", Named<"OauthProfile">>;
@@ -3934,7 +4049,7 @@ export type introspection = {
       payment: Field<"payment", Named<"Payment">>;
       payments: Field<"payments", Named<"PaymentConnection">>;
       permission: Field<"permission", Named<"Permission">>;
-      permissionByPermissionName: Field<"permissionByPermissionName", Named<"Permission">>;
+      permissionByName: Field<"permissionByName", Named<"Permission">>;
       permissions: Field<"permissions", Named<"PermissionConnection">>;
       planModelAccesses: Field<"planModelAccesses", Named<"PlanModelAccessConnection">>;
       profile: Field<"profile", Named<"Profile">>;
@@ -3953,9 +4068,10 @@ export type introspection = {
       recoveryCodesLeft: Field<"recoveryCodesLeft", Named<"Int">>;
       renderPrompt: Field<"renderPrompt", Named<"String">>;
       role: Field<"role", Named<"Role">>;
-      roleByRoleName: Field<"roleByRoleName", Named<"Role">>;
+      roleByName: Field<"roleByName", Named<"Role">>;
       roleModelAccesses: Field<"roleModelAccesses", Named<"RoleModelAccessConnection">>;
       roles: Field<"roles", Named<"RoleConnection">>;
+      room: Field<"room", Named<"Room">>;
       roomContext: Field<"roomContext", Named<"RoomContextConnection">>;
       roomInvite: Field<"roomInvite", Named<"RoomInvite">>;
       roomInvites: Field<"roomInvites", Named<"RoomInviteConnection">>;
@@ -3963,13 +4079,14 @@ export type introspection = {
       roomMembers: Field<"roomMembers", Named<"RoomMemberConnection">>;
       roomMessage: Field<"roomMessage", Named<"RoomMessage">>;
       roomMessages: Field<"roomMessages", Named<"RoomMessageConnection">>;
+      rooms: Field<"rooms", Named<"RoomConnection">>;
       searchChatMessages: Field<"searchChatMessages", Named<"SearchChatMessagesConnection">>;
       searchContent: Field<"searchContent", Named<"SearchContentConnection">>;
       searchRoomMessages: Field<"searchRoomMessages", Named<"RoomMessageConnection">>;
       securityAuditLogs: Field<"securityAuditLogs", Named<"SecurityAuditLogConnection">>;
       signInProviders: Field<"signInProviders", NonNull<List<NonNull<Named<"SignInProvider">>>>>;
       skill: Field<"skill", Named<"Skill">>;
-      skillBySkillName: Field<"skillBySkillName", Named<"Skill">>;
+      skillByName: Field<"skillByName", Named<"Skill">>;
       skillEvidence: Field<"skillEvidence", Named<"SkillEvidence">>;
       skillEvidences: Field<"skillEvidences", Named<"SkillEvidenceConnection">>;
       skills: Field<"skills", Named<"SkillConnection">>;
@@ -4016,25 +4133,26 @@ export type introspection = {
       userSubscriptions: Field<"userSubscriptions", Named<"UserSubscriptionConnection">>;
       users: Field<"users", Named<"UserConnection">>;
     } };
-    RateContentInput: { kind: "INPUT_OBJECT"; name: "RateContentInput"; isOneOf: false; inputFields: [
+    RateContentItemInput: { kind: "INPUT_OBJECT"; name: "RateContentItemInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
       Input<"itemId", NonNull<Named<"UUID">>>,
       Input<"rating", NonNull<Named<"Int">>>,
       Input<"review", Named<"String">>,
     ] };
-    RateContentPayload: { kind: "OBJECT"; name: "RateContentPayload"; fields: {
+    RateContentItemPayload: { kind: "OBJECT"; name: "RateContentItemPayload"; fields: {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"ContentRating">>;
     } };
+    RateLimitAlgorithm: { name: "RateLimitAlgorithm"; enumValues: "fixed_window" | "sliding_window" | "token_bucket" };
     RateLimitRule: { kind: "OBJECT"; name: "RateLimitRule"; fields: {
-      algorithm: Field<"algorithm", NonNull<Named<"String">>>;
+      algorithm: Field<"algorithm", NonNull<Named<"RateLimitAlgorithm">>>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       description: Field<"description", NonNull<Named<"String">>>;
       isEnabled: Field<"isEnabled", NonNull<Named<"Boolean">>>;
       limitValue: Field<"limitValue", NonNull<Named<"Int">>>;
+      name: Field<"name", NonNull<Named<"String">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
-      ruleName: Field<"ruleName", NonNull<Named<"String">>>;
       updatedAt: Field<"updatedAt", NonNull<Named<"Datetime">>>;
       windowLength: Field<"windowLength", NonNull<Named<"Interval">>>;
     } };
@@ -4050,13 +4168,13 @@ export type introspection = {
     } };
     RateLimitRuleFilter: { kind: "INPUT_OBJECT"; name: "RateLimitRuleFilter"; isOneOf: false; inputFields: [
       Input<"and", List<NonNull<Named<"RateLimitRuleFilter">>>>,
+      Input<"name", Named<"StringFilter">>,
       Input<"not", Named<"RateLimitRuleFilter">>,
       Input<"or", List<NonNull<Named<"RateLimitRuleFilter">>>>,
-      Input<"ruleName", Named<"StringFilter">>,
     ] };
-    RateLimitRuleOrderBy: { name: "RateLimitRuleOrderBy"; enumValues: "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "RULE_NAME_ASC" | "RULE_NAME_DESC" };
+    RateLimitRuleOrderBy: { name: "RateLimitRuleOrderBy"; enumValues: "NAME_ASC" | "NAME_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" };
     RateLimitRulePatch: { kind: "INPUT_OBJECT"; name: "RateLimitRulePatch"; isOneOf: false; inputFields: [
-      Input<"algorithm", Named<"String">>,
+      Input<"algorithm", Named<"RateLimitAlgorithm">>,
       Input<"isEnabled", Named<"Boolean">>,
       Input<"limitValue", Named<"Int">>,
       Input<"windowLength", Named<"IntervalInput">>,
@@ -4065,7 +4183,7 @@ export type introspection = {
       Input<"clientMutationId", Named<"String">>,
       Input<"comment", Named<"String">>,
       Input<"messageId", NonNull<Named<"UUID">>>,
-      Input<"rating", Named<"String">>,
+      Input<"rating", Named<"MessageFeedbackRating">>,
     ] };
     RateMessagePayload: { kind: "OBJECT"; name: "RateMessagePayload"; fields: {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
@@ -4111,7 +4229,7 @@ export type introspection = {
       levelFit: Field<"levelFit", Named<"BigFloat">>;
       popularity: Field<"popularity", Named<"BigFloat">>;
       prerequisitesCompleted: Field<"prerequisitesCompleted", Named<"Int">>;
-      reason: Field<"reason", Named<"String">>;
+      reason: Field<"reason", Named<"RecommendationReason">>;
       score: Field<"score", Named<"BigFloat">>;
       skillNames: Field<"skillNames", List<Named<"String">>>;
       slug: Field<"slug", Named<"String">>;
@@ -4130,13 +4248,27 @@ export type introspection = {
       Input<"or", List<NonNull<Named<"RecommendItemsRecordFilter">>>>,
       Input<"popularity", Named<"BigFloatFilter">>,
       Input<"prerequisitesCompleted", Named<"IntFilter">>,
-      Input<"reason", Named<"StringFilter">>,
+      Input<"reason", Named<"RecommendationReasonFilter">>,
       Input<"score", Named<"BigFloatFilter">>,
       Input<"skillNames", Named<"StringListFilter">>,
       Input<"slug", Named<"StringFilter">>,
       Input<"title", Named<"StringFilter">>,
       Input<"trainsSkill", Named<"BooleanFilter">>,
       Input<"userLevel", Named<"BigFloatFilter">>,
+    ] };
+    RecommendationReason: { name: "RecommendationReason"; enumValues: "available" | "begun" | "fits_level" | "next_in_course" | "popular" | "trains_skill" };
+    RecommendationReasonFilter: { kind: "INPUT_OBJECT"; name: "RecommendationReasonFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"RecommendationReason">>,
+      Input<"equalTo", Named<"RecommendationReason">>,
+      Input<"greaterThan", Named<"RecommendationReason">>,
+      Input<"greaterThanOrEqualTo", Named<"RecommendationReason">>,
+      Input<"in", List<NonNull<Named<"RecommendationReason">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"RecommendationReason">>,
+      Input<"lessThanOrEqualTo", Named<"RecommendationReason">>,
+      Input<"notDistinctFrom", Named<"RecommendationReason">>,
+      Input<"notEqualTo", Named<"RecommendationReason">>,
+      Input<"notIn", List<NonNull<Named<"RecommendationReason">>>>,
     ] };
     RecordHeartbeatInput: { kind: "INPUT_OBJECT"; name: "RecordHeartbeatInput"; isOneOf: false; inputFields: [
       Input<"activeSeconds", Named<"Int">>,
@@ -4187,15 +4319,6 @@ export type introspection = {
       Input<"password", NonNull<Named<"String">>>,
       Input<"username", NonNull<Named<"String">>>,
     ] };
-    RemoveMfaFactorInput: { kind: "INPUT_OBJECT"; name: "RemoveMfaFactorInput"; isOneOf: false; inputFields: [
-      Input<"clientMutationId", Named<"String">>,
-      Input<"factorId", NonNull<Named<"UUID">>>,
-    ] };
-    RemoveMfaFactorPayload: { kind: "OBJECT"; name: "RemoveMfaFactorPayload"; fields: {
-      clientMutationId: Field<"clientMutationId", Named<"String">>;
-      query: Field<"query", Named<"Query">>;
-      result: Field<"result", Named<"MfaFactor">>;
-    } };
     RemoveRoomMemberInput: { kind: "INPUT_OBJECT"; name: "RemoveRoomMemberInput"; isOneOf: false; inputFields: [
       Input<"ban", Named<"Boolean">>,
       Input<"clientMutationId", Named<"String">>,
@@ -4249,12 +4372,12 @@ export type introspection = {
       Input<"newPassword", NonNull<Named<"String">>>,
       Input<"token", NonNull<Named<"String">>>,
     ] };
-    RespondToInviteInput: { kind: "INPUT_OBJECT"; name: "RespondToInviteInput"; isOneOf: false; inputFields: [
+    RespondToRoomInviteInput: { kind: "INPUT_OBJECT"; name: "RespondToRoomInviteInput"; isOneOf: false; inputFields: [
       Input<"accept", NonNull<Named<"Boolean">>>,
       Input<"clientMutationId", Named<"String">>,
       Input<"inviteId", NonNull<Named<"UUID">>>,
     ] };
-    RespondToInvitePayload: { kind: "OBJECT"; name: "RespondToInvitePayload"; fields: {
+    RespondToRoomInvitePayload: { kind: "OBJECT"; name: "RespondToRoomInvitePayload"; fields: {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"RoomInvite">>;
@@ -4277,11 +4400,11 @@ export type introspection = {
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"CasbinVersion">>;
     } };
-    RestoreContentInput: { kind: "INPUT_OBJECT"; name: "RestoreContentInput"; isOneOf: false; inputFields: [
+    RestoreContentItemInput: { kind: "INPUT_OBJECT"; name: "RestoreContentItemInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
       Input<"itemId", NonNull<Named<"UUID">>>,
     ] };
-    RestoreContentPayload: { kind: "OBJECT"; name: "RestoreContentPayload"; fields: {
+    RestoreContentItemPayload: { kind: "OBJECT"; name: "RestoreContentItemPayload"; fields: {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"ContentItem">>;
@@ -4303,16 +4426,17 @@ export type introspection = {
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"UserSubscription">>;
     } };
-    RevisePlanInput: { kind: "INPUT_OBJECT"; name: "RevisePlanInput"; isOneOf: false; inputFields: [
+    ReviseSubscriptionPlanInput: { kind: "INPUT_OBJECT"; name: "ReviseSubscriptionPlanInput"; isOneOf: false; inputFields: [
       Input<"changes", NonNull<Named<"JSON">>>,
       Input<"clientMutationId", Named<"String">>,
       Input<"planId", NonNull<Named<"UUID">>>,
     ] };
-    RevisePlanPayload: { kind: "OBJECT"; name: "RevisePlanPayload"; fields: {
+    ReviseSubscriptionPlanPayload: { kind: "OBJECT"; name: "ReviseSubscriptionPlanPayload"; fields: {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"SubscriptionPlan">>;
     } };
+    RevisionChange: { name: "RevisionChange"; enumValues: "deleted" | "edited" };
     RevokeApiTokenInput: { kind: "INPUT_OBJECT"; name: "RevokeApiTokenInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
       Input<"id", NonNull<Named<"UUID">>>,
@@ -4321,15 +4445,6 @@ export type introspection = {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"ApiToken">>;
-    } };
-    RevokeInviteInput: { kind: "INPUT_OBJECT"; name: "RevokeInviteInput"; isOneOf: false; inputFields: [
-      Input<"clientMutationId", Named<"String">>,
-      Input<"inviteId", NonNull<Named<"UUID">>>,
-    ] };
-    RevokeInvitePayload: { kind: "OBJECT"; name: "RevokeInvitePayload"; fields: {
-      clientMutationId: Field<"clientMutationId", Named<"String">>;
-      query: Field<"query", Named<"Query">>;
-      result: Field<"result", Named<"Boolean">>;
     } };
     RevokeRoleInput: { kind: "INPUT_OBJECT"; name: "RevokeRoleInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
@@ -4341,17 +4456,26 @@ export type introspection = {
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"UserRole">>;
     } };
+    RevokeRoomInviteInput: { kind: "INPUT_OBJECT"; name: "RevokeRoomInviteInput"; isOneOf: false; inputFields: [
+      Input<"clientMutationId", Named<"String">>,
+      Input<"inviteId", NonNull<Named<"UUID">>>,
+    ] };
+    RevokeRoomInvitePayload: { kind: "OBJECT"; name: "RevokeRoomInvitePayload"; fields: {
+      clientMutationId: Field<"clientMutationId", Named<"String">>;
+      query: Field<"query", Named<"Query">>;
+      result: Field<"result", Named<"Boolean">>;
+    } };
     Role: { kind: "OBJECT"; name: "Role"; fields: {
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       description: Field<"description", NonNull<Named<"String">>>;
       effectivePermissions: Field<"effectivePermissions", NonNull<Named<"EffectivePermissionConnection">>>;
       id: Field<"id", NonNull<Named<"UUID">>>;
+      modelAccesses: Field<"modelAccesses", NonNull<Named<"RoleModelAccessConnection">>>;
+      name: Field<"name", NonNull<Named<"String">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
+      permissions: Field<"permissions", NonNull<Named<"RolePermissionConnection">>>;
       rank: Field<"rank", NonNull<Named<"Int">>>;
       requiresMfa: Field<"requiresMfa", NonNull<Named<"Boolean">>>;
-      roleModelAccesses: Field<"roleModelAccesses", NonNull<Named<"RoleModelAccessConnection">>>;
-      roleName: Field<"roleName", NonNull<Named<"String">>>;
-      rolePermissions: Field<"rolePermissions", NonNull<Named<"RolePermissionConnection">>>;
       userRoles: Field<"userRoles", NonNull<Named<"UserRoleConnection">>>;
     } };
     RoleConnection: { kind: "OBJECT"; name: "RoleConnection"; fields: {
@@ -4367,15 +4491,15 @@ export type introspection = {
     RoleFilter: { kind: "INPUT_OBJECT"; name: "RoleFilter"; isOneOf: false; inputFields: [
       Input<"and", List<NonNull<Named<"RoleFilter">>>>,
       Input<"id", Named<"UUIDFilter">>,
+      Input<"name", Named<"StringFilter">>,
       Input<"not", Named<"RoleFilter">>,
       Input<"or", List<NonNull<Named<"RoleFilter">>>>,
-      Input<"roleName", Named<"StringFilter">>,
     ] };
     RoleInput: { kind: "INPUT_OBJECT"; name: "RoleInput"; isOneOf: false; inputFields: [
       Input<"description", Named<"String">>,
+      Input<"name", NonNull<Named<"String">>>,
       Input<"rank", Named<"Int">>,
       Input<"requiresMfa", Named<"Boolean">>,
-      Input<"roleName", NonNull<Named<"String">>>,
     ] };
     RoleModelAccess: { kind: "OBJECT"; name: "RoleModelAccess"; fields: {
       expiresAt: Field<"expiresAt", Named<"Datetime">>;
@@ -4422,12 +4546,12 @@ export type introspection = {
       Input<"expiresAt", Named<"Datetime">>,
       Input<"reason", Named<"String">>,
     ] };
-    RoleOrderBy: { name: "RoleOrderBy"; enumValues: "ID_ASC" | "ID_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "ROLE_NAME_ASC" | "ROLE_NAME_DESC" };
+    RoleOrderBy: { name: "RoleOrderBy"; enumValues: "ID_ASC" | "ID_DESC" | "NAME_ASC" | "NAME_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" };
     RolePatch: { kind: "INPUT_OBJECT"; name: "RolePatch"; isOneOf: false; inputFields: [
       Input<"description", Named<"String">>,
+      Input<"name", Named<"String">>,
       Input<"rank", Named<"Int">>,
       Input<"requiresMfa", Named<"Boolean">>,
-      Input<"roleName", Named<"String">>,
     ] };
     RolePermission: { kind: "OBJECT"; name: "RolePermission"; fields: {
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
@@ -4460,13 +4584,37 @@ export type introspection = {
       Input<"roleId", NonNull<Named<"UUID">>>,
     ] };
     RolePermissionOrderBy: { name: "RolePermissionOrderBy"; enumValues: "NATURAL" | "PERMISSION_ID_ASC" | "PERMISSION_ID_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "ROLE_ID_ASC" | "ROLE_ID_DESC" };
+    Room: { kind: "OBJECT"; name: "Room"; fields: {
+      bans: Field<"bans", NonNull<Named<"RoomBanConnection">>>;
+      createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
+      creatorId: Field<"creatorId", Named<"UUID">>;
+      description: Field<"description", NonNull<Named<"String">>>;
+      hasPassword: Field<"hasPassword", NonNull<Named<"Boolean">>>;
+      id: Field<"id", NonNull<Named<"UUID">>>;
+      invites: Field<"invites", NonNull<Named<"RoomInviteConnection">>>;
+      isAiEnabled: Field<"isAiEnabled", NonNull<Named<"Boolean">>>;
+      isHistoryShared: Field<"isHistoryShared", NonNull<Named<"Boolean">>>;
+      isPublic: Field<"isPublic", NonNull<Named<"Boolean">>>;
+      lastActivityAt: Field<"lastActivityAt", NonNull<Named<"Datetime">>>;
+      lastEventSequence: Field<"lastEventSequence", NonNull<Named<"BigInt">>>;
+      lastMessage: Field<"lastMessage", Named<"RoomMessage">>;
+      lastSequence: Field<"lastSequence", NonNull<Named<"BigInt">>>;
+      members: Field<"members", NonNull<Named<"RoomMemberConnection">>>;
+      messages: Field<"messages", NonNull<Named<"RoomMessageConnection">>>;
+      myMembership: Field<"myMembership", Named<"RoomMember">>;
+      name: Field<"name", NonNull<Named<"String">>>;
+      nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
+      roomType: Field<"roomType", NonNull<Named<"RoomType">>>;
+      unread: Field<"unread", Named<"UnreadCount">>;
+      updatedAt: Field<"updatedAt", NonNull<Named<"Datetime">>>;
+    } };
     RoomBan: { kind: "OBJECT"; name: "RoomBan"; fields: {
       bannedBy: Field<"bannedBy", Named<"UUID">>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       profile: Field<"profile", Named<"Profile">>;
       reason: Field<"reason", Named<"String">>;
-      room: Field<"room", Named<"ChatRoom">>;
+      room: Field<"room", Named<"Room">>;
       roomId: Field<"roomId", NonNull<Named<"UUID">>>;
       userId: Field<"userId", NonNull<Named<"UUID">>>;
     } };
@@ -4486,11 +4634,17 @@ export type introspection = {
       Input<"not", Named<"RoomBanFilter">>,
       Input<"or", List<NonNull<Named<"RoomBanFilter">>>>,
       Input<"profile", Named<"ProfileFilter">>,
-      Input<"room", Named<"ChatRoomFilter">>,
+      Input<"room", Named<"RoomFilter">>,
       Input<"roomId", Named<"UUIDFilter">>,
       Input<"userId", Named<"UUIDFilter">>,
     ] };
     RoomBanOrderBy: { name: "RoomBanOrderBy"; enumValues: "BANNED_BY_ASC" | "BANNED_BY_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "ROOM_ID_ASC" | "ROOM_ID_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    RoomConnection: { kind: "OBJECT"; name: "RoomConnection"; fields: {
+      edges: Field<"edges", NonNull<List<Named<"RoomEdge">>>>;
+      nodes: Field<"nodes", NonNull<List<Named<"Room">>>>;
+      pageInfo: Field<"pageInfo", NonNull<Named<"PageInfo">>>;
+      totalCount: Field<"totalCount", NonNull<Named<"Int">>>;
+    } };
     RoomContextConnection: { kind: "OBJECT"; name: "RoomContextConnection"; fields: {
       edges: Field<"edges", NonNull<List<Named<"RoomContextEdge">>>>;
       nodes: Field<"nodes", NonNull<List<Named<"RoomContextRecord">>>>;
@@ -4509,7 +4663,7 @@ export type introspection = {
       replyToId: Field<"replyToId", Named<"UUID">>;
       senderId: Field<"senderId", Named<"UUID">>;
       senderName: Field<"senderName", Named<"String">>;
-      senderType: Field<"senderType", Named<"String">>;
+      senderType: Field<"senderType", Named<"RoomMessageSenderType">>;
       sequence: Field<"sequence", Named<"BigInt">>;
     } };
     RoomContextRecordFilter: { kind: "INPUT_OBJECT"; name: "RoomContextRecordFilter"; isOneOf: false; inputFields: [
@@ -4523,12 +4677,16 @@ export type introspection = {
       Input<"replyToId", Named<"UUIDFilter">>,
       Input<"senderId", Named<"UUIDFilter">>,
       Input<"senderName", Named<"StringFilter">>,
-      Input<"senderType", Named<"StringFilter">>,
+      Input<"senderType", Named<"RoomMessageSenderTypeFilter">>,
       Input<"sequence", Named<"BigIntFilter">>,
     ] };
+    RoomEdge: { kind: "OBJECT"; name: "RoomEdge"; fields: {
+      cursor: Field<"cursor", Named<"Cursor">>;
+      node: Field<"node", Named<"Room">>;
+    } };
     RoomEvent: { kind: "OBJECT"; name: "RoomEvent"; fields: {
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
-      kind: Field<"kind", NonNull<Named<"String">>>;
+      kind: Field<"kind", NonNull<Named<"RoomEventKind">>>;
       message: Field<"message", Named<"RoomMessage">>;
       messageId: Field<"messageId", Named<"UUID">>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
@@ -4537,10 +4695,21 @@ export type introspection = {
       sequence: Field<"sequence", NonNull<Named<"BigInt">>>;
       userId: Field<"userId", Named<"UUID">>;
     } };
+    RoomEventKind: { name: "RoomEventKind"; enumValues: "member_changed" | "member_joined" | "member_left" | "message_deleted" | "message_edited" | "message_posted" | "message_restored" | "reactions_changed" | "room_changed" };
     RoomEventsPayload: { kind: "OBJECT"; name: "RoomEventsPayload"; fields: {
       events: Field<"events", NonNull<List<NonNull<Named<"RoomEvent">>>>>;
       sequence: Field<"sequence", NonNull<Named<"BigInt">>>;
     } };
+    RoomFilter: { kind: "INPUT_OBJECT"; name: "RoomFilter"; isOneOf: false; inputFields: [
+      Input<"and", List<NonNull<Named<"RoomFilter">>>>,
+      Input<"creatorId", Named<"UUIDFilter">>,
+      Input<"id", Named<"UUIDFilter">>,
+      Input<"isPublic", Named<"BooleanFilter">>,
+      Input<"name", Named<"StringFilter">>,
+      Input<"not", Named<"RoomFilter">>,
+      Input<"or", List<NonNull<Named<"RoomFilter">>>>,
+      Input<"roomType", Named<"RoomTypeFilter">>,
+    ] };
     RoomInvite: { kind: "OBJECT"; name: "RoomInvite"; fields: {
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       id: Field<"id", NonNull<Named<"UUID">>>;
@@ -4552,10 +4721,10 @@ export type introspection = {
       messageId: Field<"messageId", Named<"UUID">>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       respondedAt: Field<"respondedAt", Named<"Datetime">>;
-      room: Field<"room", Named<"ChatRoom">>;
+      room: Field<"room", Named<"Room">>;
       roomId: Field<"roomId", NonNull<Named<"UUID">>>;
       roomMessage: Field<"roomMessage", Named<"RoomMessage">>;
-      status: Field<"status", NonNull<Named<"String">>>;
+      status: Field<"status", NonNull<Named<"RoomInviteStatus">>>;
     } };
     RoomInviteConnection: { kind: "OBJECT"; name: "RoomInviteConnection"; fields: {
       edges: Field<"edges", NonNull<List<Named<"RoomInviteEdge">>>>;
@@ -4577,13 +4746,27 @@ export type introspection = {
       Input<"messageId", Named<"UUIDFilter">>,
       Input<"not", Named<"RoomInviteFilter">>,
       Input<"or", List<NonNull<Named<"RoomInviteFilter">>>>,
-      Input<"room", Named<"ChatRoomFilter">>,
+      Input<"room", Named<"RoomFilter">>,
       Input<"roomId", Named<"UUIDFilter">>,
       Input<"roomMessage", Named<"RoomMessageFilter">>,
       Input<"roomMessageExists", Named<"Boolean">>,
-      Input<"status", Named<"StringFilter">>,
+      Input<"status", Named<"RoomInviteStatusFilter">>,
     ] };
     RoomInviteOrderBy: { name: "RoomInviteOrderBy"; enumValues: "ID_ASC" | "ID_DESC" | "INVITEE_ID_ASC" | "INVITEE_ID_DESC" | "INVITER_ID_ASC" | "INVITER_ID_DESC" | "MESSAGE_ID_ASC" | "MESSAGE_ID_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "ROOM_ID_ASC" | "ROOM_ID_DESC" | "STATUS_ASC" | "STATUS_DESC" };
+    RoomInviteStatus: { name: "RoomInviteStatus"; enumValues: "accepted" | "declined" | "pending" };
+    RoomInviteStatusFilter: { kind: "INPUT_OBJECT"; name: "RoomInviteStatusFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"RoomInviteStatus">>,
+      Input<"equalTo", Named<"RoomInviteStatus">>,
+      Input<"greaterThan", Named<"RoomInviteStatus">>,
+      Input<"greaterThanOrEqualTo", Named<"RoomInviteStatus">>,
+      Input<"in", List<NonNull<Named<"RoomInviteStatus">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"RoomInviteStatus">>,
+      Input<"lessThanOrEqualTo", Named<"RoomInviteStatus">>,
+      Input<"notDistinctFrom", Named<"RoomInviteStatus">>,
+      Input<"notEqualTo", Named<"RoomInviteStatus">>,
+      Input<"notIn", List<NonNull<Named<"RoomInviteStatus">>>>,
+    ] };
     RoomMember: { kind: "OBJECT"; name: "RoomMember"; fields: {
       id: Field<"id", NonNull<Named<"UUID">>>;
       isArchived: Field<"isArchived", NonNull<Named<"Boolean">>>;
@@ -4593,8 +4776,8 @@ export type introspection = {
       lastReadSequence: Field<"lastReadSequence", NonNull<Named<"BigInt">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       profile: Field<"profile", Named<"Profile">>;
-      role: Field<"role", NonNull<Named<"String">>>;
-      room: Field<"room", Named<"ChatRoom">>;
+      role: Field<"role", NonNull<Named<"RoomMemberRole">>>;
+      room: Field<"room", Named<"Room">>;
       roomId: Field<"roomId", NonNull<Named<"UUID">>>;
       userId: Field<"userId", Named<"UUID">>;
       visibleAfter: Field<"visibleAfter", NonNull<Named<"BigInt">>>;
@@ -4616,8 +4799,8 @@ export type introspection = {
       Input<"or", List<NonNull<Named<"RoomMemberFilter">>>>,
       Input<"profile", Named<"ProfileFilter">>,
       Input<"profileExists", Named<"Boolean">>,
-      Input<"role", Named<"StringFilter">>,
-      Input<"room", Named<"ChatRoomFilter">>,
+      Input<"role", Named<"RoomMemberRoleFilter">>,
+      Input<"room", Named<"RoomFilter">>,
       Input<"roomId", Named<"UUIDFilter">>,
       Input<"userId", Named<"UUIDFilter">>,
     ] };
@@ -4625,6 +4808,20 @@ export type introspection = {
     RoomMemberPatch: { kind: "INPUT_OBJECT"; name: "RoomMemberPatch"; isOneOf: false; inputFields: [
       Input<"isArchived", Named<"Boolean">>,
       Input<"isMuted", Named<"Boolean">>,
+    ] };
+    RoomMemberRole: { name: "RoomMemberRole"; enumValues: "ai" | "creator" | "member" | "moderator" };
+    RoomMemberRoleFilter: { kind: "INPUT_OBJECT"; name: "RoomMemberRoleFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"RoomMemberRole">>,
+      Input<"equalTo", Named<"RoomMemberRole">>,
+      Input<"greaterThan", Named<"RoomMemberRole">>,
+      Input<"greaterThanOrEqualTo", Named<"RoomMemberRole">>,
+      Input<"in", List<NonNull<Named<"RoomMemberRole">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"RoomMemberRole">>,
+      Input<"lessThanOrEqualTo", Named<"RoomMemberRole">>,
+      Input<"notDistinctFrom", Named<"RoomMemberRole">>,
+      Input<"notEqualTo", Named<"RoomMemberRole">>,
+      Input<"notIn", List<NonNull<Named<"RoomMemberRole">>>>,
     ] };
     RoomMessage: { kind: "OBJECT"; name: "RoomMessage"; fields: {
       content: Field<"content", NonNull<Named<"String">>>;
@@ -4636,7 +4833,7 @@ export type introspection = {
       isDeleted: Field<"isDeleted", NonNull<Named<"Boolean">>>;
       isPrivate: Field<"isPrivate", NonNull<Named<"Boolean">>>;
       mentions: Field<"mentions", NonNull<Named<"RoomMessageMentionConnection">>>;
-      messageType: Field<"messageType", NonNull<Named<"String">>>;
+      messageType: Field<"messageType", NonNull<Named<"RoomMessageType">>>;
       metadata: Field<"metadata", NonNull<Named<"JSON">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       reactions: Field<"reactions", NonNull<Named<"RoomMessageReactionConnection">>>;
@@ -4646,12 +4843,12 @@ export type introspection = {
       replyTo: Field<"replyTo", Named<"RoomMessage">>;
       replyToId: Field<"replyToId", Named<"UUID">>;
       revisions: Field<"revisions", NonNull<Named<"RoomMessageRevisionConnection">>>;
-      room: Field<"room", Named<"ChatRoom">>;
+      room: Field<"room", Named<"Room">>;
       roomId: Field<"roomId", NonNull<Named<"UUID">>>;
       roomInvites: Field<"roomInvites", NonNull<Named<"RoomInviteConnection">>>;
       senderId: Field<"senderId", Named<"UUID">>;
       senderProfile: Field<"senderProfile", Named<"Profile">>;
-      senderType: Field<"senderType", NonNull<Named<"String">>>;
+      senderType: Field<"senderType", NonNull<Named<"RoomMessageSenderType">>>;
       sequence: Field<"sequence", NonNull<Named<"BigInt">>>;
     } };
     RoomMessageConnection: { kind: "OBJECT"; name: "RoomMessageConnection"; fields: {
@@ -4673,7 +4870,7 @@ export type introspection = {
       Input<"replyTo", Named<"RoomMessageFilter">>,
       Input<"replyToExists", Named<"Boolean">>,
       Input<"replyToId", Named<"UUIDFilter">>,
-      Input<"room", Named<"ChatRoomFilter">>,
+      Input<"room", Named<"RoomFilter">>,
       Input<"roomId", Named<"UUIDFilter">>,
       Input<"senderId", Named<"UUIDFilter">>,
       Input<"senderProfile", Named<"ProfileFilter">>,
@@ -4768,7 +4965,7 @@ export type introspection = {
     RoomMessageRevision: { kind: "OBJECT"; name: "RoomMessageRevision"; fields: {
       actorId: Field<"actorId", Named<"UUID">>;
       authorId: Field<"authorId", Named<"UUID">>;
-      change: Field<"change", NonNull<Named<"String">>>;
+      change: Field<"change", NonNull<Named<"RevisionChange">>>;
       content: Field<"content", NonNull<Named<"String">>>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       message: Field<"message", Named<"RoomMessage">>;
@@ -4797,14 +4994,51 @@ export type introspection = {
       Input<"revision", Named<"IntFilter">>,
     ] };
     RoomMessageRevisionOrderBy: { name: "RoomMessageRevisionOrderBy"; enumValues: "ACTOR_ID_ASC" | "ACTOR_ID_DESC" | "AUTHOR_ID_ASC" | "AUTHOR_ID_DESC" | "MESSAGE_ID_ASC" | "MESSAGE_ID_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "REVISION_ASC" | "REVISION_DESC" };
-    SaveDraftInput: { kind: "INPUT_OBJECT"; name: "SaveDraftInput"; isOneOf: false; inputFields: [
+    RoomMessageSenderType: { name: "RoomMessageSenderType"; enumValues: "ai" | "system" | "user" };
+    RoomMessageSenderTypeFilter: { kind: "INPUT_OBJECT"; name: "RoomMessageSenderTypeFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"RoomMessageSenderType">>,
+      Input<"equalTo", Named<"RoomMessageSenderType">>,
+      Input<"greaterThan", Named<"RoomMessageSenderType">>,
+      Input<"greaterThanOrEqualTo", Named<"RoomMessageSenderType">>,
+      Input<"in", List<NonNull<Named<"RoomMessageSenderType">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"RoomMessageSenderType">>,
+      Input<"lessThanOrEqualTo", Named<"RoomMessageSenderType">>,
+      Input<"notDistinctFrom", Named<"RoomMessageSenderType">>,
+      Input<"notEqualTo", Named<"RoomMessageSenderType">>,
+      Input<"notIn", List<NonNull<Named<"RoomMessageSenderType">>>>,
+    ] };
+    RoomMessageType: { name: "RoomMessageType"; enumValues: "invite" | "system" | "text" };
+    RoomOrderBy: { name: "RoomOrderBy"; enumValues: "CREATOR_ID_ASC" | "CREATOR_ID_DESC" | "ID_ASC" | "ID_DESC" | "IS_PUBLIC_ASC" | "IS_PUBLIC_DESC" | "NAME_ASC" | "NAME_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "ROOM_TYPE_ASC" | "ROOM_TYPE_DESC" };
+    RoomPatch: { kind: "INPUT_OBJECT"; name: "RoomPatch"; isOneOf: false; inputFields: [
+      Input<"description", Named<"String">>,
+      Input<"isAiEnabled", Named<"Boolean">>,
+      Input<"isHistoryShared", Named<"Boolean">>,
+      Input<"isPublic", Named<"Boolean">>,
+      Input<"name", Named<"String">>,
+    ] };
+    RoomType: { name: "RoomType"; enumValues: "direct" | "group" | "private" };
+    RoomTypeFilter: { kind: "INPUT_OBJECT"; name: "RoomTypeFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"RoomType">>,
+      Input<"equalTo", Named<"RoomType">>,
+      Input<"greaterThan", Named<"RoomType">>,
+      Input<"greaterThanOrEqualTo", Named<"RoomType">>,
+      Input<"in", List<NonNull<Named<"RoomType">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"RoomType">>,
+      Input<"lessThanOrEqualTo", Named<"RoomType">>,
+      Input<"notDistinctFrom", Named<"RoomType">>,
+      Input<"notEqualTo", Named<"RoomType">>,
+      Input<"notIn", List<NonNull<Named<"RoomType">>>>,
+    ] };
+    SaveContentDraftInput: { kind: "INPUT_OBJECT"; name: "SaveContentDraftInput"; isOneOf: false; inputFields: [
       Input<"body", Named<"String">>,
-      Input<"bodyFormat", Named<"String">>,
+      Input<"bodyFormat", Named<"ContentBodyFormat">>,
       Input<"changeNote", Named<"String">>,
       Input<"clientMutationId", Named<"String">>,
       Input<"itemId", NonNull<Named<"UUID">>>,
     ] };
-    SaveDraftPayload: { kind: "OBJECT"; name: "SaveDraftPayload"; fields: {
+    SaveContentDraftPayload: { kind: "OBJECT"; name: "SaveContentDraftPayload"; fields: {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"ContentVersion">>;
@@ -4826,7 +5060,7 @@ export type introspection = {
       headline: Field<"headline", Named<"String">>;
       messageId: Field<"messageId", Named<"UUID">>;
       rank: Field<"rank", Named<"Float">>;
-      role: Field<"role", Named<"String">>;
+      role: Field<"role", Named<"MessageRole">>;
     } };
     SearchChatMessagesRecordFilter: { kind: "INPUT_OBJECT"; name: "SearchChatMessagesRecordFilter"; isOneOf: false; inputFields: [
       Input<"and", List<NonNull<Named<"SearchChatMessagesRecordFilter">>>>,
@@ -4838,7 +5072,7 @@ export type introspection = {
       Input<"not", Named<"SearchChatMessagesRecordFilter">>,
       Input<"or", List<NonNull<Named<"SearchChatMessagesRecordFilter">>>>,
       Input<"rank", Named<"FloatFilter">>,
-      Input<"role", Named<"StringFilter">>,
+      Input<"role", Named<"MessageRoleFilter">>,
     ] };
     SearchContentConnection: { kind: "OBJECT"; name: "SearchContentConnection"; fields: {
       edges: Field<"edges", NonNull<List<Named<"SearchContentEdge">>>>;
@@ -4866,6 +5100,7 @@ export type introspection = {
       Input<"summaryHtml", Named<"StringFilter">>,
       Input<"titleHtml", Named<"StringFilter">>,
     ] };
+    SecondFactorMethod: { name: "SecondFactorMethod"; enumValues: "passkey" | "recovery_code" | "totp" };
     SecurityAuditLog: { kind: "OBJECT"; name: "SecurityAuditLog"; fields: {
       actor: Field<"actor", Named<"User">>;
       actorId: Field<"actorId", Named<"UUID">>;
@@ -4877,7 +5112,7 @@ export type introspection = {
       ipAddress: Field<"ipAddress", Named<"InternetAddress">>;
       metadata: Field<"metadata", NonNull<Named<"JSON">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
-      severity: Field<"severity", NonNull<Named<"String">>>;
+      severity: Field<"severity", NonNull<Named<"SecurityEventSeverity">>>;
       source: Field<"source", Named<"String">>;
       user: Field<"user", Named<"User">>;
       userAgent: Field<"userAgent", Named<"String">>;
@@ -4905,7 +5140,7 @@ export type introspection = {
       Input<"ipAddress", Named<"InternetAddressFilter">>,
       Input<"not", Named<"SecurityAuditLogFilter">>,
       Input<"or", List<NonNull<Named<"SecurityAuditLogFilter">>>>,
-      Input<"severity", Named<"StringFilter">>,
+      Input<"severity", Named<"SecurityEventSeverityFilter">>,
       Input<"source", Named<"StringFilter">>,
       Input<"user", Named<"UserFilter">>,
       Input<"userAgent", Named<"StringFilter">>,
@@ -4913,6 +5148,20 @@ export type introspection = {
       Input<"userId", Named<"UUIDFilter">>,
     ] };
     SecurityAuditLogOrderBy: { name: "SecurityAuditLogOrderBy"; enumValues: "ACTOR_ID_ASC" | "ACTOR_ID_DESC" | "CORRELATION_ID_ASC" | "CORRELATION_ID_DESC" | "CREATED_AT_ASC" | "CREATED_AT_DESC" | "EVENT_TYPE_ASC" | "EVENT_TYPE_DESC" | "ID_ASC" | "ID_DESC" | "IP_ADDRESS_ASC" | "IP_ADDRESS_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "SEVERITY_ASC" | "SEVERITY_DESC" | "SOURCE_ASC" | "SOURCE_DESC" | "USER_AGENT_ASC" | "USER_AGENT_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    SecurityEventSeverity: { name: "SecurityEventSeverity"; enumValues: "critical" | "debug" | "error" | "info" | "warning" };
+    SecurityEventSeverityFilter: { kind: "INPUT_OBJECT"; name: "SecurityEventSeverityFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"SecurityEventSeverity">>,
+      Input<"equalTo", Named<"SecurityEventSeverity">>,
+      Input<"greaterThan", Named<"SecurityEventSeverity">>,
+      Input<"greaterThanOrEqualTo", Named<"SecurityEventSeverity">>,
+      Input<"in", List<NonNull<Named<"SecurityEventSeverity">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"SecurityEventSeverity">>,
+      Input<"lessThanOrEqualTo", Named<"SecurityEventSeverity">>,
+      Input<"notDistinctFrom", Named<"SecurityEventSeverity">>,
+      Input<"notEqualTo", Named<"SecurityEventSeverity">>,
+      Input<"notIn", List<NonNull<Named<"SecurityEventSeverity">>>>,
+    ] };
     SelectBranchInput: { kind: "INPUT_OBJECT"; name: "SelectBranchInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
       Input<"messageId", NonNull<Named<"UUID">>>,
@@ -4935,8 +5184,9 @@ export type introspection = {
       message: Field<"message", Named<"Message">>;
       query: Field<"query", Named<"Query">>;
     } };
+    SessionEndReason: { name: "SessionEndReason"; enumValues: "account_deletion" | "account_disabled" | "ended_by_administrator" | "ended_by_user" | "expired" | "logout" | "logout_everywhere" | "password_changed" | "token_reuse" };
     SetAccountStatusInput: { kind: "INPUT_OBJECT"; name: "SetAccountStatusInput"; isOneOf: false; inputFields: [
-      Input<"accountStatus", NonNull<Named<"String">>>,
+      Input<"accountStatus", NonNull<Named<"AccountStatus">>>,
       Input<"clientMutationId", Named<"String">>,
       Input<"userId", NonNull<Named<"UUID">>>,
     ] };
@@ -4965,31 +5215,31 @@ export type introspection = {
     } };
     SetPresenceInput: { kind: "INPUT_OBJECT"; name: "SetPresenceInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
-      Input<"status", Named<"String">>,
+      Input<"status", Named<"PresenceStatus">>,
     ] };
     SetPresencePayload: { kind: "OBJECT"; name: "SetPresencePayload"; fields: {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       expiresAt: Field<"expiresAt", Named<"Datetime">>;
       query: Field<"query", Named<"Query">>;
     } };
+    SetRoomMemberRoleInput: { kind: "INPUT_OBJECT"; name: "SetRoomMemberRoleInput"; isOneOf: false; inputFields: [
+      Input<"clientMutationId", Named<"String">>,
+      Input<"role", NonNull<Named<"RoomMemberRole">>>,
+      Input<"roomId", NonNull<Named<"UUID">>>,
+      Input<"userId", NonNull<Named<"UUID">>>,
+    ] };
+    SetRoomMemberRolePayload: { kind: "OBJECT"; name: "SetRoomMemberRolePayload"; fields: {
+      clientMutationId: Field<"clientMutationId", Named<"String">>;
+      query: Field<"query", Named<"Query">>;
+      result: Field<"result", Named<"RoomMember">>;
+    } };
     SetRoomPasswordInput: { kind: "INPUT_OBJECT"; name: "SetRoomPasswordInput"; isOneOf: false; inputFields: [
       Input<"password", Named<"String">>,
       Input<"roomId", NonNull<Named<"UUID">>>,
     ] };
     SetRoomPasswordPayload: { kind: "OBJECT"; name: "SetRoomPasswordPayload"; fields: {
-      chatRoom: Field<"chatRoom", Named<"ChatRoom">>;
       query: Field<"query", Named<"Query">>;
-    } };
-    SetRoomRoleInput: { kind: "INPUT_OBJECT"; name: "SetRoomRoleInput"; isOneOf: false; inputFields: [
-      Input<"clientMutationId", Named<"String">>,
-      Input<"role", NonNull<Named<"String">>>,
-      Input<"roomId", NonNull<Named<"UUID">>>,
-      Input<"userId", NonNull<Named<"UUID">>>,
-    ] };
-    SetRoomRolePayload: { kind: "OBJECT"; name: "SetRoomRolePayload"; fields: {
-      clientMutationId: Field<"clientMutationId", Named<"String">>;
-      query: Field<"query", Named<"Query">>;
-      result: Field<"result", Named<"RoomMember">>;
+      room: Field<"room", Named<"Room">>;
     } };
     SetTypingInput: { kind: "INPUT_OBJECT"; name: "SetTypingInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
@@ -5003,7 +5253,7 @@ export type introspection = {
     } };
     SignInChallenge: { kind: "OBJECT"; name: "SignInChallenge"; fields: {
       expiresAt: Field<"expiresAt", NonNull<Named<"Datetime">>>;
-      methods: Field<"methods", NonNull<List<NonNull<Named<"String">>>>>;
+      methods: Field<"methods", NonNull<List<NonNull<Named<"SecondFactorMethod">>>>>;
       token: Field<"token", NonNull<Named<"String">>>;
     } };
     SignInPayload: { kind: "OBJECT"; name: "SignInPayload"; fields: {
@@ -5027,8 +5277,8 @@ export type introspection = {
       displayName: Field<"displayName", Named<"String">>;
       id: Field<"id", NonNull<Named<"UUID">>>;
       isActive: Field<"isActive", NonNull<Named<"Boolean">>>;
+      name: Field<"name", NonNull<Named<"String">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
-      skillName: Field<"skillName", NonNull<Named<"String">>>;
       trainingGain: Field<"trainingGain", NonNull<Named<"BigFloat">>>;
       trainings: Field<"trainings", NonNull<Named<"TrainingConnection">>>;
       updatedAt: Field<"updatedAt", NonNull<Named<"Datetime">>>;
@@ -5048,7 +5298,7 @@ export type introspection = {
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       delta: Field<"delta", NonNull<Named<"BigFloat">>>;
       id: Field<"id", NonNull<Named<"UUID">>>;
-      kind: Field<"kind", NonNull<Named<"String">>>;
+      kind: Field<"kind", NonNull<Named<"SkillEvidenceKind">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       note: Field<"note", Named<"String">>;
       recordedBy: Field<"recordedBy", Named<"UUID">>;
@@ -5072,7 +5322,7 @@ export type introspection = {
       Input<"and", List<NonNull<Named<"SkillEvidenceFilter">>>>,
       Input<"createdAt", Named<"DatetimeFilter">>,
       Input<"id", Named<"UUIDFilter">>,
-      Input<"kind", Named<"StringFilter">>,
+      Input<"kind", Named<"SkillEvidenceKindFilter">>,
       Input<"not", Named<"SkillEvidenceFilter">>,
       Input<"or", List<NonNull<Named<"SkillEvidenceFilter">>>>,
       Input<"recordedBy", Named<"UUIDFilter">>,
@@ -5083,27 +5333,41 @@ export type introspection = {
       Input<"userId", Named<"UUIDFilter">>,
       Input<"userSkill", Named<"UserSkillFilter">>,
     ] };
+    SkillEvidenceKind: { name: "SkillEvidenceKind"; enumValues: "adjustment" | "assessment" | "content" | "initial" | "training" };
+    SkillEvidenceKindFilter: { kind: "INPUT_OBJECT"; name: "SkillEvidenceKindFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"SkillEvidenceKind">>,
+      Input<"equalTo", Named<"SkillEvidenceKind">>,
+      Input<"greaterThan", Named<"SkillEvidenceKind">>,
+      Input<"greaterThanOrEqualTo", Named<"SkillEvidenceKind">>,
+      Input<"in", List<NonNull<Named<"SkillEvidenceKind">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"SkillEvidenceKind">>,
+      Input<"lessThanOrEqualTo", Named<"SkillEvidenceKind">>,
+      Input<"notDistinctFrom", Named<"SkillEvidenceKind">>,
+      Input<"notEqualTo", Named<"SkillEvidenceKind">>,
+      Input<"notIn", List<NonNull<Named<"SkillEvidenceKind">>>>,
+    ] };
     SkillEvidenceOrderBy: { name: "SkillEvidenceOrderBy"; enumValues: "CREATED_AT_ASC" | "CREATED_AT_DESC" | "ID_ASC" | "ID_DESC" | "KIND_ASC" | "KIND_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "RECORDED_BY_ASC" | "RECORDED_BY_DESC" | "SKILL_ID_ASC" | "SKILL_ID_DESC" | "SOURCE_KEY_ASC" | "SOURCE_KEY_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
     SkillFilter: { kind: "INPUT_OBJECT"; name: "SkillFilter"; isOneOf: false; inputFields: [
       Input<"and", List<NonNull<Named<"SkillFilter">>>>,
       Input<"id", Named<"UUIDFilter">>,
+      Input<"name", Named<"StringFilter">>,
       Input<"not", Named<"SkillFilter">>,
       Input<"or", List<NonNull<Named<"SkillFilter">>>>,
-      Input<"skillName", Named<"StringFilter">>,
     ] };
     SkillInput: { kind: "INPUT_OBJECT"; name: "SkillInput"; isOneOf: false; inputFields: [
       Input<"description", Named<"String">>,
       Input<"displayName", Named<"String">>,
       Input<"isActive", Named<"Boolean">>,
-      Input<"skillName", NonNull<Named<"String">>>,
+      Input<"name", NonNull<Named<"String">>>,
       Input<"trainingGain", Named<"BigFloat">>,
     ] };
-    SkillOrderBy: { name: "SkillOrderBy"; enumValues: "ID_ASC" | "ID_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "SKILL_NAME_ASC" | "SKILL_NAME_DESC" };
+    SkillOrderBy: { name: "SkillOrderBy"; enumValues: "ID_ASC" | "ID_DESC" | "NAME_ASC" | "NAME_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" };
     SkillPatch: { kind: "INPUT_OBJECT"; name: "SkillPatch"; isOneOf: false; inputFields: [
       Input<"description", Named<"String">>,
       Input<"displayName", Named<"String">>,
       Input<"isActive", Named<"Boolean">>,
-      Input<"skillName", Named<"String">>,
+      Input<"name", Named<"String">>,
       Input<"trainingGain", Named<"BigFloat">>,
     ] };
     StartPasskeyRegistrationInput: { kind: "INPUT_OBJECT"; name: "StartPasskeyRegistrationInput"; isOneOf: false; inputFields: [
@@ -5239,7 +5503,7 @@ export type introspection = {
       event: Field<"event", NonNull<Named<"String">>>;
       fromPlan: Field<"fromPlan", Named<"SubscriptionPlan">>;
       fromPlanId: Field<"fromPlanId", Named<"UUID">>;
-      fromStatus: Field<"fromStatus", Named<"String">>;
+      fromStatus: Field<"fromStatus", Named<"SubscriptionStatus">>;
       id: Field<"id", NonNull<Named<"UUID">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       periodSeconds: Field<"periodSeconds", Named<"BigInt">>;
@@ -5247,7 +5511,7 @@ export type introspection = {
       subscriptionId: Field<"subscriptionId", NonNull<Named<"UUID">>>;
       toPlan: Field<"toPlan", Named<"SubscriptionPlan">>;
       toPlanId: Field<"toPlanId", NonNull<Named<"UUID">>>;
-      toStatus: Field<"toStatus", NonNull<Named<"String">>>;
+      toStatus: Field<"toStatus", NonNull<Named<"SubscriptionStatus">>>;
       tokensGranted: Field<"tokensGranted", NonNull<Named<"BigInt">>>;
       unusedSeconds: Field<"unusedSeconds", Named<"BigInt">>;
       user: Field<"user", Named<"User">>;
@@ -5282,18 +5546,18 @@ export type introspection = {
     SubscriptionChangeOrderBy: { name: "SubscriptionChangeOrderBy"; enumValues: "EFFECTIVE_AT_ASC" | "EFFECTIVE_AT_DESC" | "FROM_PLAN_ID_ASC" | "FROM_PLAN_ID_DESC" | "ID_ASC" | "ID_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "SUBSCRIPTION_ID_ASC" | "SUBSCRIPTION_ID_DESC" | "TO_PLAN_ID_ASC" | "TO_PLAN_ID_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
     SubscriptionPlan: { kind: "OBJECT"; name: "SubscriptionPlan"; fields: {
       accessLevel: Field<"accessLevel", NonNull<Named<"Int">>>;
-      activeUserSubscriptionsByPlanId: Field<"activeUserSubscriptionsByPlanId", NonNull<Named<"ActiveUserSubscriptionConnection">>>;
-      billingCycle: Field<"billingCycle", NonNull<Named<"String">>>;
+      activeUserSubscriptions: Field<"activeUserSubscriptions", NonNull<Named<"ActiveUserSubscriptionConnection">>>;
+      billingCycle: Field<"billingCycle", NonNull<Named<"BillingCycle">>>;
       code: Field<"code", NonNull<Named<"String">>>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       currency: Field<"currency", NonNull<Named<"String">>>;
+      displayName: Field<"displayName", NonNull<Named<"String">>>;
       features: Field<"features", NonNull<Named<"JSON">>>;
       id: Field<"id", NonNull<Named<"UUID">>>;
       isActive: Field<"isActive", NonNull<Named<"Boolean">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
-      paymentsByPlanId: Field<"paymentsByPlanId", NonNull<Named<"PaymentConnection">>>;
-      planName: Field<"planName", NonNull<Named<"String">>>;
-      planPricesByPlanId: Field<"planPricesByPlanId", NonNull<Named<"PlanPriceConnection">>>;
+      payments: Field<"payments", NonNull<Named<"PaymentConnection">>>;
+      planPrices: Field<"planPrices", NonNull<Named<"PlanPriceConnection">>>;
       priceCents: Field<"priceCents", NonNull<Named<"BigInt">>>;
       rolloverLimit: Field<"rolloverLimit", NonNull<Named<"BigInt">>>;
       subscriptionChangesByFromPlanId: Field<"subscriptionChangesByFromPlanId", NonNull<Named<"SubscriptionChangeConnection">>>;
@@ -5318,7 +5582,7 @@ export type introspection = {
     } };
     SubscriptionPlanFilter: { kind: "INPUT_OBJECT"; name: "SubscriptionPlanFilter"; isOneOf: false; inputFields: [
       Input<"and", List<NonNull<Named<"SubscriptionPlanFilter">>>>,
-      Input<"billingCycle", Named<"StringFilter">>,
+      Input<"billingCycle", Named<"BillingCycleFilter">>,
       Input<"code", Named<"StringFilter">>,
       Input<"currency", Named<"StringFilter">>,
       Input<"id", Named<"UUIDFilter">>,
@@ -5330,12 +5594,12 @@ export type introspection = {
     ] };
     SubscriptionPlanInput: { kind: "INPUT_OBJECT"; name: "SubscriptionPlanInput"; isOneOf: false; inputFields: [
       Input<"accessLevel", Named<"Int">>,
-      Input<"billingCycle", Named<"String">>,
+      Input<"billingCycle", Named<"BillingCycle">>,
       Input<"code", NonNull<Named<"String">>>,
       Input<"currency", Named<"String">>,
+      Input<"displayName", NonNull<Named<"String">>>,
       Input<"features", Named<"JSON">>,
       Input<"isActive", Named<"Boolean">>,
-      Input<"planName", NonNull<Named<"String">>>,
       Input<"priceCents", NonNull<Named<"BigInt">>>,
       Input<"rolloverLimit", Named<"BigInt">>,
       Input<"tokenQuota", Named<"BigInt">>,
@@ -5343,16 +5607,30 @@ export type introspection = {
     ] };
     SubscriptionPlanOrderBy: { name: "SubscriptionPlanOrderBy"; enumValues: "BILLING_CYCLE_ASC" | "BILLING_CYCLE_DESC" | "CODE_ASC" | "CODE_DESC" | "CURRENCY_ASC" | "CURRENCY_DESC" | "ID_ASC" | "ID_DESC" | "IS_ACTIVE_ASC" | "IS_ACTIVE_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "SUPERSEDED_AT_ASC" | "SUPERSEDED_AT_DESC" | "VERSION_ASC" | "VERSION_DESC" };
     SubscriptionPlanPatch: { kind: "INPUT_OBJECT"; name: "SubscriptionPlanPatch"; isOneOf: false; inputFields: [
+      Input<"displayName", Named<"String">>,
       Input<"isActive", Named<"Boolean">>,
-      Input<"planName", Named<"String">>,
+    ] };
+    SubscriptionStatus: { name: "SubscriptionStatus"; enumValues: "active" | "canceled" | "expired" | "past_due" | "paused" | "trialing" };
+    SubscriptionStatusFilter: { kind: "INPUT_OBJECT"; name: "SubscriptionStatusFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"SubscriptionStatus">>,
+      Input<"equalTo", Named<"SubscriptionStatus">>,
+      Input<"greaterThan", Named<"SubscriptionStatus">>,
+      Input<"greaterThanOrEqualTo", Named<"SubscriptionStatus">>,
+      Input<"in", List<NonNull<Named<"SubscriptionStatus">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"SubscriptionStatus">>,
+      Input<"lessThanOrEqualTo", Named<"SubscriptionStatus">>,
+      Input<"notDistinctFrom", Named<"SubscriptionStatus">>,
+      Input<"notEqualTo", Named<"SubscriptionStatus">>,
+      Input<"notIn", List<NonNull<Named<"SubscriptionStatus">>>>,
     ] };
     SuspiciousActivityRule: { kind: "OBJECT"; name: "SuspiciousActivityRule"; fields: {
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       description: Field<"description", NonNull<Named<"String">>>;
       isEnabled: Field<"isEnabled", NonNull<Named<"Boolean">>>;
+      name: Field<"name", NonNull<Named<"String">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
-      ruleName: Field<"ruleName", NonNull<Named<"String">>>;
-      severity: Field<"severity", NonNull<Named<"String">>>;
+      severity: Field<"severity", NonNull<Named<"SuspiciousActivityRuleSeverity">>>;
       threshold: Field<"threshold", NonNull<Named<"Int">>>;
       updatedAt: Field<"updatedAt", NonNull<Named<"Datetime">>>;
       windowLength: Field<"windowLength", NonNull<Named<"Interval">>>;
@@ -5369,17 +5647,18 @@ export type introspection = {
     } };
     SuspiciousActivityRuleFilter: { kind: "INPUT_OBJECT"; name: "SuspiciousActivityRuleFilter"; isOneOf: false; inputFields: [
       Input<"and", List<NonNull<Named<"SuspiciousActivityRuleFilter">>>>,
+      Input<"name", Named<"StringFilter">>,
       Input<"not", Named<"SuspiciousActivityRuleFilter">>,
       Input<"or", List<NonNull<Named<"SuspiciousActivityRuleFilter">>>>,
-      Input<"ruleName", Named<"StringFilter">>,
     ] };
-    SuspiciousActivityRuleOrderBy: { name: "SuspiciousActivityRuleOrderBy"; enumValues: "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "RULE_NAME_ASC" | "RULE_NAME_DESC" };
+    SuspiciousActivityRuleOrderBy: { name: "SuspiciousActivityRuleOrderBy"; enumValues: "NAME_ASC" | "NAME_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" };
     SuspiciousActivityRulePatch: { kind: "INPUT_OBJECT"; name: "SuspiciousActivityRulePatch"; isOneOf: false; inputFields: [
       Input<"isEnabled", Named<"Boolean">>,
-      Input<"severity", Named<"String">>,
+      Input<"severity", Named<"SuspiciousActivityRuleSeverity">>,
       Input<"threshold", Named<"Int">>,
       Input<"windowLength", Named<"IntervalInput">>,
     ] };
+    SuspiciousActivityRuleSeverity: { name: "SuspiciousActivityRuleSeverity"; enumValues: "critical" | "error" | "warning" };
     TokenBalance: { kind: "OBJECT"; name: "TokenBalance"; fields: {
       available: Field<"available", Named<"BigInt">>;
       exhaustedAt: Field<"exhaustedAt", Named<"Datetime">>;
@@ -5405,10 +5684,10 @@ export type introspection = {
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       priority: Field<"priority", NonNull<Named<"Int">>>;
       retiredAt: Field<"retiredAt", Named<"Datetime">>;
-      source: Field<"source", NonNull<Named<"String">>>;
+      source: Field<"source", NonNull<Named<"TokenGrantSource">>>;
       sourceId: Field<"sourceId", Named<"UUID">>;
       startsAt: Field<"startsAt", NonNull<Named<"Datetime">>>;
-      tokenHoldAllocationsByGrantId: Field<"tokenHoldAllocationsByGrantId", NonNull<Named<"TokenHoldAllocationConnection">>>;
+      tokenHoldAllocations: Field<"tokenHoldAllocations", NonNull<Named<"TokenHoldAllocationConnection">>>;
       user: Field<"user", Named<"UsageTracking">>;
       userId: Field<"userId", NonNull<Named<"UUID">>>;
     } };
@@ -5432,7 +5711,9 @@ export type introspection = {
       Input<"userId", Named<"UUIDFilter">>,
     ] };
     TokenGrantOrderBy: { name: "TokenGrantOrderBy"; enumValues: "IDEMPOTENCY_KEY_ASC" | "IDEMPOTENCY_KEY_DESC" | "ID_ASC" | "ID_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    TokenGrantSource: { name: "TokenGrantSource"; enumValues: "manual" | "plan" | "promotion" | "purchase" | "rollover" };
     TokenHold: { kind: "OBJECT"; name: "TokenHold"; fields: {
+      allocations: Field<"allocations", NonNull<Named<"TokenHoldAllocationConnection">>>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       expiresAt: Field<"expiresAt", NonNull<Named<"Datetime">>>;
       grantIds: Field<"grantIds", NonNull<List<Named<"UUID">>>>;
@@ -5444,8 +5725,7 @@ export type introspection = {
       modelId: Field<"modelId", NonNull<Named<"UUID">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       settledAt: Field<"settledAt", Named<"Datetime">>;
-      state: Field<"state", NonNull<Named<"String">>>;
-      tokenHoldAllocationsByHoldId: Field<"tokenHoldAllocationsByHoldId", NonNull<Named<"TokenHoldAllocationConnection">>>;
+      state: Field<"state", NonNull<Named<"TokenHoldState">>>;
       usageEventId: Field<"usageEventId", Named<"UUID">>;
       user: Field<"user", Named<"User">>;
       userId: Field<"userId", NonNull<Named<"UUID">>>;
@@ -5505,6 +5785,7 @@ export type introspection = {
       Input<"userId", Named<"UUIDFilter">>,
     ] };
     TokenHoldOrderBy: { name: "TokenHoldOrderBy"; enumValues: "EXPIRES_AT_ASC" | "EXPIRES_AT_DESC" | "IDEMPOTENCY_KEY_ASC" | "IDEMPOTENCY_KEY_DESC" | "ID_ASC" | "ID_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    TokenHoldState: { name: "TokenHoldState"; enumValues: "expired" | "open" | "released" | "settled" };
     Training: { kind: "OBJECT"; name: "Training"; fields: {
       completedAt: Field<"completedAt", Named<"Datetime">>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
@@ -5514,7 +5795,7 @@ export type introspection = {
       skill: Field<"skill", Named<"Skill">>;
       skillId: Field<"skillId", NonNull<Named<"UUID">>>;
       startedAt: Field<"startedAt", Named<"Datetime">>;
-      status: Field<"status", NonNull<Named<"String">>>;
+      status: Field<"status", NonNull<Named<"TrainingStatus">>>;
       updatedAt: Field<"updatedAt", NonNull<Named<"Datetime">>>;
       user: Field<"user", Named<"User">>;
       userId: Field<"userId", NonNull<Named<"UUID">>>;
@@ -5535,11 +5816,25 @@ export type introspection = {
       Input<"or", List<NonNull<Named<"TrainingFilter">>>>,
       Input<"skill", Named<"SkillFilter">>,
       Input<"skillId", Named<"UUIDFilter">>,
-      Input<"status", Named<"StringFilter">>,
+      Input<"status", Named<"TrainingStatusFilter">>,
       Input<"user", Named<"UserFilter">>,
       Input<"userId", Named<"UUIDFilter">>,
     ] };
     TrainingOrderBy: { name: "TrainingOrderBy"; enumValues: "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "SKILL_ID_ASC" | "SKILL_ID_DESC" | "STATUS_ASC" | "STATUS_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    TrainingStatus: { name: "TrainingStatus"; enumValues: "active" | "completed" | "pending" };
+    TrainingStatusFilter: { kind: "INPUT_OBJECT"; name: "TrainingStatusFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"TrainingStatus">>,
+      Input<"equalTo", Named<"TrainingStatus">>,
+      Input<"greaterThan", Named<"TrainingStatus">>,
+      Input<"greaterThanOrEqualTo", Named<"TrainingStatus">>,
+      Input<"in", List<NonNull<Named<"TrainingStatus">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"TrainingStatus">>,
+      Input<"lessThanOrEqualTo", Named<"TrainingStatus">>,
+      Input<"notDistinctFrom", Named<"TrainingStatus">>,
+      Input<"notEqualTo", Named<"TrainingStatus">>,
+      Input<"notIn", List<NonNull<Named<"TrainingStatus">>>>,
+    ] };
     Typing: { kind: "OBJECT"; name: "Typing"; fields: {
       expiresAt: Field<"expiresAt", NonNull<Named<"Datetime">>>;
       member: Field<"member", Named<"RoomMember">>;
@@ -5612,11 +5907,11 @@ export type introspection = {
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"User">>;
     } };
-    UnpublishContentInput: { kind: "INPUT_OBJECT"; name: "UnpublishContentInput"; isOneOf: false; inputFields: [
+    UnpublishContentItemInput: { kind: "INPUT_OBJECT"; name: "UnpublishContentItemInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
       Input<"itemId", NonNull<Named<"UUID">>>,
     ] };
-    UnpublishContentPayload: { kind: "OBJECT"; name: "UnpublishContentPayload"; fields: {
+    UnpublishContentItemPayload: { kind: "OBJECT"; name: "UnpublishContentItemPayload"; fields: {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"ContentItem">>;
@@ -5626,7 +5921,7 @@ export type introspection = {
       lastSequence: Field<"lastSequence", NonNull<Named<"BigInt">>>;
       mentionCount: Field<"mentionCount", NonNull<Named<"BigInt">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
-      room: Field<"room", Named<"ChatRoom">>;
+      room: Field<"room", Named<"Room">>;
       roomId: Field<"roomId", NonNull<Named<"UUID">>>;
       unreadCount: Field<"unreadCount", NonNull<Named<"BigInt">>>;
     } };
@@ -5647,7 +5942,7 @@ export type introspection = {
       Input<"mentionCount", Named<"BigIntFilter">>,
       Input<"not", Named<"UnreadCountFilter">>,
       Input<"or", List<NonNull<Named<"UnreadCountFilter">>>>,
-      Input<"room", Named<"ChatRoomFilter">>,
+      Input<"room", Named<"RoomFilter">>,
       Input<"roomId", Named<"UUIDFilter">>,
       Input<"unreadCount", Named<"BigIntFilter">>,
     ] };
@@ -5683,16 +5978,6 @@ export type introspection = {
     ] };
     UpdateChatPayload: { kind: "OBJECT"; name: "UpdateChatPayload"; fields: {
       chat: Field<"chat", Named<"Chat">>;
-      clientMutationId: Field<"clientMutationId", Named<"String">>;
-      query: Field<"query", Named<"Query">>;
-    } };
-    UpdateChatRoomInput: { kind: "INPUT_OBJECT"; name: "UpdateChatRoomInput"; isOneOf: false; inputFields: [
-      Input<"clientMutationId", Named<"String">>,
-      Input<"id", NonNull<Named<"UUID">>>,
-      Input<"patch", NonNull<Named<"ChatRoomPatch">>>,
-    ] };
-    UpdateChatRoomPayload: { kind: "OBJECT"; name: "UpdateChatRoomPayload"; fields: {
-      chatRoom: Field<"chatRoom", Named<"ChatRoom">>;
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       query: Field<"query", Named<"Query">>;
     } };
@@ -5841,8 +6126,8 @@ export type introspection = {
     } };
     UpdateRateLimitRuleInput: { kind: "INPUT_OBJECT"; name: "UpdateRateLimitRuleInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
+      Input<"name", NonNull<Named<"String">>>,
       Input<"patch", NonNull<Named<"RateLimitRulePatch">>>,
-      Input<"ruleName", NonNull<Named<"String">>>,
     ] };
     UpdateRateLimitRulePayload: { kind: "OBJECT"; name: "UpdateRateLimitRulePayload"; fields: {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
@@ -5870,6 +6155,11 @@ export type introspection = {
       query: Field<"query", Named<"Query">>;
       role: Field<"role", Named<"Role">>;
     } };
+    UpdateRoomInput: { kind: "INPUT_OBJECT"; name: "UpdateRoomInput"; isOneOf: false; inputFields: [
+      Input<"clientMutationId", Named<"String">>,
+      Input<"id", NonNull<Named<"UUID">>>,
+      Input<"patch", NonNull<Named<"RoomPatch">>>,
+    ] };
     UpdateRoomMemberInput: { kind: "INPUT_OBJECT"; name: "UpdateRoomMemberInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
       Input<"id", NonNull<Named<"UUID">>>,
@@ -5879,6 +6169,11 @@ export type introspection = {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       query: Field<"query", Named<"Query">>;
       roomMember: Field<"roomMember", Named<"RoomMember">>;
+    } };
+    UpdateRoomPayload: { kind: "OBJECT"; name: "UpdateRoomPayload"; fields: {
+      clientMutationId: Field<"clientMutationId", Named<"String">>;
+      query: Field<"query", Named<"Query">>;
+      room: Field<"room", Named<"Room">>;
     } };
     UpdateSkillInput: { kind: "INPUT_OBJECT"; name: "UpdateSkillInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
@@ -5902,8 +6197,8 @@ export type introspection = {
     } };
     UpdateSuspiciousActivityRuleInput: { kind: "INPUT_OBJECT"; name: "UpdateSuspiciousActivityRuleInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
+      Input<"name", NonNull<Named<"String">>>,
       Input<"patch", NonNull<Named<"SuspiciousActivityRulePatch">>>,
-      Input<"ruleName", NonNull<Named<"String">>>,
     ] };
     UpdateSuspiciousActivityRulePayload: { kind: "OBJECT"; name: "UpdateSuspiciousActivityRulePayload"; fields: {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
@@ -6008,7 +6303,7 @@ export type introspection = {
       inputPricePerMillionTokens: Field<"inputPricePerMillionTokens", Named<"BigFloat">>;
       inputTokens: Field<"inputTokens", NonNull<Named<"BigInt">>>;
       isPriced: Field<"isPriced", NonNull<Named<"Boolean">>>;
-      kind: Field<"kind", NonNull<Named<"String">>>;
+      kind: Field<"kind", NonNull<Named<"UsageEventKind">>>;
       messageId: Field<"messageId", Named<"UUID">>;
       model: Field<"model", Named<"Model">>;
       modelId: Field<"modelId", Named<"UUID">>;
@@ -6020,7 +6315,7 @@ export type introspection = {
       priceId: Field<"priceId", Named<"UUID">>;
       reasoningPricePerMillionTokens: Field<"reasoningPricePerMillionTokens", Named<"BigFloat">>;
       reasoningTokens: Field<"reasoningTokens", NonNull<Named<"BigInt">>>;
-      source: Field<"source", NonNull<Named<"String">>>;
+      source: Field<"source", NonNull<Named<"UsageEventSource">>>;
       totalTokens: Field<"totalTokens", NonNull<Named<"BigInt">>>;
       user: Field<"user", Named<"User">>;
       userId: Field<"userId", Named<"UUID">>;
@@ -6053,7 +6348,7 @@ export type introspection = {
       Input<"inputPricePerMillionTokens", Named<"BigFloatFilter">>,
       Input<"inputTokens", Named<"BigIntFilter">>,
       Input<"isPriced", Named<"BooleanFilter">>,
-      Input<"kind", Named<"StringFilter">>,
+      Input<"kind", Named<"UsageEventKindFilter">>,
       Input<"messageId", Named<"UUIDFilter">>,
       Input<"model", Named<"ModelFilter">>,
       Input<"modelExists", Named<"Boolean">>,
@@ -6067,13 +6362,41 @@ export type introspection = {
       Input<"priceId", Named<"UUIDFilter">>,
       Input<"reasoningPricePerMillionTokens", Named<"BigFloatFilter">>,
       Input<"reasoningTokens", Named<"BigIntFilter">>,
-      Input<"source", Named<"StringFilter">>,
+      Input<"source", Named<"UsageEventSourceFilter">>,
       Input<"totalTokens", Named<"BigIntFilter">>,
       Input<"user", Named<"UserFilter">>,
       Input<"userExists", Named<"Boolean">>,
       Input<"userId", Named<"UUIDFilter">>,
     ] };
+    UsageEventKind: { name: "UsageEventKind"; enumValues: "correction" | "usage" };
+    UsageEventKindFilter: { kind: "INPUT_OBJECT"; name: "UsageEventKindFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"UsageEventKind">>,
+      Input<"equalTo", Named<"UsageEventKind">>,
+      Input<"greaterThan", Named<"UsageEventKind">>,
+      Input<"greaterThanOrEqualTo", Named<"UsageEventKind">>,
+      Input<"in", List<NonNull<Named<"UsageEventKind">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"UsageEventKind">>,
+      Input<"lessThanOrEqualTo", Named<"UsageEventKind">>,
+      Input<"notDistinctFrom", Named<"UsageEventKind">>,
+      Input<"notEqualTo", Named<"UsageEventKind">>,
+      Input<"notIn", List<NonNull<Named<"UsageEventKind">>>>,
+    ] };
     UsageEventOrderBy: { name: "UsageEventOrderBy"; enumValues: "CACHED_INPUT_PRICE_PER_MILLION_TOKENS_ASC" | "CACHED_INPUT_PRICE_PER_MILLION_TOKENS_DESC" | "CACHED_INPUT_TOKENS_ASC" | "CACHED_INPUT_TOKENS_DESC" | "CHARGED_TOKENS_ASC" | "CHARGED_TOKENS_DESC" | "CHAT_ID_ASC" | "CHAT_ID_DESC" | "CORRECTS_EVENT_ID_ASC" | "CORRECTS_EVENT_ID_DESC" | "COST_ASC" | "COST_DESC" | "CREATED_AT_ASC" | "CREATED_AT_DESC" | "CURRENCY_ASC" | "CURRENCY_DESC" | "HOLD_ID_ASC" | "HOLD_ID_DESC" | "IDEMPOTENCY_KEY_ASC" | "IDEMPOTENCY_KEY_DESC" | "ID_ASC" | "ID_DESC" | "INPUT_PRICE_PER_MILLION_TOKENS_ASC" | "INPUT_PRICE_PER_MILLION_TOKENS_DESC" | "INPUT_TOKENS_ASC" | "INPUT_TOKENS_DESC" | "IS_PRICED_ASC" | "IS_PRICED_DESC" | "KIND_ASC" | "KIND_DESC" | "MESSAGE_ID_ASC" | "MESSAGE_ID_DESC" | "MODEL_ID_ASC" | "MODEL_ID_DESC" | "NATURAL" | "OCCURRED_AT_ASC" | "OCCURRED_AT_DESC" | "OUTPUT_PRICE_PER_MILLION_TOKENS_ASC" | "OUTPUT_PRICE_PER_MILLION_TOKENS_DESC" | "OUTPUT_TOKENS_ASC" | "OUTPUT_TOKENS_DESC" | "OVERDRAFT_TOKENS_ASC" | "OVERDRAFT_TOKENS_DESC" | "PRICE_ID_ASC" | "PRICE_ID_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "REASONING_PRICE_PER_MILLION_TOKENS_ASC" | "REASONING_PRICE_PER_MILLION_TOKENS_DESC" | "REASONING_TOKENS_ASC" | "REASONING_TOKENS_DESC" | "SOURCE_ASC" | "SOURCE_DESC" | "TOTAL_TOKENS_ASC" | "TOTAL_TOKENS_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    UsageEventSource: { name: "UsageEventSource"; enumValues: "hold" | "message" | "self_reported" | "service" };
+    UsageEventSourceFilter: { kind: "INPUT_OBJECT"; name: "UsageEventSourceFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"UsageEventSource">>,
+      Input<"equalTo", Named<"UsageEventSource">>,
+      Input<"greaterThan", Named<"UsageEventSource">>,
+      Input<"greaterThanOrEqualTo", Named<"UsageEventSource">>,
+      Input<"in", List<NonNull<Named<"UsageEventSource">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"UsageEventSource">>,
+      Input<"lessThanOrEqualTo", Named<"UsageEventSource">>,
+      Input<"notDistinctFrom", Named<"UsageEventSource">>,
+      Input<"notEqualTo", Named<"UsageEventSource">>,
+      Input<"notIn", List<NonNull<Named<"UsageEventSource">>>>,
+    ] };
     UsageLimit: { kind: "OBJECT"; name: "UsageLimit"; fields: {
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       id: Field<"id", NonNull<Named<"UUID">>>;
@@ -6082,7 +6405,7 @@ export type introspection = {
       model: Field<"model", Named<"Model">>;
       modelId: Field<"modelId", Named<"UUID">>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
-      period: Field<"period", NonNull<Named<"String">>>;
+      period: Field<"period", NonNull<Named<"UsageLimitPeriod">>>;
       planCode: Field<"planCode", Named<"String">>;
       updatedAt: Field<"updatedAt", NonNull<Named<"Datetime">>>;
       user: Field<"user", Named<"User">>;
@@ -6107,7 +6430,7 @@ export type introspection = {
       Input<"modelId", Named<"UUIDFilter">>,
       Input<"not", Named<"UsageLimitFilter">>,
       Input<"or", List<NonNull<Named<"UsageLimitFilter">>>>,
-      Input<"period", Named<"StringFilter">>,
+      Input<"period", Named<"UsageLimitPeriodFilter">>,
       Input<"planCode", Named<"StringFilter">>,
       Input<"user", Named<"UserFilter">>,
       Input<"userExists", Named<"Boolean">>,
@@ -6117,7 +6440,7 @@ export type introspection = {
       Input<"isHard", Named<"Boolean">>,
       Input<"maxTokens", NonNull<Named<"BigInt">>>,
       Input<"modelId", Named<"UUID">>,
-      Input<"period", NonNull<Named<"String">>>,
+      Input<"period", NonNull<Named<"UsageLimitPeriod">>>,
       Input<"planCode", Named<"String">>,
       Input<"userId", Named<"UUID">>,
     ] };
@@ -6126,15 +6449,29 @@ export type introspection = {
       Input<"isHard", Named<"Boolean">>,
       Input<"maxTokens", Named<"BigInt">>,
     ] };
+    UsageLimitPeriod: { name: "UsageLimitPeriod"; enumValues: "day" | "month" };
+    UsageLimitPeriodFilter: { kind: "INPUT_OBJECT"; name: "UsageLimitPeriodFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"UsageLimitPeriod">>,
+      Input<"equalTo", Named<"UsageLimitPeriod">>,
+      Input<"greaterThan", Named<"UsageLimitPeriod">>,
+      Input<"greaterThanOrEqualTo", Named<"UsageLimitPeriod">>,
+      Input<"in", List<NonNull<Named<"UsageLimitPeriod">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"UsageLimitPeriod">>,
+      Input<"lessThanOrEqualTo", Named<"UsageLimitPeriod">>,
+      Input<"notDistinctFrom", Named<"UsageLimitPeriod">>,
+      Input<"notEqualTo", Named<"UsageLimitPeriod">>,
+      Input<"notIn", List<NonNull<Named<"UsageLimitPeriod">>>>,
+    ] };
     UsageTracking: { kind: "OBJECT"; name: "UsageTracking"; fields: {
-      dailyUsagesByUserId: Field<"dailyUsagesByUserId", NonNull<Named<"DailyUsageConnection">>>;
+      dailyUsages: Field<"dailyUsages", NonNull<Named<"DailyUsageConnection">>>;
       entitledUntil: Field<"entitledUntil", NonNull<Named<"Datetime">>>;
-      lastReset: Field<"lastReset", NonNull<Named<"Datetime">>>;
+      lastResetAt: Field<"lastResetAt", NonNull<Named<"Datetime">>>;
       lifetimeTokens: Field<"lifetimeTokens", NonNull<Named<"BigInt">>>;
       nextHoldExpiresAt: Field<"nextHoldExpiresAt", Named<"Datetime">>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       tokenCount: Field<"tokenCount", NonNull<Named<"BigInt">>>;
-      tokenGrantsByUserId: Field<"tokenGrantsByUserId", NonNull<Named<"TokenGrantConnection">>>;
+      tokenGrants: Field<"tokenGrants", NonNull<Named<"TokenGrantConnection">>>;
       user: Field<"user", Named<"User">>;
       userId: Field<"userId", NonNull<Named<"UUID">>>;
     } };
@@ -6150,13 +6487,13 @@ export type introspection = {
     } };
     UsageTrackingFilter: { kind: "INPUT_OBJECT"; name: "UsageTrackingFilter"; isOneOf: false; inputFields: [
       Input<"and", List<NonNull<Named<"UsageTrackingFilter">>>>,
-      Input<"lastReset", Named<"DatetimeFilter">>,
+      Input<"lastResetAt", Named<"DatetimeFilter">>,
       Input<"not", Named<"UsageTrackingFilter">>,
       Input<"or", List<NonNull<Named<"UsageTrackingFilter">>>>,
       Input<"user", Named<"UserFilter">>,
       Input<"userId", Named<"UUIDFilter">>,
     ] };
-    UsageTrackingOrderBy: { name: "UsageTrackingOrderBy"; enumValues: "LAST_RESET_ASC" | "LAST_RESET_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    UsageTrackingOrderBy: { name: "UsageTrackingOrderBy"; enumValues: "LAST_RESET_AT_ASC" | "LAST_RESET_AT_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
     UsePromptInput: { kind: "INPUT_OBJECT"; name: "UsePromptInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
       Input<"idempotencyKey", Named<"String">>,
@@ -6168,7 +6505,7 @@ export type introspection = {
       result: Field<"result", Named<"UserPrompt">>;
     } };
     User: { kind: "OBJECT"; name: "User"; fields: {
-      accountStatus: Field<"accountStatus", NonNull<Named<"String">>>;
+      accountStatus: Field<"accountStatus", NonNull<Named<"AccountStatus">>>;
       activeUserSubscriptions: Field<"activeUserSubscriptions", NonNull<Named<"ActiveUserSubscriptionConnection">>>;
       apiTokens: Field<"apiTokens", NonNull<Named<"ApiTokenConnection">>>;
       auditTrails: Field<"auditTrails", NonNull<Named<"AuditTrailConnection">>>;
@@ -6177,6 +6514,8 @@ export type introspection = {
       chats: Field<"chats", NonNull<Named<"ChatConnection">>>;
       consents: Field<"consents", NonNull<Named<"ConsentConnection">>>;
       contentConsumptions: Field<"contentConsumptions", NonNull<Named<"ContentConsumptionConnection">>>;
+      contentPermissions: Field<"contentPermissions", NonNull<Named<"UserContentPermissionConnection">>>;
+      contentPermissionsByGrantedBy: Field<"contentPermissionsByGrantedBy", NonNull<Named<"UserContentPermissionConnection">>>;
       contentProgresses: Field<"contentProgresses", NonNull<Named<"ContentProgressConnection">>>;
       contentRatings: Field<"contentRatings", NonNull<Named<"ContentRatingConnection">>>;
       contentVersionsByCreatedBy: Field<"contentVersionsByCreatedBy", NonNull<Named<"ContentVersionConnection">>>;
@@ -6197,6 +6536,8 @@ export type introspection = {
       metadata: Field<"metadata", NonNull<Named<"JSON">>>;
       mfaFactors: Field<"mfaFactors", NonNull<Named<"MfaFactorConnection">>>;
       missingConsents: Field<"missingConsents", NonNull<Named<"ConsentPurposeConnection">>>;
+      modelAccesses: Field<"modelAccesses", NonNull<Named<"UserModelAccessConnection">>>;
+      modelAccessesByGrantedBy: Field<"modelAccessesByGrantedBy", NonNull<Named<"UserModelAccessConnection">>>;
       modelProvidersByCreatedBy: Field<"modelProvidersByCreatedBy", NonNull<Named<"ModelProviderConnection">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       oauthProfiles: Field<"oauthProfiles", NonNull<Named<"OauthProfileConnection">>>;
@@ -6205,6 +6546,8 @@ export type introspection = {
       phoneNumber: Field<"phoneNumber", Named<"String">>;
       phoneVerifiedAt: Field<"phoneVerifiedAt", Named<"Datetime">>;
       planModelAccessesByGrantedBy: Field<"planModelAccessesByGrantedBy", NonNull<Named<"PlanModelAccessConnection">>>;
+      preferences: Field<"preferences", NonNull<Named<"UserPreferenceConnection">>>;
+      profile: Field<"profile", Named<"Profile">>;
       profileData: Field<"profileData", NonNull<Named<"JSON">>>;
       promptShares: Field<"promptShares", NonNull<Named<"PromptShareConnection">>>;
       promptVersionsByCreatedBy: Field<"promptVersionsByCreatedBy", NonNull<Named<"PromptVersionConnection">>>;
@@ -6212,11 +6555,18 @@ export type introspection = {
       providerCustomers: Field<"providerCustomers", NonNull<Named<"ProviderCustomerConnection">>>;
       role: Field<"role", Named<"String">>;
       roleModelAccessesByGrantedBy: Field<"roleModelAccessesByGrantedBy", NonNull<Named<"RoleModelAccessConnection">>>;
+      roles: Field<"roles", NonNull<Named<"UserRoleConnection">>>;
+      rolesByGrantedBy: Field<"rolesByGrantedBy", NonNull<Named<"UserRoleConnection">>>;
       securityAuditLogs: Field<"securityAuditLogs", NonNull<Named<"SecurityAuditLogConnection">>>;
       securityAuditLogsByActorId: Field<"securityAuditLogsByActorId", NonNull<Named<"SecurityAuditLogConnection">>>;
+      securitySettings: Field<"securitySettings", Named<"UserSecuritySetting">>;
       securityStatus: Field<"securityStatus", Named<"UserSecurityStatus">>;
+      sessions: Field<"sessions", NonNull<Named<"UserSessionConnection">>>;
+      settings: Field<"settings", Named<"UserSetting">>;
       skillEvidencesByRecordedBy: Field<"skillEvidencesByRecordedBy", NonNull<Named<"SkillEvidenceConnection">>>;
+      skills: Field<"skills", NonNull<Named<"UserSkillConnection">>>;
       subscriptionChanges: Field<"subscriptionChanges", NonNull<Named<"SubscriptionChangeConnection">>>;
+      subscriptions: Field<"subscriptions", NonNull<Named<"UserSubscriptionConnection">>>;
       tier: Field<"tier", Named<"String">>;
       tokenHolds: Field<"tokenHolds", NonNull<Named<"TokenHoldConnection">>>;
       tokenVersion: Field<"tokenVersion", NonNull<Named<"Int">>>;
@@ -6225,19 +6575,7 @@ export type introspection = {
       usageEvents: Field<"usageEvents", NonNull<Named<"UsageEventConnection">>>;
       usageLimits: Field<"usageLimits", NonNull<Named<"UsageLimitConnection">>>;
       usageTracking: Field<"usageTracking", Named<"UsageTracking">>;
-      userContentPermissions: Field<"userContentPermissions", NonNull<Named<"UserContentPermissionConnection">>>;
-      userContentPermissionsByGrantedBy: Field<"userContentPermissionsByGrantedBy", NonNull<Named<"UserContentPermissionConnection">>>;
-      userModelAccesses: Field<"userModelAccesses", NonNull<Named<"UserModelAccessConnection">>>;
-      userModelAccessesByGrantedBy: Field<"userModelAccessesByGrantedBy", NonNull<Named<"UserModelAccessConnection">>>;
-      userPreferences: Field<"userPreferences", NonNull<Named<"UserPreferenceConnection">>>;
       userPrompts: Field<"userPrompts", NonNull<Named<"UserPromptConnection">>>;
-      userRoles: Field<"userRoles", NonNull<Named<"UserRoleConnection">>>;
-      userRolesByGrantedBy: Field<"userRolesByGrantedBy", NonNull<Named<"UserRoleConnection">>>;
-      userSecuritySetting: Field<"userSecuritySetting", Named<"UserSecuritySetting">>;
-      userSessions: Field<"userSessions", NonNull<Named<"UserSessionConnection">>>;
-      userSetting: Field<"userSetting", Named<"UserSetting">>;
-      userSkills: Field<"userSkills", NonNull<Named<"UserSkillConnection">>>;
-      userSubscriptions: Field<"userSubscriptions", NonNull<Named<"UserSubscriptionConnection">>>;
       username: Field<"username", NonNull<Named<"String">>>;
     } };
     UserBlock: { kind: "OBJECT"; name: "UserBlock"; fields: {
@@ -6279,7 +6617,7 @@ export type introspection = {
       item: Field<"item", Named<"ContentItem">>;
       itemId: Field<"itemId", NonNull<Named<"UUID">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
-      permission: Field<"permission", NonNull<Named<"String">>>;
+      permission: Field<"permission", NonNull<Named<"ContentPermissionEffect">>>;
       reason: Field<"reason", NonNull<Named<"String">>>;
       updatedAt: Field<"updatedAt", NonNull<Named<"Datetime">>>;
       user: Field<"user", Named<"User">>;
@@ -6312,7 +6650,7 @@ export type introspection = {
     UserContentPermissionInput: { kind: "INPUT_OBJECT"; name: "UserContentPermissionInput"; isOneOf: false; inputFields: [
       Input<"expiresAt", Named<"Datetime">>,
       Input<"itemId", NonNull<Named<"UUID">>>,
-      Input<"permission", NonNull<Named<"String">>>,
+      Input<"permission", NonNull<Named<"ContentPermissionEffect">>>,
       Input<"reason", Named<"String">>,
       Input<"userId", NonNull<Named<"UUID">>>,
       Input<"waivesPrerequisites", Named<"Boolean">>,
@@ -6320,7 +6658,7 @@ export type introspection = {
     UserContentPermissionOrderBy: { name: "UserContentPermissionOrderBy"; enumValues: "GRANTED_BY_ASC" | "GRANTED_BY_DESC" | "ITEM_ID_ASC" | "ITEM_ID_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
     UserContentPermissionPatch: { kind: "INPUT_OBJECT"; name: "UserContentPermissionPatch"; isOneOf: false; inputFields: [
       Input<"expiresAt", Named<"Datetime">>,
-      Input<"permission", Named<"String">>,
+      Input<"permission", Named<"ContentPermissionEffect">>,
       Input<"reason", Named<"String">>,
       Input<"waivesPrerequisites", Named<"Boolean">>,
     ] };
@@ -6537,14 +6875,14 @@ export type introspection = {
       Input<"sessionTimeoutMinutes", Named<"Int">>,
     ] };
     UserSecurityStatus: { kind: "OBJECT"; name: "UserSecurityStatus"; fields: {
-      accountStatus: Field<"accountStatus", Named<"String">>;
+      accountStatus: Field<"accountStatus", Named<"AccountStatus">>;
       failedLoginAttempts: Field<"failedLoginAttempts", Named<"Int">>;
       isLocked: Field<"isLocked", Named<"Boolean">>;
+      isMfaEnabled: Field<"isMfaEnabled", Named<"Boolean">>;
       isVerified: Field<"isVerified", Named<"Boolean">>;
       lastLoginAt: Field<"lastLoginAt", Named<"Datetime">>;
       liveSessions: Field<"liveSessions", Named<"BigInt">>;
       lockedUntil: Field<"lockedUntil", Named<"Datetime">>;
-      mfaEnabled: Field<"mfaEnabled", Named<"Boolean">>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       passwordAgeDays: Field<"passwordAgeDays", Named<"Int">>;
       passwordChangedAt: Field<"passwordChangedAt", Named<"Datetime">>;
@@ -6562,15 +6900,15 @@ export type introspection = {
       node: Field<"node", Named<"UserSecurityStatus">>;
     } };
     UserSecurityStatusFilter: { kind: "INPUT_OBJECT"; name: "UserSecurityStatusFilter"; isOneOf: false; inputFields: [
-      Input<"accountStatus", Named<"StringFilter">>,
+      Input<"accountStatus", Named<"AccountStatusFilter">>,
       Input<"and", List<NonNull<Named<"UserSecurityStatusFilter">>>>,
       Input<"failedLoginAttempts", Named<"IntFilter">>,
       Input<"isLocked", Named<"BooleanFilter">>,
+      Input<"isMfaEnabled", Named<"BooleanFilter">>,
       Input<"isVerified", Named<"BooleanFilter">>,
       Input<"lastLoginAt", Named<"DatetimeFilter">>,
       Input<"liveSessions", Named<"BigIntFilter">>,
       Input<"lockedUntil", Named<"DatetimeFilter">>,
-      Input<"mfaEnabled", Named<"BooleanFilter">>,
       Input<"not", Named<"UserSecurityStatusFilter">>,
       Input<"or", List<NonNull<Named<"UserSecurityStatusFilter">>>>,
       Input<"passwordAgeDays", Named<"IntFilter">>,
@@ -6578,14 +6916,14 @@ export type introspection = {
       Input<"user", Named<"UserFilter">>,
       Input<"userId", Named<"UUIDFilter">>,
     ] };
-    UserSecurityStatusOrderBy: { name: "UserSecurityStatusOrderBy"; enumValues: "ACCOUNT_STATUS_ASC" | "ACCOUNT_STATUS_DESC" | "FAILED_LOGIN_ATTEMPTS_ASC" | "FAILED_LOGIN_ATTEMPTS_DESC" | "IS_LOCKED_ASC" | "IS_LOCKED_DESC" | "IS_VERIFIED_ASC" | "IS_VERIFIED_DESC" | "LAST_LOGIN_AT_ASC" | "LAST_LOGIN_AT_DESC" | "LIVE_SESSIONS_ASC" | "LIVE_SESSIONS_DESC" | "LOCKED_UNTIL_ASC" | "LOCKED_UNTIL_DESC" | "MFA_ENABLED_ASC" | "MFA_ENABLED_DESC" | "NATURAL" | "PASSWORD_AGE_DAYS_ASC" | "PASSWORD_AGE_DAYS_DESC" | "PASSWORD_CHANGED_AT_ASC" | "PASSWORD_CHANGED_AT_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    UserSecurityStatusOrderBy: { name: "UserSecurityStatusOrderBy"; enumValues: "ACCOUNT_STATUS_ASC" | "ACCOUNT_STATUS_DESC" | "FAILED_LOGIN_ATTEMPTS_ASC" | "FAILED_LOGIN_ATTEMPTS_DESC" | "IS_LOCKED_ASC" | "IS_LOCKED_DESC" | "IS_MFA_ENABLED_ASC" | "IS_MFA_ENABLED_DESC" | "IS_VERIFIED_ASC" | "IS_VERIFIED_DESC" | "LAST_LOGIN_AT_ASC" | "LAST_LOGIN_AT_DESC" | "LIVE_SESSIONS_ASC" | "LIVE_SESSIONS_DESC" | "LOCKED_UNTIL_ASC" | "LOCKED_UNTIL_DESC" | "NATURAL" | "PASSWORD_AGE_DAYS_ASC" | "PASSWORD_AGE_DAYS_DESC" | "PASSWORD_CHANGED_AT_ASC" | "PASSWORD_CHANGED_AT_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
     UserSession: { kind: "OBJECT"; name: "UserSession"; fields: {
       authenticatedAt: Field<"authenticatedAt", NonNull<Named<"Datetime">>>;
-      authenticationMethods: Field<"authenticationMethods", NonNull<List<Named<"String">>>>;
+      authenticationMethods: Field<"authenticationMethods", NonNull<List<Named<"AuthenticationMethod">>>>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       deviceInfo: Field<"deviceInfo", NonNull<Named<"JSON">>>;
       deviceName: Field<"deviceName", Named<"String">>;
-      endReason: Field<"endReason", Named<"String">>;
+      endReason: Field<"endReason", Named<"SessionEndReason">>;
       endedAt: Field<"endedAt", Named<"Datetime">>;
       expiresAt: Field<"expiresAt", NonNull<Named<"Datetime">>>;
       id: Field<"id", NonNull<Named<"UUID">>>;
@@ -6708,17 +7046,17 @@ export type introspection = {
     UserSkillOrderBy: { name: "UserSkillOrderBy"; enumValues: "LEVEL_ASC" | "LEVEL_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "SKILL_ID_ASC" | "SKILL_ID_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
     UserSubscription: { kind: "OBJECT"; name: "UserSubscription"; fields: {
       anchorAt: Field<"anchorAt", NonNull<Named<"Datetime">>>;
-      cancelAtPeriodEnd: Field<"cancelAtPeriodEnd", NonNull<Named<"Boolean">>>;
+      cancelsAtPeriodEnd: Field<"cancelsAtPeriodEnd", NonNull<Named<"Boolean">>>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
-      currentPeriodEnd: Field<"currentPeriodEnd", Named<"Datetime">>;
-      currentPeriodStart: Field<"currentPeriodStart", NonNull<Named<"Datetime">>>;
+      currentPeriodEndsAt: Field<"currentPeriodEndsAt", Named<"Datetime">>;
+      currentPeriodStartedAt: Field<"currentPeriodStartedAt", NonNull<Named<"Datetime">>>;
       dueAt: Field<"dueAt", Named<"Datetime">>;
       endedAt: Field<"endedAt", Named<"Datetime">>;
       id: Field<"id", NonNull<Named<"UUID">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       pastDueSince: Field<"pastDueSince", Named<"Datetime">>;
       pausedAt: Field<"pausedAt", Named<"Datetime">>;
-      paymentsBySubscriptionId: Field<"paymentsBySubscriptionId", NonNull<Named<"PaymentConnection">>>;
+      payments: Field<"payments", NonNull<Named<"PaymentConnection">>>;
       pendingPlan: Field<"pendingPlan", Named<"SubscriptionPlan">>;
       pendingPlanId: Field<"pendingPlanId", Named<"UUID">>;
       plan: Field<"plan", Named<"SubscriptionPlan">>;
@@ -6726,13 +7064,13 @@ export type introspection = {
       provider: Field<"provider", Named<"String">>;
       providerSubscriptionId: Field<"providerSubscriptionId", Named<"String">>;
       quotaGrantedFrom: Field<"quotaGrantedFrom", Named<"Datetime">>;
-      quotaPeriodEnd: Field<"quotaPeriodEnd", NonNull<Named<"Datetime">>>;
-      quotaPeriodStart: Field<"quotaPeriodStart", NonNull<Named<"Datetime">>>;
-      renewalDate: Field<"renewalDate", Named<"Date">>;
+      quotaPeriodEndsAt: Field<"quotaPeriodEndsAt", NonNull<Named<"Datetime">>>;
+      quotaPeriodStartedAt: Field<"quotaPeriodStartedAt", NonNull<Named<"Datetime">>>;
+      renewsOn: Field<"renewsOn", Named<"Date">>;
       startedAt: Field<"startedAt", NonNull<Named<"Datetime">>>;
-      status: Field<"status", NonNull<Named<"String">>>;
-      subscriptionChangesBySubscriptionId: Field<"subscriptionChangesBySubscriptionId", NonNull<Named<"SubscriptionChangeConnection">>>;
-      trialEnd: Field<"trialEnd", Named<"Datetime">>;
+      status: Field<"status", NonNull<Named<"SubscriptionStatus">>>;
+      subscriptionChanges: Field<"subscriptionChanges", NonNull<Named<"SubscriptionChangeConnection">>>;
+      trialEndsAt: Field<"trialEndsAt", Named<"Datetime">>;
       updatedAt: Field<"updatedAt", NonNull<Named<"Datetime">>>;
       user: Field<"user", Named<"User">>;
       userId: Field<"userId", NonNull<Named<"UUID">>>;
@@ -6759,7 +7097,7 @@ export type introspection = {
       Input<"planId", Named<"UUIDFilter">>,
       Input<"provider", Named<"StringFilter">>,
       Input<"providerSubscriptionId", Named<"StringFilter">>,
-      Input<"status", Named<"StringFilter">>,
+      Input<"status", Named<"SubscriptionStatusFilter">>,
       Input<"user", Named<"UserFilter">>,
       Input<"userId", Named<"UUIDFilter">>,
     ] };

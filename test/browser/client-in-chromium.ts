@@ -1,8 +1,5 @@
 // Opens plinth/client, bundled as an application does, in three tabs of a real Chromium: counts the refreshes of tabs that
-// start at once, restarts the server while an answer streams, and signs in with a passkey. Run by hand (CI may have no
-// browser), see docs/development.md:
-//
-//   CHROMIUM=/usr/bin/chromium node test/browser/client-in-chromium.ts
+// start at once, restarts the server while an answer streams, and signs in with a passkey.
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -33,15 +30,15 @@ parts.defer(() => void site.close());
 const origin = `http://localhost:${(site.address() as AddressInfo).port}`;
 
 const startPlinth = (port: number) =>
-  createPlinth(
-    {
+  createPlinth({
+    settings: {
       dataDirectory: join(folder, "data"),
       logLevel: "silent",
       http: { port, corsOrigins: [origin] },
       app: { name: "Plinth", rpId: "localhost", origins: [origin] },
     },
-    { demo: false },
-  );
+    demo: false,
+  });
 let plinth = await startPlinth(0);
 parts.defer(() => plinth.close());
 const { url } = plinth;

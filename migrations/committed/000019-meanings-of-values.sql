@@ -1,5 +1,5 @@
---! Previous: sha1:a6c6c484b42f4a24d2556be0fa40baaaccbc12e3
---! Hash: sha1:bddc27a815457c8bafbdf042c94ad46c0cd88ac9
+--! Previous: sha1:a146eebe21aa0ff22a4d7a317ddd50ad8f70b04f
+--! Hash: sha1:d8451b853a5355cb686eaba5de3834c1672eccfd
 --! Message: meanings of values
 
 -- The values of states, roles, kinds and reasons, which are enums of the API (plugins/enums): their meanings are comments of the
