@@ -1,4 +1,4 @@
-import "./graphile-env.ts";
+import "../support/graphile-env.ts";
 import { pino } from "pino";
 import { makeSchema } from "postgraphile";
 import type { GraphQLSchema } from "postgraphile/graphql";
