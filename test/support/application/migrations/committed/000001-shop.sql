@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:3721f947663fa4ecdf893ca5b3e950a40286d907
+--! Hash: sha1:781364b74205fd9aacb949aa98073b0f83fcc37b
 --! Message: shop
 
 create schema shop;
@@ -90,7 +90,8 @@ begin
 end
 $$;
 
-comment on function shop.cancel_order(uuid) is 'Closes an order of the caller. PL404 for any other.';
+comment on function shop.cancel_order(uuid) is
+  E'@resultFieldName order\nCloses an order of the caller. PL404 for any other.';
 grant execute on function shop.cancel_order(uuid) to :PLINTH_USER;
 --! EndIncluded shop/functions/cancel_order.sql
 --! Included shop/functions/orders_total_cents.sql
