@@ -60,7 +60,7 @@ test.each([
     `create table shop.items (id integer primary key, user_id uuid unique references identity.users);
      comment on constraint items_user_id_fkey on shop.items is '@foreignFieldName chats'`,
     "field named chats",
-    "@name",
+    "@foreignFieldName",
   ],
 ])("%s with a name that the API has already is reported", async (_what, sql, named, tag) => {
   await expect(build(sql)).rejects.toMatchObject({
