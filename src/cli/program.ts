@@ -10,6 +10,7 @@ import { addDocuments } from "./commands/documents.ts";
 import { addExplainAccess } from "./commands/explain-access.ts";
 import { addExport } from "./commands/export.ts";
 import { addImport } from "./commands/import.ts";
+import { addJobs } from "./commands/jobs.ts";
 import { addKeys } from "./commands/keys.ts";
 import { addMigrate } from "./commands/migrate.ts";
 import { addRollback } from "./commands/rollback.ts";
@@ -54,6 +55,11 @@ export function buildProgram(): Command {
       "The database half of an AI product: migrations, row-level security, a GraphQL API, and jobs.",
     )
     .version(packageVersion(), "-V, --version", "print the version")
+    .option("--config <file>", "file that exports your application (default: plinth.config.ts, .js or .mjs)")
+    // The setting, so that one place decides.
+    .on("option:config", (file: string) => {
+      process.env.PLINTH_CONFIG = file;
+    })
     .helpOption("-h, --help", "print help")
     .helpCommand("help [command]", "print help for a command")
     .addHelpText("after", EPILOGUE)
@@ -64,6 +70,7 @@ export function buildProgram(): Command {
     addStart,
     addServe,
     addWork,
+    addJobs,
     addMigrate,
     addRollback,
     addDb,

@@ -2,6 +2,7 @@ import { postgraphile } from "postgraphile";
 import { type CompiledDocuments, createCompiledDocuments } from "../../graphql/compiled-documents.ts";
 import { PlinthGrafserv } from "../../graphql/grafserv.ts";
 import { parserOf } from "../../graphql/limits/parse-and-validate.ts";
+import { explainConflicts } from "../../graphql/name-conflict.ts";
 import { makePreset } from "../../graphql/preset.ts";
 import { requestSettings } from "../../request/settings.ts";
 import { runStatement } from "../../request/transaction.ts";
@@ -35,7 +36,7 @@ export async function createGraphql(
   );
   stack.defer(() => pgl.release());
   const serv = pgl.createServ((parts) => new PlinthGrafserv(parts));
-  const schema = await pgl.getSchema();
+  const schema = await explainConflicts(application ?? {}, async () => pgl.getSchema());
   await serv.ready();
   const { rolePrefix, limits, http } = config;
   const { statementTimeoutMs } = config.pool;
