@@ -1,5 +1,5 @@
---! Previous: sha1:a6c6c484b42f4a24d2556be0fa40baaaccbc12e3
---! Hash: sha1:645dd103927e8e156299fdd1ebe3cc8301a15e70
+--! Previous: sha1:d8451b853a5355cb686eaba5de3834c1672eccfd
+--! Hash: sha1:0a3d1a9910a1735e3038ee02a2c91e9d034b9eb3
 --! Message: helpers for applications
 
 --! Included plinth/private/granted_commands.sql
