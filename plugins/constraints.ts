@@ -1,5 +1,5 @@
-import "postgraphile";
-import type { PgClass } from "postgraphile/graphile-build-pg/pg-introspection";
+import "graphile-build-pg";
+import type { PgClass } from "pg-introspection";
 import type { ConstraintColumns, ConstraintFields } from "../src/request/constraint-fields.ts";
 
 declare global {

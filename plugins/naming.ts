@@ -1,4 +1,4 @@
-import "postgraphile";
+import "graphile-build-pg";
 
 /** The column that ties a row to its owner in composite foreign keys, see `_getBaseNameFromKeys`. */
 const OWNER_COLUMN = "user_id";

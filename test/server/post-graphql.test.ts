@@ -179,7 +179,7 @@ const ODD: [string, RawRequest, number, unknown][] = [
   ["a byte order mark", { body: `\ufeff${OPERATION}` }, 400, "BAD_REQUEST"],
   ["another media type", { headers: ["Content-Type: text/plain"] }, 415, "UNSUPPORTED_MEDIA_TYPE"],
   [
-    "an unlisted media type that grafserv reads",
+    "the text of a document",
     { headers: ["Content-Type: application/graphql"], body: "{ __typename }" },
     200,
     undefined,

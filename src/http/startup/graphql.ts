@@ -1,7 +1,5 @@
-import { postgraphile } from "postgraphile";
 import { type CompiledDocuments, createCompiledDocuments } from "../../graphql/compiled-documents.ts";
-import { PlinthGrafserv } from "../../graphql/grafserv.ts";
-import { parserOf } from "../../graphql/limits/parse-and-validate.ts";
+import { createEngine, type GraphqlEngine } from "../../graphql/engine.ts";
 import { makePreset } from "../../graphql/preset.ts";
 import { requestSettings } from "../../request/settings.ts";
 import { runStatement } from "../../request/transaction.ts";
@@ -17,9 +15,8 @@ export async function createGraphql(
   { config, application, logger }: ServerOptions,
   { apiPool, errorLog }: Connections,
   { signIn, memories, checkout, roomPasswords, rateLimit }: Services,
-  stack: AsyncDisposableStack,
-): Promise<{ serv: PlinthGrafserv; compiled: CompiledDocuments | undefined }> {
-  const pgl = postgraphile(
+): Promise<{ engine: GraphqlEngine; compiled: CompiledDocuments | undefined }> {
+  const engine = await createEngine(
     makePreset({
       pool: apiPool,
       config,
@@ -33,15 +30,11 @@ export async function createGraphql(
       onUnforeseen: errorLog.record,
     }),
   );
-  stack.defer(() => pgl.release());
-  const serv = pgl.createServ((parts) => new PlinthGrafserv(parts));
-  const schema = await pgl.getSchema();
-  await serv.ready();
   const { rolePrefix, limits, http } = config;
   const { statementTimeoutMs } = config.pool;
   const compiled = createCompiledDocuments({
-    schema,
-    parseAndValidate: parserOf(schema, limits, http),
+    schema: engine.schema,
+    parseAndValidate: engine.parseAndValidate,
     limits,
     settingsFor: (request) => requestSettings(request, { rolePrefix, statementTimeoutMs, readOnly: true }),
     send: (settings, statement) => runStatement(apiPool, settings, statement),
@@ -49,5 +42,5 @@ export async function createGraphql(
     logger,
     usesBefore: http.compiledDocuments === "always" ? 0 : USES_BEFORE_COMPILING,
   });
-  return { serv, compiled: http.compiledDocuments === "never" ? undefined : compiled };
+  return { engine, compiled: http.compiledDocuments === "never" ? undefined : compiled };
 }
