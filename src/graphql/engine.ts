@@ -1,4 +1,4 @@
-import "./graphile-env.ts";
+import "../support/graphile-env.ts";
 import { getGrafastMiddleware } from "grafast";
 import { makeSchema } from "graphile-build";
 import { assertValidSchema, type GraphQLError, type GraphQLSchema } from "graphql";

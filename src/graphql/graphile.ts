@@ -2,7 +2,7 @@
  * Building blocks of PostGraphile plugins, `plinth/graphile`. An application imports them from here, because its plugins must
  * use the same copy of each package as Plinth's.
  */
-import "./graphile-env.ts";
+import "../support/graphile-env.ts";
 
 export { TYPES } from "@dataplan/pg";
 export * from "grafast";

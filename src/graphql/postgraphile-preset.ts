@@ -1,4 +1,4 @@
-import "./graphile-env.ts";
+import "../support/graphile-env.ts";
 import {
   AddNodeInterfaceToSuitableTypesPlugin,
   defaultPreset as graphileBuildPreset,

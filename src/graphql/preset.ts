@@ -1,4 +1,4 @@
-import "./graphile-env.ts";
+import "../support/graphile-env.ts";
 import { PgSimplifyInflectionPreset } from "@graphile/simplify-inflection";
 import { getOperationAST } from "graphql";
 import type { Pool } from "pg";

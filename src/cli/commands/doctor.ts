@@ -35,10 +35,11 @@ async function examine(): Promise<Finding[]> {
   const { checkSettings } = await import("../doctor/settings.ts");
   const { examineDatabase, unusable } = await import("../doctor/doctor.ts");
   const { withSession } = await import("../session.ts");
+  const { loadApplication } = await import("../../application/load-application.ts");
   const settings = checkSettings(loadConfig(), unknownSettings());
-  const database = await withSession(({ config, database }) => examineDatabase(config, database)).catch(
-    unusable,
-  );
+  const database = await withSession(async ({ config, database }) =>
+    examineDatabase(config, database, await loadApplication(config)),
+  ).catch(unusable);
   return [...settings, ...database];
 }
 

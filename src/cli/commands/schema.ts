@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { SCHEMA_FOLDER } from "../../support/paths.ts";
+import type { SchemaFiles } from "../../schema-dump/schema-files.ts";
 import { note, print, printJson } from "../output.ts";
 
 export function addSchema(program: Command): void {
@@ -17,15 +17,16 @@ export function addSchema(program: Command): void {
       `
 Runs all migrations on a temporary embedded database and writes migrations/schema/<schema>.sql, schema.graphql
 and catalogue.json, with which plinth doctor compares a live database.
-Commit them with the migration, so that a review shows its effect.
+Commit them with the migration, so that a review shows its effect. In a folder with plinth.config, the files are those of
+the application's own schemas, next to its migrations; schema.graphql is the whole API.
 
 Example:
   $ plinth schema dump`,
     )
     .action(async ({ json }: { json?: boolean }) => {
-      const { generateSchemaFiles } = await import("../schema-files.ts");
       const { writeSchemaFiles } = await import("../../schema-dump/schema-files.ts");
-      const changed = await writeSchemaFiles(SCHEMA_FOLDER, await generateSchemaFiles());
+      const { folder, files } = await generate();
+      const changed = await writeSchemaFiles(folder, files);
       if (json) printJson({ changed });
       else print(changed.length === 0 ? "The files were up to date." : `Wrote ${changed.join(", ")}.`);
     });
@@ -43,9 +44,9 @@ Example:
   $ plinth schema check`,
     )
     .action(async ({ json }: { json?: boolean }) => {
-      const { generateSchemaFiles } = await import("../schema-files.ts");
       const { checkSchemaFiles } = await import("../../schema-dump/schema-files.ts");
-      const stale = await checkSchemaFiles(SCHEMA_FOLDER, await generateSchemaFiles());
+      const { folder, files } = await generate();
+      const stale = await checkSchemaFiles(folder, files);
       if (json) printJson({ fresh: stale.length === 0, stale });
       else if (stale.length === 0) print("The files are up to date.");
       else for (const { name, diff } of stale) print(`${name}\n${diff}`);
@@ -55,4 +56,11 @@ Example:
         process.exitCode = 1;
       }
     });
+}
+
+async function generate(): Promise<{ folder: string; files: SchemaFiles }> {
+  const { loadApplication } = await import("../../application/load-application.ts");
+  const { loadConfig } = await import("../../config/config.ts");
+  const { generateSchemaFiles } = await import("../schema-files.ts");
+  return generateSchemaFiles(await loadApplication(loadConfig()));
 }

@@ -1,5 +1,6 @@
 import { type CompiledDocuments, createCompiledDocuments } from "../../graphql/compiled-documents.ts";
 import { createEngine, type GraphqlEngine } from "../../graphql/engine.ts";
+import { explainConflicts } from "../../graphql/name-conflict.ts";
 import { makePreset } from "../../graphql/preset.ts";
 import { requestSettings } from "../../request/settings.ts";
 import { runStatement } from "../../request/transaction.ts";
@@ -16,20 +17,19 @@ export async function createGraphql(
   { apiPool, errorLog }: Connections,
   { signIn, memories, checkout, roomPasswords, rateLimit }: Services,
 ): Promise<{ engine: GraphqlEngine; compiled: CompiledDocuments | undefined }> {
-  const engine = await createEngine(
-    makePreset({
-      pool: apiPool,
-      config,
-      application,
-      logger,
-      signIn,
-      memories,
-      checkout,
-      roomPasswords,
-      onPlan: ({ clientIp }, fields) => rateLimit.chargePlanning(clientIp, fields),
-      onUnforeseen: errorLog.record,
-    }),
-  );
+  const preset = makePreset({
+    pool: apiPool,
+    config,
+    application,
+    logger,
+    signIn,
+    memories,
+    checkout,
+    roomPasswords,
+    onPlan: ({ clientIp }, fields) => rateLimit.chargePlanning(clientIp, fields),
+    onUnforeseen: errorLog.record,
+  });
+  const engine = await explainConflicts(application ?? {}, () => createEngine(preset));
   const { rolePrefix, limits, http } = config;
   const { statementTimeoutMs } = config.pool;
   const compiled = createCompiledDocuments({
