@@ -1,6 +1,6 @@
-import "postgraphile";
-import { constant } from "postgraphile/grafast";
-import { extendSchema, gql } from "postgraphile/utils";
+import "graphile-build-pg";
+import { constant } from "grafast";
+import { extendSchema, gql } from "graphile-utils";
 import type { SignIn } from "../src/accounts/sign-in/index.ts";
 import type { RequestContext } from "../src/request/context.ts";
 import { serviceField, serviceFieldWithoutInput } from "./credentials-field.ts";

@@ -1,6 +1,6 @@
-import "postgraphile";
-import { constant, get, type Step } from "postgraphile/grafast";
-import { extendSchema, gql } from "postgraphile/utils";
+import "graphile-build-pg";
+import { constant, get, type Step } from "grafast";
+import { extendSchema, gql } from "graphile-utils";
 import type { CreateApiTokenInput, CreatedApiToken } from "../src/accounts/sign-in/create-api-token.ts";
 import { serviceField } from "./credentials-field.ts";
 

@@ -1,6 +1,6 @@
-import "postgraphile";
-import { constant, get } from "postgraphile/grafast";
-import { extendSchema, gql } from "postgraphile/utils";
+import "graphile-build-pg";
+import { constant, get } from "grafast";
+import { extendSchema, gql } from "graphile-utils";
 import type { SignIn } from "../src/accounts/sign-in/index.ts";
 import {
   type CredentialsStep,

@@ -1,4 +1,4 @@
-import "postgraphile";
+import "graphile-build-pg";
 
 type Behavior = GraphileBuild.Build["behavior"];
 

@@ -1,6 +1,6 @@
-import "postgraphile";
-import { constant, get, type Step } from "postgraphile/grafast";
-import { extendSchema, gql } from "postgraphile/utils";
+import "graphile-build-pg";
+import { constant, get, type Step } from "grafast";
+import { extendSchema, gql } from "graphile-utils";
 import type { Checkout } from "../src/payments/checkout.ts";
 import { requireClaims } from "../src/request/context.ts";
 import { PlinthError } from "../src/support/errors.ts";

@@ -1,5 +1,5 @@
-import "postgraphile";
-import type { PgAttribute, PgClass } from "postgraphile/graphile-build-pg/pg-introspection";
+import "graphile-build-pg";
+import type { PgAttribute, PgClass } from "pg-introspection";
 import type { ConstraintColumns, ConstraintFields, RenamedColumn } from "../src/request/constraint-fields.ts";
 
 declare global {

@@ -1,5 +1,5 @@
-import "postgraphile";
-import type { Step } from "postgraphile/grafast";
+import "graphile-build-pg";
+import type { Step } from "grafast";
 import type { Credentials, SignInResult } from "../src/accounts/sign-in/credentials.ts";
 import type { SignIn } from "../src/accounts/sign-in/index.ts";
 import { isApiToken } from "../src/auth/api-token.ts";

@@ -1,6 +1,6 @@
-import "postgraphile";
-import { TYPES } from "postgraphile/@dataplan/pg";
-import { GraphQLError, Kind, type ValueNode } from "postgraphile/graphql";
+import "graphile-build-pg";
+import { TYPES } from "@dataplan/pg";
+import { GraphQLError, Kind, type ValueNode } from "graphql";
 import { MAX_DEPTH } from "../src/request/storable.ts";
 import { isExact, parseExactJson } from "../src/support/exact-json.ts";
 

@@ -1,4 +1,4 @@
-import "postgraphile";
+import "graphile-build-pg";
 
 /**
  * `includes`, `startsWith`, `endsWith` and the like search for literal text, so a backslash, which LIKE uses as escape

@@ -1,5 +1,5 @@
-import "postgraphile";
-import { TYPES } from "postgraphile/@dataplan/pg";
+import "graphile-build-pg";
+import { TYPES } from "@dataplan/pg";
 
 /** PostGraphile knows ranges but not multiranges, and warns about every column of such a type, even outside the API. */
 const MULTIRANGE = "m";

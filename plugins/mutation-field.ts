@@ -1,5 +1,5 @@
-import "postgraphile";
-import { context, type FieldPlanResolver, type Step, sideEffect } from "postgraphile/grafast";
+import "graphile-build-pg";
+import { context, type FieldPlanResolver, type Step, sideEffect } from "grafast";
 
 const processWork = new WeakSet<object>();
 

@@ -1,4 +1,4 @@
-import { jsonPgSmartTags } from "postgraphile/utils";
+import { jsonPgSmartTags } from "graphile-utils";
 
 const name = (text: string) => ({ tags: { name: text } });
 

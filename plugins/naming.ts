@@ -1,5 +1,5 @@
-import "postgraphile";
-import type { PgResource } from "postgraphile/@dataplan/pg";
+import "graphile-build-pg";
+import type { PgResource } from "@dataplan/pg";
 
 /** The column that ties a row to its owner in composite foreign keys, see `_getBaseNameFromKeys`. */
 const OWNER_COLUMN = "user_id";

@@ -1,4 +1,4 @@
-import "postgraphile";
+import "graphile-build-pg";
 
 /**
  * Omits reading and changing rows by node id per type (`chatByNodeId`, `updateChatByNodeId` …), which duplicates the primary

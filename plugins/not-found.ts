@@ -1,5 +1,5 @@
-import "postgraphile";
-import { type FieldPlanResolver, type ObjectStep, SafeError, sideEffect } from "postgraphile/grafast";
+import "graphile-build-pg";
+import { type FieldPlanResolver, type ObjectStep, SafeError, sideEffect } from "grafast";
 import { NOT_FOUND } from "../src/request/public-error.ts";
 
 /**

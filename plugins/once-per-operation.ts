@@ -1,5 +1,5 @@
-import "postgraphile";
-import type { FieldPlanResolver } from "postgraphile/grafast";
+import "graphile-build-pg";
+import type { FieldPlanResolver } from "grafast";
 import type { OncePerOperationExtensions } from "../src/graphql/limits/query-width.ts";
 import { isProcessWork } from "./mutation-field.ts";
 

@@ -1,6 +1,6 @@
-import "postgraphile";
+import "graphile-build-pg";
 import { hash } from "node:crypto";
-import type { PgExecutor } from "postgraphile/@dataplan/pg";
+import type { PgExecutor } from "@dataplan/pg";
 import type { SendStatement } from "../src/request/transaction.ts";
 
 declare global {

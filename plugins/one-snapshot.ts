@@ -1,4 +1,4 @@
-import "postgraphile";
+import "graphile-build-pg";
 import type { Snapshot } from "../src/request/snapshot.ts";
 import type { Statement, TransactionSettings } from "../src/request/transaction.ts";
 

@@ -1,5 +1,5 @@
-import "postgraphile";
-import { type PgResource, type PgSelectQueryBuilder, PgSelectStep, TYPES } from "postgraphile/@dataplan/pg";
+import "graphile-build-pg";
+import { type PgResource, type PgSelectQueryBuilder, PgSelectStep, TYPES } from "@dataplan/pg";
 import {
   type ConnectionStep,
   constant,
@@ -7,8 +7,8 @@ import {
   type GrafastFieldConfig,
   lambda,
   type Step,
-} from "postgraphile/grafast";
-import { type SQL, sql } from "postgraphile/pg-sql2";
+} from "grafast";
+import { type SQL, sql } from "pg-sql2";
 
 interface OwnRows {
   /** The column with the owner's id. */

@@ -1,4 +1,4 @@
-import "postgraphile";
+import "graphile-build-pg";
 import {
   ConstantStep,
   constant,
@@ -6,7 +6,7 @@ import {
   type GrafastFieldConfig,
   lambda,
   type Step,
-} from "postgraphile/grafast";
+} from "grafast";
 import type { ConnectionExtensions } from "../src/graphql/limits/query-cost.ts";
 
 declare global {

@@ -1,5 +1,5 @@
-import "postgraphile";
-import type { GraphQLSchema, OperationDefinitionNode } from "postgraphile/graphql";
+import "graphile-build-pg";
+import type { GraphQLSchema, OperationDefinitionNode } from "graphql";
 
 /**
  * Maximum fields of all cached plans together, about 150 MB. Grafast caches up to 500 plans of any size, at some 15 kB per

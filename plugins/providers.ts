@@ -1,6 +1,6 @@
-import "postgraphile";
-import { constant, context, get, lambda, type Step } from "postgraphile/grafast";
-import { extendSchema, gql } from "postgraphile/utils";
+import "graphile-build-pg";
+import { constant, context, get, lambda, type Step } from "grafast";
+import { extendSchema, gql } from "graphile-utils";
 import type {
   FinishProviderInput,
   LinkedProfile,

@@ -1,35 +1,19 @@
-import "postgraphile";
-import type { ExecutionResult } from "postgraphile/graphql";
-import { type ExecutionArgs, GraphQLError, getOperationAST } from "postgraphile/graphql";
+import "graphile-build-pg";
+import type { ExecutionResult } from "graphql";
+import { type ExecutionArgs, GraphQLError, getOperationAST } from "graphql";
 import type { PlinthPresetOptions } from "../src/graphql/context.ts";
 import { fragmentsOf } from "../src/graphql/limits/fragments.ts";
-import { parserOf } from "../src/graphql/limits/parse-and-validate.ts";
 import { assertCost } from "../src/graphql/limits/query-cost.ts";
 import { noteFieldCount } from "./plan-cache.ts";
 
 /**
- * Rejects operations that are too deep, too wide or too costly. Depth and width depend only on the text and are checked
- * when it is parsed (in place of PostGraphile's parser, whose errors carry no code). The cost depends on the variables and
- * is checked before each execution, for HTTP and WebSocket alike.
+ * Rejects operations that are too costly. The cost depends on the variables and is checked before each execution, for HTTP
+ * and WebSocket alike; depth and width depend only on the text and are checked when it is parsed.
  */
 export const QueryLimitsPlugin: GraphileConfig.Plugin = {
   name: "PlinthQueryLimitsPlugin",
   version: "1.0.0",
-  description: "Caps depth, width, cost and page size of operations",
-  grafserv: {
-    middleware: {
-      setPreset(next, event) {
-        const options = optionsOf(event.resolvedPreset);
-        const { getExecutionConfig } = event;
-        event.getExecutionConfig = async function (context) {
-          const config = await getExecutionConfig.call(this, context);
-          const parseAndValidate = parserOf(config.schema, options.limits, options);
-          return { ...config, parseAndValidate: parseAndValidate as typeof config.parseAndValidate };
-        };
-        return next();
-      },
-    },
-  },
+  description: "Caps the cost of operations",
   grafast: {
     middleware: {
       execute: (next, { args }) => refusalOf(args) ?? next(),

@@ -1,5 +1,5 @@
-import "postgraphile";
-import { __InputListStep, Step } from "postgraphile/grafast";
+import "graphile-build-pg";
+import { __InputListStep, Step } from "grafast";
 
 interface WithDependencies {
   addDependency(step: Step | object): number;

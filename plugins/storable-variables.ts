@@ -1,5 +1,5 @@
-import "postgraphile";
-import { type ExecutionArgs, type ExecutionResult, GraphQLError } from "postgraphile/graphql";
+import "graphile-build-pg";
+import { type ExecutionArgs, type ExecutionResult, GraphQLError } from "graphql";
 import { assertStorable } from "../src/request/storable.ts";
 
 /** Checks the variables before each execution, for HTTP and WebSocket alike. */

@@ -1,5 +1,5 @@
-import "postgraphile";
-import { GraphQLError, type GraphQLScalarTypeConfig, Kind, type ValueNode } from "postgraphile/graphql";
+import "graphile-build-pg";
+import { GraphQLError, type GraphQLScalarTypeConfig, Kind, type ValueNode } from "graphql";
 import { isRawNumber } from "../src/support/exact-json.ts";
 
 /** The values that a scalar accepts. */

@@ -1,5 +1,5 @@
-import "postgraphile";
-import { type PgResource, type PgResourceUnique, TYPES } from "postgraphile/@dataplan/pg";
+import "graphile-build-pg";
+import { type PgResource, type PgResourceUnique, TYPES } from "@dataplan/pg";
 
 /**
  * Rows are changed by their primary key only. A lookup takes one column, an id or a name (a user by `username`, an item by

@@ -6,8 +6,8 @@ import { PACKAGE_ROOT } from "../src/support/paths.ts";
 /** The floors of src/, from top to bottom. A file imports from its own floor or from a lower one. */
 const FLOORS: readonly (readonly string[])[] = [
   ["cli", "index.ts"],
-  ["start"],
-  ["drift", "schema-dump", "schema-docs", "http"],
+  ["start", "testing"],
+  ["drift", "schema-dump", "schema-docs", "http", "init"],
   ["graphql", "documents"],
   ["demo", "accounts", "application", "jobs"],
   ["import", "keys", "export", "casbin", "payments", "limits", "live"],
@@ -31,8 +31,10 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
 const ENTRIES: Readonly<Record<string, string>> = {
   "src/cli/main.ts": "plinth.js starts it.",
   "src/cli/plinth.js": "The executable of the package.",
+  "src/graphql/graphile.ts": "The library's entry plinth/graphile.",
   "src/http/websocket/ws.d.ts": "The compiler reads it.",
   "src/index.ts": "The library.",
+  "src/testing/index.ts": "The library's entry plinth/testing.",
 };
 
 type Graph = ReadonlyMap<string, ReadonlySet<string>>;

@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
-import { OperationTypeNode } from "postgraphile/graphql";
-import { sql } from "postgraphile/pg-sql2";
+import { OperationTypeNode } from "graphql";
+import { sql } from "pg-sql2";
 import type { Compile, CompiledStatement } from "../../src/graphql/compiled-statement.ts";
 import { NotCompilable } from "./field-source.ts";
 import { concatenated, inlineConstants } from "./json-text.ts";

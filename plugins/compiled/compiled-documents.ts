@@ -1,4 +1,4 @@
-import "postgraphile";
+import "graphile-build-pg";
 import type { Compile } from "../../src/graphql/compiled-statement.ts";
 import { compileOperation } from "./compile.ts";
 import { findSource } from "./mark-fields.ts";

@@ -1,6 +1,6 @@
-import type { PgResource, PgSelectQueryBuilder } from "postgraphile/@dataplan/pg";
-import { type GraphQLObjectType, getNamedType, type SelectionSetNode } from "postgraphile/graphql";
-import { type SQL, sql } from "postgraphile/pg-sql2";
+import type { PgResource, PgSelectQueryBuilder } from "@dataplan/pg";
+import { type GraphQLObjectType, getNamedType, type SelectionSetNode } from "graphql";
+import { type SQL, sql } from "pg-sql2";
 import { addPaging } from "../paging/add-paging.ts";
 import { type FieldSource, NotCompilable, type PagePart, sourceOf } from "./field-source.ts";
 import { concatenated, type JsonText } from "./json-text.ts";

@@ -1,5 +1,5 @@
-import type { PgCodec, PgResource } from "postgraphile/@dataplan/pg";
-import type { GraphQLField } from "postgraphile/graphql";
+import type { PgCodec, PgResource } from "@dataplan/pg";
+import type { GraphQLField } from "graphql";
 import type { ListCondition } from "../own-rows.ts";
 
 /** Columns that must be equal: of the parent row, and of the row to find. */

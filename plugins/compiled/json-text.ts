@@ -1,4 +1,4 @@
-import { type SQL, sql } from "postgraphile/pg-sql2";
+import { type SQL, sql } from "pg-sql2";
 
 import { NotCompilable } from "./field-source.ts";
 

@@ -1,6 +1,6 @@
-import { type PgCodec, TYPES } from "postgraphile/@dataplan/pg";
-import { GraphQLEnumType, type GraphQLOutputType, isListType, isNonNullType } from "postgraphile/graphql";
-import { type SQL, sql } from "postgraphile/pg-sql2";
+import { type PgCodec, TYPES } from "@dataplan/pg";
+import { GraphQLEnumType, type GraphQLOutputType, isListType, isNonNullType } from "graphql";
+import { type SQL, sql } from "pg-sql2";
 import { NotCompilable } from "./field-source.ts";
 import { concatenated, constantSql, type JsonText, nullable, quoted } from "./json-text.ts";
 

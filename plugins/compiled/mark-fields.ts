@@ -1,5 +1,5 @@
-import "postgraphile";
-import type { PgResource } from "postgraphile/@dataplan/pg";
+import "graphile-build-pg";
+import type { PgResource } from "@dataplan/pg";
 import { listConditionOf } from "../own-rows.ts";
 import type { FieldSource, JoinColumns, PagePart } from "./field-source.ts";
 

@@ -1,5 +1,5 @@
-import { type PgCodec, TYPES } from "postgraphile/@dataplan/pg";
-import { type SQL, sql } from "postgraphile/pg-sql2";
+import { type PgCodec, TYPES } from "@dataplan/pg";
+import { type SQL, sql } from "pg-sql2";
 import { base64Sql } from "../paging/cursor.ts";
 import { NotCompilable } from "./field-source.ts";
 import { type JsonText, quoted } from "./json-text.ts";

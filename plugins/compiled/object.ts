@@ -7,7 +7,7 @@ import {
   isInterfaceType,
   Kind,
   type SelectionSetNode,
-} from "postgraphile/graphql";
+} from "graphql";
 import { NotCompilable } from "./field-source.ts";
 import { type JsonText, objectOf } from "./json-text.ts";
 import type { Variables } from "./variables.ts";

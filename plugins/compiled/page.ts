@@ -1,4 +1,4 @@
-import { type SQL, sql } from "postgraphile/pg-sql2";
+import { type SQL, sql } from "pg-sql2";
 import { cursorSql } from "../paging/cursor.ts";
 import type { OrderKey } from "../paging/order-keys.ts";
 import { NotCompilable, type PagePart } from "./field-source.ts";

@@ -1,7 +1,7 @@
-import { PgCondition, type PgResource, type PgSelectQueryBuilder } from "postgraphile/@dataplan/pg";
-import { ApplyInputStep } from "postgraphile/grafast";
-import { type GraphQLInputType, type GraphQLSchema, getNamedType } from "postgraphile/graphql";
-import { $$toSQL, type SQL, sql } from "postgraphile/pg-sql2";
+import { PgCondition, type PgResource, type PgSelectQueryBuilder } from "@dataplan/pg";
+import { ApplyInputStep } from "grafast";
+import { type GraphQLInputType, type GraphQLSchema, getNamedType } from "graphql";
+import { $$toSQL, type SQL, sql } from "pg-sql2";
 import { NotCompilable } from "./field-source.ts";
 
 type Order = Parameters<PgSelectQueryBuilder["orderBy"]>[0] & object;

@@ -1,11 +1,6 @@
-import type { PgResource } from "postgraphile/@dataplan/pg";
-import {
-  type GraphQLObjectType,
-  getNamedType,
-  isNonNullType,
-  type SelectionSetNode,
-} from "postgraphile/graphql";
-import { type SQL, sql } from "postgraphile/pg-sql2";
+import type { PgResource } from "@dataplan/pg";
+import { type GraphQLObjectType, getNamedType, isNonNullType, type SelectionSetNode } from "graphql";
+import { type SQL, sql } from "pg-sql2";
 import { connectionJson, where } from "./connection.ts";
 import { type FieldSource, type JoinColumns, NotCompilable, sourceOf } from "./field-source.ts";
 import { concatenated, type JsonText, nullable } from "./json-text.ts";

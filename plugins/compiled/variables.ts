@@ -1,4 +1,4 @@
-import type { PgCodec } from "postgraphile/@dataplan/pg";
+import type { PgCodec } from "@dataplan/pg";
 import {
   type ASTNode,
   type FieldNode,
@@ -12,8 +12,8 @@ import {
   type SelectionNode,
   type VariableNode,
   visit,
-} from "postgraphile/graphql";
-import { type SQL, sql } from "postgraphile/pg-sql2";
+} from "graphql";
+import { type SQL, sql } from "pg-sql2";
 import { NotCompilable } from "./field-source.ts";
 
 /** The place of a variable among a statement's values. */

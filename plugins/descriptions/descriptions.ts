@@ -1,4 +1,4 @@
-import "postgraphile";
+import "graphile-build-pg";
 import { OWN_SQLSTATES } from "../../src/request/public-error.ts";
 import { TEXTS } from "./texts.ts";
 

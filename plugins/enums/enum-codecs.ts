@@ -1,6 +1,6 @@
-import { enumCodec, type PgEnumCodec } from "postgraphile/@dataplan/pg";
-import type { PgAttribute, PgConstraint, PgType } from "postgraphile/graphile-build-pg/pg-introspection";
-import { sql } from "postgraphile/pg-sql2";
+import { enumCodec, type PgEnumCodec } from "@dataplan/pg";
+import type { PgAttribute, PgConstraint, PgType } from "pg-introspection";
+import { sql } from "pg-sql2";
 import { closedListOf, meaningsOf } from "./closed-list.ts";
 
 export type EnumCodec = PgEnumCodec<string, string>;

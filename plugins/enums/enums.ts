@@ -1,7 +1,7 @@
-import "postgraphile";
-import { listOfCodec, type PgCodec, withPgClientFromPgService } from "postgraphile/@dataplan/pg";
-import { gatherConfig } from "postgraphile/graphile-build";
-import type { PgProc } from "postgraphile/graphile-build-pg/pg-introspection";
+import "graphile-build-pg";
+import { listOfCodec, type PgCodec, withPgClientFromPgService } from "@dataplan/pg";
+import { gatherConfig } from "graphile-build";
+import type { PgProc } from "pg-introspection";
 import { type EnumCodec, EnumCodecs, nameOfValue } from "./enum-codecs.ts";
 
 declare global {

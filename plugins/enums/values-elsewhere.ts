@@ -1,4 +1,4 @@
-import { jsonPgSmartTags } from "postgraphile/utils";
+import { jsonPgSmartTags } from "graphile-utils";
 
 const values = (path: string) => ({ tags: { values: path } });
 /** The arguments and result columns of a function. */

@@ -1,15 +1,6 @@
-import "postgraphile";
-import type { PgResource, PgSelectSingleStep, PgSelectStep } from "postgraphile/@dataplan/pg";
-import {
-  applyTransforms,
-  context,
-  each,
-  type FieldArgs,
-  lambda,
-  listen,
-  object,
-  type Step,
-} from "postgraphile/grafast";
+import "graphile-build-pg";
+import type { PgResource, PgSelectSingleStep, PgSelectStep } from "@dataplan/pg";
+import { applyTransforms, context, each, type FieldArgs, lambda, listen, object, type Step } from "grafast";
 import type { LiveSource } from "../../src/live/live-source.ts";
 import type { Statement } from "../../src/request/transaction.ts";
 import { PlinthError } from "../../src/support/errors.ts";

@@ -1,7 +1,7 @@
-import "postgraphile";
-import { type PgSelectStep, TYPES } from "postgraphile/@dataplan/pg";
-import { constant, type FieldArgs, type Step } from "postgraphile/grafast";
-import { extendSchema, gql } from "postgraphile/utils";
+import "graphile-build-pg";
+import { type PgSelectStep, TYPES } from "@dataplan/pg";
+import { constant, type FieldArgs, type Step } from "grafast";
+import { extendSchema, gql } from "graphile-utils";
 import { liveField, resourceOf, valuesOf } from "./live-field.ts";
 import { keptStep, ReadingStep, type Report } from "./reading-step.ts";
 import { roomPosition } from "./room-position.ts";

@@ -1,5 +1,5 @@
-import "postgraphile";
-import { type Step, UnbatchedStep } from "postgraphile/grafast";
+import "graphile-build-pg";
+import { type Step, UnbatchedStep } from "grafast";
 import type { LiveItem, Reading } from "../../src/live/live-source.ts";
 
 /** Returns the reading for the subscription and the answer's own fields. */

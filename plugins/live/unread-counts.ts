@@ -1,7 +1,7 @@
-import "postgraphile";
-import { listOfCodec, type PgSelectStep, TYPES } from "postgraphile/@dataplan/pg";
-import { constant, lambda, type Step } from "postgraphile/grafast";
-import { extendSchema, gql } from "postgraphile/utils";
+import "graphile-build-pg";
+import { listOfCodec, type PgSelectStep, TYPES } from "@dataplan/pg";
+import { constant, lambda, type Step } from "grafast";
+import { extendSchema, gql } from "graphile-utils";
 import type { LiveItem } from "../../src/live/live-source.ts";
 import { liveField, type ReadOne, resourceOf, valuesOf } from "./live-field.ts";
 import { keptStep, ReadingStep, type Report } from "./reading-step.ts";

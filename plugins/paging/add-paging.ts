@@ -1,5 +1,5 @@
-import type { PgOrderSpec, PgResource, PgSelectQueryBuilder } from "postgraphile/@dataplan/pg";
-import { sql } from "postgraphile/pg-sql2";
+import type { PgOrderSpec, PgResource, PgSelectQueryBuilder } from "@dataplan/pg";
+import { sql } from "pg-sql2";
 import { cursorCodec, placeOf } from "./cursor.ts";
 import { cursorCondition } from "./cursor-condition.ts";
 import { type OrderKey, orderKeys } from "./order-keys.ts";

@@ -1,4 +1,4 @@
-import { type SQL, sql } from "postgraphile/pg-sql2";
+import { type SQL, sql } from "pg-sql2";
 import type { Place } from "./cursor.ts";
 import type { OrderKey } from "./order-keys.ts";
 

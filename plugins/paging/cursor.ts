@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import type { PgCodec } from "postgraphile/@dataplan/pg";
-import { SafeError } from "postgraphile/grafast";
-import { type SQL, sql } from "postgraphile/pg-sql2";
+import type { PgCodec } from "@dataplan/pg";
+import { SafeError } from "grafast";
+import { type SQL, sql } from "pg-sql2";
 import type { OrderKey } from "./order-keys.ts";
 
 /** The values that determine a row's place in an order, as PostgreSQL writes them. */

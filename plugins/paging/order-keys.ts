@@ -1,5 +1,5 @@
-import type { PgCodec, PgOrderSpec, PgResource } from "postgraphile/@dataplan/pg";
-import { type SQL, sql } from "postgraphile/pg-sql2";
+import type { PgCodec, PgOrderSpec, PgResource } from "@dataplan/pg";
+import { type SQL, sql } from "pg-sql2";
 
 /** One term of an order. */
 export interface OrderKey {

@@ -1,5 +1,5 @@
-import "postgraphile";
-import { type PgResource, type PgSelectQueryBuilder, PgSelectStep, TYPES } from "postgraphile/@dataplan/pg";
+import "graphile-build-pg";
+import { type PgResource, type PgSelectQueryBuilder, PgSelectStep, TYPES } from "@dataplan/pg";
 import {
   applyInput,
   type ConnectionStep,
@@ -11,8 +11,8 @@ import {
   type GrafastFieldConfig,
   lambda,
   type Step,
-} from "postgraphile/grafast";
-import { sql } from "postgraphile/pg-sql2";
+} from "grafast";
+import { sql } from "pg-sql2";
 import { type ApplyOrders, addPaging, type Cursor } from "./add-paging.ts";
 import { rowNumberOf } from "./cursor.ts";
 

@@ -1,8 +1,8 @@
 import { DEFAULT_ROLE_PREFIX } from "../config/roles.ts";
 import type { EmbeddedServer } from "../database/embedded/server.ts";
 import { migrateDatabase } from "../database/migrate.ts";
+import { withThrowawayServer } from "../database/throwaway-server.ts";
 import { interruptible } from "./interrupt.ts";
-import { withThrowawayServer } from "./throwaway-server.ts";
 
 /** Runs `use` on a temporary embedded server with all of Plinth's migrations applied. Ctrl-C stops it. */
 export function withMigratedServer<T>(use: (server: EmbeddedServer) => Promise<T>): Promise<T> {

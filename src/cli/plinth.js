@@ -23,7 +23,7 @@ if (Number(process.versions.node.split(".")[0]) >= NEEDED_MAJOR) {
   else {
     console.error(
       `error: Plinth needs Node ${NEEDED_MAJOR} or newer, but this is Node ${process.versions.node}.\n` +
-        "hint: Install it from https://nodejs.org, or run `npm install` so that npm installs it in node_modules/.bin.",
+        "hint: Install it from https://nodejs.org. In a clone on Linux, `npm install` installs it in node_modules/.bin.",
     );
     process.exitCode = 1;
   }

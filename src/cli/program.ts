@@ -10,6 +10,7 @@ import { addDocuments } from "./commands/documents.ts";
 import { addExplainAccess } from "./commands/explain-access.ts";
 import { addExport } from "./commands/export.ts";
 import { addImport } from "./commands/import.ts";
+import { addInit } from "./commands/init.ts";
 import { addJobs } from "./commands/jobs.ts";
 import { addKeys } from "./commands/keys.ts";
 import { addMigrate } from "./commands/migrate.ts";
@@ -67,6 +68,7 @@ export function buildProgram(): Command {
     .configureHelp(HELP)
     .exitOverride();
   for (const add of [
+    addInit,
     addStart,
     addServe,
     addWork,

@@ -120,6 +120,8 @@ export interface Config {
     readonly checkoutReturnUrl: string | undefined;
   };
   readonly logLevel: string;
+  /** A server on which commands and tests create databases of their own, which they drop; otherwise they start one. */
+  readonly testDatabaseUrl: string | undefined;
 }
 
 /**
@@ -228,6 +230,7 @@ export function loadConfig(env: Environment = process.env): Config {
       /^(trace|debug|info|warn|error|fatal|silent)$/,
       "trace, debug, info, warn, error, fatal or silent",
     ),
+    testDatabaseUrl: env.TEST_DATABASE_URL || undefined,
   };
 }
 

@@ -33,6 +33,24 @@ export interface CommitOptions extends Partial<MigrationHistory> {
  * @throws PlinthError NOTHING_TO_COMMIT, INVALID_MESSAGE, MIGRATION_FAILED, and those of readCommittedMigrations
  */
 export async function commitCurrent(options: CommitOptions & { message: string }): Promise<{ file: string }> {
+  const next = await nextMigration(options);
+  await tryHistory(next.history, options);
+  return next.write();
+}
+
+/** Commits current.sql without a trial, for text that is known to run. */
+export async function commitUntried(options: {
+  migrationsFolder: string;
+  message: string;
+}): Promise<{ file: string }> {
+  return (await nextMigration(options)).write();
+}
+
+/** Freezes current.sql and returns the history with it, and a function that writes both files. */
+async function nextMigration(options: { migrationsFolder?: string; message: string }): Promise<{
+  history: Map<string, string>;
+  write: () => Promise<{ file: string }>;
+}> {
   const settings = fileSettings(options.migrationsFolder);
   const { message } = options;
   const slug = sluggify(message);
@@ -59,12 +77,14 @@ export async function commitCurrent(options: CommitOptions & { message: string }
     ),
   );
   history.set(file, frozen(body, { ...headers, Message: message }, committed.at(-1)?.hash).text);
-  await tryHistory(history, options);
-  const folder = join(settings.migrationsFolder, "committed");
-  await mkdir(folder, { recursive: true });
-  await replaceFile(join(folder, file), history.get(file)!);
-  await writeFile(path, BLANK_MIGRATION);
-  return { file };
+  async function write(): Promise<{ file: string }> {
+    const folder = join(settings.migrationsFolder, "committed");
+    await mkdir(folder, { recursive: true });
+    await replaceFile(join(folder, file), history.get(file)!);
+    await writeFile(path, BLANK_MIGRATION);
+    return { file };
+  }
+  return { history, write };
 }
 
 /** Settings for reading and writing files only. Placeholders are never filled, so the names do not matter. */

@@ -7,7 +7,7 @@ import {
   parse,
   print,
   visit,
-} from "postgraphile/graphql";
+} from "graphql";
 import type { Fault, Findings } from "./found-document.ts";
 
 interface SourceFile {

@@ -1,4 +1,4 @@
-import { type DocumentNode, Kind, parse } from "postgraphile/graphql";
+import { type DocumentNode, Kind, parse } from "graphql";
 import type { Application } from "../application/application.ts";
 import type { Config } from "../config/config.ts";
 import { makeParseAndValidate } from "../graphql/limits/parse-and-validate.ts";

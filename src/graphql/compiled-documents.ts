@@ -1,5 +1,4 @@
-import type { Logger } from "pino";
-import { isSafeError } from "postgraphile/grafast";
+import { isSafeError } from "grafast";
 import {
   type DocumentNode,
   type FragmentDefinitionNode,
@@ -8,7 +7,8 @@ import {
   getOperationAST,
   getVariableValues,
   type OperationDefinitionNode,
-} from "postgraphile/graphql";
+} from "graphql";
+import type { Logger } from "pino";
 import type { RequestContext } from "../request/context.ts";
 import { assertStorable } from "../request/storable.ts";
 import type { SendStatement, TransactionSettings } from "../request/transaction.ts";

@@ -1,4 +1,4 @@
-import type { FragmentDefinitionNode, GraphQLSchema, OperationDefinitionNode } from "postgraphile/graphql";
+import type { FragmentDefinitionNode, GraphQLSchema, OperationDefinitionNode } from "graphql";
 
 /** A statement that returns the JSON text of a response's `data` as its only value. */
 export interface CompiledStatement {
@@ -24,7 +24,7 @@ interface CompileRequest {
  */
 export type Compile = (request: CompileRequest) => CompiledStatement | string;
 
-declare module "postgraphile/graphql" {
+declare module "graphql" {
   interface GraphQLSchemaExtensions {
     /** Set by the plugin for compiled documents. */
     plinthCompile?: Compile;

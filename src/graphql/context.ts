@@ -1,3 +1,4 @@
+import type { GraphQLError } from "graphql";
 import type { ConversationMemories } from "../accounts/conversation-memory/conversation-memories.ts";
 import type { RoomPasswords } from "../accounts/room-passwords.ts";
 import type { Credentials } from "../accounts/sign-in/credentials.ts";
@@ -13,6 +14,8 @@ import type { Statement, StatementResult, TransactionSettings } from "../request
 export interface PlinthPresetOptions {
   readonly limits: Config["limits"];
   readonly introspection: boolean;
+  /** Reduces an error to what a client may see. */
+  readonly maskError: (error: GraphQLError) => GraphQLError;
 }
 
 /** The context that Plinth's plugins read while an operation runs. */

@@ -1,38 +1,38 @@
-import { hookArgs, isPromiseLike } from "postgraphile/grafast";
-import { handleErrors } from "postgraphile/grafserv";
-import { type ExecutionResult, GraphQLError } from "postgraphile/graphql";
+import { execute, hookArgs, isPromiseLike, stripAnsi } from "grafast";
+import { type ExecutionResult, GraphQLError, type GraphQLFormattedError } from "graphql";
 import type { RequestContext } from "../request/context.ts";
-import type { PlinthGrafserv } from "./grafserv.ts";
+import type { GraphqlEngine } from "./engine.ts";
 
 /** A document with its variables, of the types that GraphQL over HTTP requires. */
 export interface Operation {
   readonly query: string;
   readonly operationName?: string | null | undefined;
   readonly variables?: Readonly<Record<string, unknown>> | null | undefined;
+  /** One of Grafast's error behaviours; by default PROPAGATE. */
+  readonly onError?: string | null | undefined;
+}
+
+/** A result as it is sent. */
+interface Payload extends Omit<ExecutionResult, "errors"> {
+  readonly errors?: readonly GraphQLFormattedError[];
 }
 
 /** The result of an operation, with errors as clients may see them. */
 export interface Outcome {
-  readonly payload: ExecutionResult;
+  readonly payload: Payload;
   /** The status of an application/graphql-response+json response; any other media type has 200. */
   readonly status: 200 | 400 | 500;
 }
 
-/**
- * Executes an operation as grafserv does for a POST request, with the same parser, plan cache and error mask, but without its
- * request object, header digest and chain of promises.
- */
-export async function createExecute(
-  serv: PlinthGrafserv,
-): Promise<(operation: Operation, request: RequestContext) => Promise<Outcome>> {
-  // The schema does not change while the server runs.
-  const { schema, parseAndValidate, resolvedPreset, execute } = await serv.getExecutionConfig({});
-  const { grafastMiddleware: middleware } = serv;
-  const { maskPayload } = serv.dynamicOptions;
+/** Returns a function that executes a query or mutation. */
+export function createExecute(
+  engine: GraphqlEngine,
+): (operation: Operation, request: RequestContext) => Promise<Outcome> {
+  const { schema, parseAndValidate, resolvedPreset, middleware, maskError } = engine;
 
-  return async ({ query, operationName, variables }, request) => {
+  return async ({ query, operationName, variables, onError }, request) => {
     const { document, errors } = parseAndValidate(query);
-    if (errors) return { payload: formatted({ errors }), status: 400 };
+    if (errors) return { payload: { errors: errors.map(formatted) }, status: 400 };
     const args = {
       schema,
       document,
@@ -40,28 +40,34 @@ export async function createExecute(
       contextValue: Object.create(null),
       variableValues: variables ?? undefined,
       operationName: operationName ?? undefined,
+      ...(onError != null && { onError }),
       resolvedPreset,
       requestContext: { plinth: request },
       middleware,
     };
     try {
-      const hooked = hookArgs(args);
+      const hooked = hookArgs(args as Parameters<typeof hookArgs>[0]);
       if (isPromiseLike(hooked)) await hooked;
       // Streams need @defer or @stream, which are both off.
-      const payload = maskPayload((await execute(args)) as ExecutionResult) as ExecutionResult;
+      const result = (await execute(args as Parameters<typeof execute>[0])) as ExecutionResult;
       return {
-        payload: formatted(payload),
-        status: payload.errors && payload.data === undefined ? 400 : 200,
+        payload: sent(result),
+        status: result.errors && result.data === undefined ? 400 : 200,
       };
     } catch (error) {
       const { message } = error as Error;
-      const failed = { errors: [new GraphQLError(message, { originalError: error as Error })] };
-      return { payload: formatted(maskPayload(failed) as ExecutionResult), status: 500 };
+      const failed = new GraphQLError(message, { originalError: error as Error });
+      return { payload: sent({ errors: [failed] }), status: 500 };
     }
   };
+
+  function sent(result: ExecutionResult): Payload {
+    const { errors, ...others } = result;
+    return errors ? { errors: errors.map((error) => formatted(maskError(error))), ...others } : result;
+  }
 }
 
-function formatted(payload: ExecutionResult): ExecutionResult {
-  if (payload.errors) handleErrors(payload as never);
-  return payload;
+/** Messages of Grafast can be coloured for a terminal. */
+function formatted(error: GraphQLError): GraphQLFormattedError {
+  return { ...error.toJSON(), message: stripAnsi(error.message) };
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
+import { isSafeError } from "grafast";
+import { GraphQLError, type GraphQLErrorExtensions } from "graphql";
 import type { Logger } from "pino";
-import { isSafeError } from "postgraphile/grafast";
-import { GraphQLError, type GraphQLErrorExtensions } from "postgraphile/graphql";
 import type { ConstraintFields } from "../request/constraint-fields.ts";
 import { currentRequest } from "../request/context.ts";
 import type { UnforeseenError } from "../request/error-log.ts";
@@ -13,7 +13,7 @@ const VARIABLE_AT = /^Variable "\$\w+" got invalid value .*? at "(?:[^"]*\.)?(\w
 /** The message of Grafast for a variable that has a default, so that it may be null, but is null where a value is required. */
 const NULL_VARIABLE = /^Query planning error: Expected non-null value of type (\w+)$/;
 
-/** Messages of graphql-js. These errors have no location in the document, and neither have errors that grafserv caught. */
+/** Messages of graphql-js. These errors have no location in the document, and neither have errors that were caught around an execution. */
 const NO_SUCH_OPERATION = /^(Unknown operation named|Must provide (an operation|operation name))/;
 
 /**

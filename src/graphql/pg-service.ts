@@ -1,5 +1,5 @@
+import { type makePgAdaptorWithPgClient, makePgService } from "@dataplan/pg/adaptors/pg";
 import type { Pool } from "pg";
-import { type makePgAdaptorWithPgClient, makePgService } from "postgraphile/adaptors/pg";
 import { queryWithin } from "../request/pg-internals.ts";
 import {
   release,

@@ -1,10 +1,8 @@
 import "../support/graphile-env.ts";
-import "postgraphile";
 import { PgSimplifyInflectionPreset } from "@graphile/simplify-inflection";
+import { getOperationAST } from "graphql";
 import type { Pool } from "pg";
 import type { Logger } from "pino";
-import { getOperationAST } from "postgraphile/graphql";
-import { PostGraphileAmberPreset } from "postgraphile/presets/amber";
 import { PostGraphileConnectionFilterPreset } from "postgraphile-plugin-connection-filter";
 import { PLUGINS } from "../../plugins/index.ts";
 import type { ConversationMemories } from "../accounts/conversation-memory/conversation-memories.ts";
@@ -22,14 +20,13 @@ import { Snapshot } from "../request/snapshot.ts";
 import { runStatement } from "../request/transaction.ts";
 import { makeMaskError } from "./mask-error.ts";
 import { makePlinthPgService } from "./pg-service.ts";
+import { POSTGRAPHILE_PRESET } from "./postgraphile-preset.ts";
 
 /** Schemas of the API. `plinth` holds only helpers, `analytics` is for SQL tools, `private` is not exposed. */
 export const API_SCHEMAS = ["identity", "access", "billing", "llm", "rooms", "learning", "security"] as const;
 
 export const GRAPHQL_PATH = "/graphql";
 export const GRAPHIQL_PATH = "/graphiql";
-/** With a trailing slash, because grafserv uses it as a prefix. */
-const GRAPHIQL_STATIC_PATH = "/graphiql/static/";
 
 /** Plugins that add a second way to say the same thing, on every table. */
 const LEFT_OUT = [
@@ -46,7 +43,7 @@ export interface PresetOptions {
   /** Connections as the authenticator role, created by `createPool`. */
   readonly pool: Pool;
   readonly config: Pick<Config, "rolePrefix" | "limits" | "pool"> & {
-    readonly http: Pick<Config["http"], "bodyLimitBytes" | "graphiql" | "introspection">;
+    readonly http: Pick<Config["http"], "introspection">;
   };
   readonly application?: Application | undefined;
   readonly logger: Logger;
@@ -65,8 +62,9 @@ export interface PresetOptions {
 }
 
 /**
- * The complete PostGraphile preset of Plinth's API, for `postgraphile()` and `makeSchema()`. The server puts the verified
- * `RequestContext` of each request into `requestContext.plinth`; without one, the caller is a visitor.
+ * The complete PostGraphile preset of Plinth's API, for `makeSchema()`. The server puts the verified `RequestContext` of each
+ * request into `requestContext.plinth`; without one, the caller is a visitor. It checks each document with the limits of
+ * `plinth` and masks all errors with `plinth.maskError`.
  */
 export function makePreset(options: PresetOptions): GraphileConfig.Preset {
   const {
@@ -88,10 +86,19 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
     requestSettings(request, { rolePrefix, statementTimeoutMs, readOnly });
 
   return {
-    extends: [PostGraphileAmberPreset, PgSimplifyInflectionPreset, PostGraphileConnectionFilterPreset],
+    extends: [POSTGRAPHILE_PRESET, PgSimplifyInflectionPreset, PostGraphileConnectionFilterPreset],
     plugins: [...PLUGINS, ...(application.plugins ?? [])],
     disablePlugins: LEFT_OUT,
-    plinth: { limits, introspection: http.introspection },
+    plinth: {
+      limits,
+      introspection: http.introspection,
+      maskError: makeMaskError({
+        logger,
+        constraints,
+        anonymousRole: roleName(rolePrefix, "anonymous"),
+        onUnforeseen,
+      }),
+    },
     pgServices: [makePlinthPgService({ pool, schemas: [...API_SCHEMAS, ...(application.schemas ?? [])] })],
     gather: {
       // Arguments without a default are required.
@@ -109,30 +116,13 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
       plinthPageSize: limits.pageSize,
       plinthSendAlone: (settings, statement) => runStatement(pool, settings, statement),
     },
-    grafserv: {
-      graphqlPath: GRAPHQL_PATH,
-      graphqlOverGET: false,
-      graphiql: http.graphiql,
-      graphiqlPath: GRAPHIQL_PATH,
-      graphiqlStaticPath: GRAPHIQL_STATIC_PATH,
-      graphiqlOnGraphQLGET: false,
-      watch: false,
-      websockets: false,
-      maxRequestLength: http.bodyLimitBytes,
-      maskError: makeMaskError({
-        logger,
-        constraints,
-        anonymousRole: roleName(rolePrefix, "anonymous"),
-        onUnforeseen,
-      }),
-    },
     grafast: {
       explain: false,
       timeouts: {
         planning: PLANNING_TIMEOUT_MS,
         execution: statementTimeoutMs + config.pool.connectionTimeoutMs,
       },
-      // Must not throw, because over HTTP that would be a 500. Tokens are verified before grafserv sees the request.
+      // Must not throw, because over HTTP that would be a 500. Tokens are verified before.
       context(requestContext, args) {
         const request = requestContext.plinth ?? contextWithoutRequest();
         const operation = getOperationAST(args.document, args.operationName)?.operation;

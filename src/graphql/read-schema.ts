@@ -1,7 +1,7 @@
 import "../support/graphile-env.ts";
+import { makeSchema } from "graphile-build";
+import type { GraphQLSchema } from "graphql";
 import { pino } from "pino";
-import { makeSchema } from "postgraphile";
-import type { GraphQLSchema } from "postgraphile/graphql";
 import type { Application } from "../application/application.ts";
 import type { Config } from "../config/config.ts";
 import { assertDatabaseReady } from "../request/database-state.ts";

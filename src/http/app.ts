@@ -3,7 +3,6 @@ import express, { type Express, type RequestHandler } from "express";
 import type { Logger } from "pino";
 import type { SigningKey } from "../auth/signing-keys.ts";
 import type { Config } from "../config/config.ts";
-import type { PlinthGrafserv } from "../graphql/grafserv.ts";
 import { GRAPHIQL_PATH, GRAPHQL_PATH } from "../graphql/preset.ts";
 import type { ErrorLog } from "../request/error-log.ts";
 import type { AllowedOrigins } from "./allowed-origins.ts";
@@ -15,7 +14,8 @@ import { correlationStep } from "./steps/correlation.ts";
 import { corsStep } from "./steps/cors.ts";
 import { DATA_EXPORT_PATH } from "./steps/data-export.ts";
 import { FRONT_PAGE_PATH, frontPageStep } from "./steps/front-page.ts";
-import { graphiqlStep, graphqlStep } from "./steps/graphql.ts";
+import { graphiqlStep } from "./steps/graphiql.ts";
+import { graphqlStep } from "./steps/graphql.ts";
 import { healthStep, type ReadinessChecks, readinessStep } from "./steps/health.ts";
 import { JWKS_PATH, jwksStep } from "./steps/jwks.ts";
 import { createRequestLog, logStep } from "./steps/log.ts";
@@ -31,7 +31,7 @@ export interface AppParts {
   readonly rateLimit: RateLimit;
   readonly readiness: ReadinessChecks;
   readonly signingKeys: readonly SigningKey[];
-  readonly serv: PlinthGrafserv;
+  readonly engine: PostGraphqlParts["engine"];
   readonly findDocument: PostGraphqlParts["findDocument"];
   readonly errorLog: ErrorLog;
   /** Undefined when its secret is not set. */
@@ -45,8 +45,8 @@ export interface AppParts {
  * The HTTP side: POST /graphql has a handler of its own, everything else passes an ordered list of steps, each in its own
  * file.
  */
-export async function createApp(parts: AppParts): Promise<{ app: Express; listener: RequestListener }> {
-  const { config, logger, origins, authenticator, rateLimit, readiness, serv, stripeWebhook } = parts;
+export function createApp(parts: AppParts): { app: Express; listener: RequestListener } {
+  const { config, logger, origins, authenticator, rateLimit, readiness, stripeWebhook } = parts;
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
@@ -57,7 +57,7 @@ export async function createApp(parts: AppParts): Promise<{ app: Express; listen
   const logRequest = createRequestLog(logger);
   const describeError = createErrorDescription(logger, parts.errorLog.record);
   const addressOf = createAddressOf(app);
-  const postGraphql = await createPostGraphql({ ...parts, logRequest, describeError, addressOf });
+  const postGraphql = createPostGraphql({ ...parts, logRequest, describeError, addressOf });
 
   // Other spellings of its URL, such as one with a query string or a trailing slash; it needs none of the steps.
   app.post(GRAPHQL_PATH, (request, response) => postGraphql(request, response, request.path));
@@ -71,7 +71,7 @@ export async function createApp(parts: AppParts): Promise<{ app: Express; listen
   app.get(FRONT_PAGE_PATH, frontPageStep(config));
   app.get(JWKS_PATH, jwksStep(parts.signingKeys));
   if (stripeWebhook) app.post(STRIPE_WEBHOOK_PATH, stripeWebhook); // its signature is its authentication
-  if (config.graphiql) app.get([GRAPHIQL_PATH, `${GRAPHIQL_PATH}/*file`], graphiqlStep(serv));
+  if (config.graphiql) app.get([GRAPHIQL_PATH, `${GRAPHIQL_PATH}/*file`], graphiqlStep());
   app.use(GRAPHQL_PATH, authenticateStep(authenticator)); // an invalid token is reported first
   app.all(GRAPHQL_PATH, graphqlStep());
   app.get(DATA_EXPORT_PATH, authenticateStep(authenticator), parts.dataExport);

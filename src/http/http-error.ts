@@ -29,7 +29,7 @@ export class HttpError extends Error {
   }
 }
 
-/** Codes of the errors that grafserv reports only by status. */
+/** Codes of errors that have only a status. */
 export const CODES_BY_STATUS: Readonly<Record<number, string>> = {
   400: "BAD_REQUEST",
   401: "UNAUTHENTICATED",

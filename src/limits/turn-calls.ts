@@ -1,4 +1,4 @@
-import { type FieldNode, Kind, type OperationDefinitionNode, parse } from "postgraphile/graphql";
+import { type FieldNode, Kind, type OperationDefinitionNode, parse } from "graphql";
 
 /** The cost of an operation that only streams or ends answers. */
 export interface TurnCalls {

@@ -1,4 +1,4 @@
-import type { ExecutionResult } from "postgraphile/graphql";
+import type { ExecutionResult } from "graphql";
 
 /** The data that a subscription delivers. */
 export interface LiveSource {

@@ -1,4 +1,4 @@
-import type { ExecutionResult } from "postgraphile/graphql";
+import type { ExecutionResult } from "graphql";
 import { isTransient, NOT_FOUND } from "../request/public-error.ts";
 import { PlinthError } from "../support/errors.ts";
 import type { GroupMember } from "./batch-groups.ts";

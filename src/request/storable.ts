@@ -1,4 +1,4 @@
-import { GraphQLError } from "postgraphile/graphql";
+import { GraphQLError } from "graphql";
 import { isBeyondDoubles, isRawNumber } from "../support/exact-json.ts";
 
 interface Visited {

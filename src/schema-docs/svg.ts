@@ -1,4 +1,4 @@
-import { instance } from "@viz-js/viz";
+import { importOptional } from "../support/optional-package.ts";
 
 const FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', 'Courier New', monospace";
 
@@ -7,6 +7,7 @@ const FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono'
  * picture: each graph has its own instance, because layouts use a random sequence that continues within an instance.
  */
 export async function drawSvg(graph: string): Promise<string> {
+  const { instance } = await importOptional("@viz-js/viz", () => import("@viz-js/viz"));
   const graphviz = await instance();
   const svg = graphviz.renderString(graph, { format: "svg" });
   return `${svg

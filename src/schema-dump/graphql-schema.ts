@@ -1,4 +1,4 @@
-import { lexicographicSortSchema, printSchema } from "postgraphile/graphql";
+import { lexicographicSortSchema, printSchema } from "graphql";
 import type { Application } from "../application/application.ts";
 import { loadConfig } from "../config/config.ts";
 import { readSchema } from "../graphql/read-schema.ts";

@@ -19,7 +19,7 @@ const thrown = (originalError: Error) =>
 describe("a client", () => {
   test.each<[string, GraphQLError, string]>([
     ["a bug", thrown(new TypeError("cannot read the secret")), "INTERNAL"],
-    // grafserv creates such an error from anything that it catches around an execution.
+    // Such an error is created from anything that is caught around an execution.
     ["a message without a place", new GraphQLError("cannot read the secret"), "INTERNAL"],
     [
       "a missing value in a non-null field",

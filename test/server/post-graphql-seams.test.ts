@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "@jest/globals";
+import { GraphQLError } from "graphql";
 import type { CompiledDocuments } from "../../src/graphql/compiled-documents.ts";
 import { createAllowedOrigins } from "../../src/http/allowed-origins.ts";
 import type { FindDocument } from "../../src/http/find-document.ts";
@@ -28,9 +29,9 @@ async function start({
 }: Partial<Pick<PostGraphqlParts, "compiled" | "findDocument">>): Promise<string> {
   const parseAndValidate = (query: string) => {
     parsed.push(query);
-    return { errors: [{ message: "not found", extensions: { code: "GRAPHQL_PARSE_FAILED" } }] };
+    return { errors: [new GraphQLError("not found", { extensions: { code: "GRAPHQL_PARSE_FAILED" } })] };
   };
-  const handler = await createPostGraphql({
+  const handler = createPostGraphql({
     compiled,
     findDocument,
     config: { bodyLimitBytes: 1_000 },
@@ -44,10 +45,7 @@ async function start({
       count: async () => ({ isOverLimit: false, headers: {} }),
       settle: async () => {},
     } as unknown as PostGraphqlParts["rateLimit"],
-    serv: {
-      getExecutionConfig: async () => ({ parseAndValidate }),
-      dynamicOptions: { maskPayload: (payload: unknown) => payload },
-    } as unknown as PostGraphqlParts["serv"],
+    engine: { parseAndValidate } as unknown as PostGraphqlParts["engine"],
   });
   server = createServer(handler).listen(0, "127.0.0.1");
   await once(server, "listening");

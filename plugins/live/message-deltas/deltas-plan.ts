@@ -1,6 +1,6 @@
-import "postgraphile";
-import { type PgSelectStep, TYPES } from "postgraphile/@dataplan/pg";
-import { constant, type FieldArgs, get, type Step } from "postgraphile/grafast";
+import "graphile-build-pg";
+import { type PgSelectStep, TYPES } from "@dataplan/pg";
+import { constant, type FieldArgs, get, type Step } from "grafast";
 import { resourceOf, valuesOf } from "../live-field.ts";
 import { ReadingStep } from "../reading-step.ts";
 import { type Found, PAGE_SIZE, reportDeltas } from "./report-deltas.ts";

@@ -1,5 +1,5 @@
-import "postgraphile";
-import { extendSchema, gql } from "postgraphile/utils";
+import "graphile-build-pg";
+import { extendSchema, gql } from "graphile-utils";
 import { liveField } from "../live-field.ts";
 import { keptStep } from "../reading-step.ts";
 import { makeDeltasPlan } from "./deltas-plan.ts";

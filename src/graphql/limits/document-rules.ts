@@ -8,7 +8,7 @@ import {
   type SelectionSetNode,
   type ValidationRule,
   type ValueNode,
-} from "postgraphile/graphql";
+} from "graphql";
 import { isExact } from "../../support/exact-json.ts";
 import { fragmentsOf } from "./fragments.ts";
 

@@ -1,4 +1,4 @@
-import { type DocumentNode, type FragmentDefinitionNode, Kind } from "postgraphile/graphql";
+import { type DocumentNode, type FragmentDefinitionNode, Kind } from "graphql";
 
 /** The fragments of a document by name. */
 export function fragmentsOf({

@@ -9,7 +9,7 @@ import {
   specifiedRules,
   type ValidationRule,
   validate,
-} from "postgraphile/graphql";
+} from "graphql";
 import { BoundedCache } from "../../support/bounded-cache.ts";
 import { assertUnconditionalSubscriptions, ExactFloatsRule } from "./document-rules.ts";
 import { assertWidth, oncePerOperationFields, type WidthLimits } from "./query-width.ts";

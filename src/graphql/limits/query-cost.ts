@@ -15,7 +15,7 @@ import {
   type OperationDefinitionNode,
   type SelectionSetNode,
   type ValueNode,
-} from "postgraphile/graphql";
+} from "graphql";
 
 export interface CostLimits {
   /** Maximum number of field values in the response. */

@@ -5,7 +5,7 @@ import {
   type GraphQLSchema,
   Kind,
   type SelectionSetNode,
-} from "postgraphile/graphql";
+} from "graphql";
 import { fragmentsOf } from "./fragments.ts";
 
 export interface WidthLimits {

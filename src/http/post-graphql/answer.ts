@@ -1,26 +1,24 @@
 import type { IncomingMessage } from "node:http";
-import type { JSONValue, RequestDigest } from "postgraphile/grafserv";
 import type { Config } from "../../config/config.ts";
 import type { CompiledDocuments } from "../../graphql/compiled-documents.ts";
+import type { GraphqlEngine } from "../../graphql/engine.ts";
 import { createExecute } from "../../graphql/execute.ts";
-import type { PlinthGrafserv } from "../../graphql/grafserv.ts";
-import { GRAPHQL_PATH } from "../../graphql/preset.ts";
 import type { RequestContext } from "../../request/context.ts";
-import { hasStatus, usualMediaType } from "../accept-header.ts";
+import { hasStatus, mediaTypeFor } from "../accept-header.ts";
 import type { AllowedOrigins } from "../allowed-origins.ts";
 import type { FindDocument } from "../find-document.ts";
-import { bodyOf, digest, withCodes } from "../grafserv-digest.ts";
 import { readBody } from "../request-body.ts";
 import { type Authenticator, withClaims } from "../steps/authenticate.ts";
 import { type RateLimit, tooMany } from "../steps/rate-limit.ts";
-import { isOperation, parseBody, turnCallsIn } from "./body.ts";
+import { assertOperation, parseBody, turnCallsIn } from "./body.ts";
+import { withCodes } from "./with-codes.ts";
 
 export interface AnswerParts {
   readonly config: Pick<Config["http"], "bodyLimitBytes">;
   readonly origins: AllowedOrigins;
   readonly authenticator: Authenticator;
   readonly rateLimit: RateLimit;
-  readonly serv: PlinthGrafserv;
+  readonly engine: GraphqlEngine;
   readonly findDocument: FindDocument;
   /** Undefined when all operations are planned. */
   readonly compiled: CompiledDocuments | undefined;
@@ -40,11 +38,11 @@ interface Answer {
 }
 
 /** Returns a function that answers a request; it throws what becomes an error response. */
-export async function createAnswer(
+export function createAnswer(
   parts: AnswerParts,
-): Promise<(request: IncomingMessage, exchange: Exchange) => Promise<Answer>> {
-  const { config, authenticator, rateLimit, serv, findDocument, compiled } = parts;
-  const execute = await createExecute(serv);
+): (request: IncomingMessage, exchange: Exchange) => Promise<Answer> {
+  const { config, authenticator, rateLimit, engine, findDocument, compiled } = parts;
+  const execute = createExecute(engine);
 
   return async (request, exchange) => {
     const { authorization } = request.headers;
@@ -62,8 +60,6 @@ export async function createAnswer(
     let body: unknown;
     try {
       received = parseBody(request, buffer);
-      // The body of application/graphql is the text; grafserv rejects other media types.
-      if (received === undefined) findDocument({ query: buffer.toString() });
       body = findDocument(received);
     } catch (error) {
       refused(error);
@@ -72,19 +68,9 @@ export async function createAnswer(
     // Set for a client over its limit; this request is charged to its account.
     if (isOverLimit) delete exchange.headers["Retry-After"];
 
-    const type = usualMediaType(request.headers.accept);
-    // grafserv negotiates media types and explains what is wrong with a body.
-    if (type === undefined || !isOperation(body)) {
-      const grafservBody =
-        body === undefined
-          ? { type: "buffer" as const, buffer }
-          : { type: "json" as const, json: body as JSONValue };
-      return askGrafserv(
-        serv,
-        digest(request, context, GRAPHQL_PATH, () => grafservBody),
-      );
-    }
-    const text = await compiled?.answer(body, context, body !== received);
+    const type = mediaTypeFor(request.headers.accept);
+    assertOperation(body);
+    const text = body.onError == null ? await compiled?.answer(body, context, body !== received) : undefined;
     if (text !== undefined) return { status: 200, type, body: text };
     const { payload, status } = await execute(body, context);
     const sent = hasStatus(type) ? status : 200;
@@ -94,17 +80,5 @@ export async function createAnswer(
     function refused(error: unknown): never {
       throw isOverLimit ? rateLimit.refusal(exchange.context.clientIp) : error;
     }
-  };
-}
-
-async function askGrafserv(serv: PlinthGrafserv, request: RequestDigest): Promise<Answer> {
-  const result = await serv.handle(request);
-  if (!result) throw new Error("grafserv returned nothing.");
-  const body = bodyOf(result);
-  const type = result.headers["content-type"]!;
-  return {
-    status: result.statusCode,
-    type: type.includes("charset") ? type : `${type}; charset=utf-8`,
-    body,
   };
 }

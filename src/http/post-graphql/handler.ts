@@ -28,9 +28,9 @@ export function isPostGraphql({ method, url }: IncomingMessage): boolean {
  * Handles POST /graphql, almost every request of a server, without Express: the rules of the steps in the same order, and
  * a response in one write.
  */
-export async function createPostGraphql(parts: PostGraphqlParts): Promise<PostGraphql> {
+export function createPostGraphql(parts: PostGraphqlParts): PostGraphql {
   const { logger, logRequest, describeError, addressOf, origins } = parts;
-  const answer = await createAnswer(parts);
+  const answer = createAnswer(parts);
 
   async function handle(request: IncomingMessage, response: ServerResponse, exchange: Exchange) {
     try {

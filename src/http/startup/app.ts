@@ -28,7 +28,7 @@ export async function createServerApp(
   const { config, serviceUrl, logger } = options;
   const { apiPool, servicePool, callPrivateFunction, errorLog, notifier } = connections;
   const { openSockets, revocations, activity, memories, rateLimit } = services;
-  const { serv, compiled } = await createGraphql(options, connections, services, stack);
+  const { engine, compiled } = await createGraphql(options, connections, services);
   const live = await startLive({
     url: serviceUrl,
     notifier,
@@ -51,8 +51,8 @@ export async function createServerApp(
     allowLoopback: options.allowLoopbackOrigins ?? false,
     logger,
   });
-  const shared = { config: config.http, logger, origins, authenticator, rateLimit, serv, findDocument };
-  const { app, listener } = await createApp({
+  const shared = { config: config.http, logger, origins, authenticator, rateLimit, engine, findDocument };
+  const { app, listener } = createApp({
     ...shared,
     compiled,
     errorLog,

@@ -1,7 +1,5 @@
-import { postgraphile } from "postgraphile";
 import { type CompiledDocuments, createCompiledDocuments } from "../../graphql/compiled-documents.ts";
-import { PlinthGrafserv } from "../../graphql/grafserv.ts";
-import { parserOf } from "../../graphql/limits/parse-and-validate.ts";
+import { createEngine, type GraphqlEngine } from "../../graphql/engine.ts";
 import { explainConflicts } from "../../graphql/name-conflict.ts";
 import { makePreset } from "../../graphql/preset.ts";
 import { requestSettings } from "../../request/settings.ts";
@@ -18,31 +16,25 @@ export async function createGraphql(
   { config, application, logger }: ServerOptions,
   { apiPool, errorLog }: Connections,
   { signIn, memories, checkout, roomPasswords, rateLimit }: Services,
-  stack: AsyncDisposableStack,
-): Promise<{ serv: PlinthGrafserv; compiled: CompiledDocuments | undefined }> {
-  const pgl = postgraphile(
-    makePreset({
-      pool: apiPool,
-      config,
-      application,
-      logger,
-      signIn,
-      memories,
-      checkout,
-      roomPasswords,
-      onPlan: ({ clientIp }, fields) => rateLimit.chargePlanning(clientIp, fields),
-      onUnforeseen: errorLog.record,
-    }),
-  );
-  stack.defer(() => pgl.release());
-  const serv = pgl.createServ((parts) => new PlinthGrafserv(parts));
-  const schema = await explainConflicts(application ?? {}, async () => pgl.getSchema());
-  await serv.ready();
+): Promise<{ engine: GraphqlEngine; compiled: CompiledDocuments | undefined }> {
+  const preset = makePreset({
+    pool: apiPool,
+    config,
+    application,
+    logger,
+    signIn,
+    memories,
+    checkout,
+    roomPasswords,
+    onPlan: ({ clientIp }, fields) => rateLimit.chargePlanning(clientIp, fields),
+    onUnforeseen: errorLog.record,
+  });
+  const engine = await explainConflicts(application ?? {}, () => createEngine(preset));
   const { rolePrefix, limits, http } = config;
   const { statementTimeoutMs } = config.pool;
   const compiled = createCompiledDocuments({
-    schema,
-    parseAndValidate: parserOf(schema, limits, http),
+    schema: engine.schema,
+    parseAndValidate: engine.parseAndValidate,
     limits,
     settingsFor: (request) => requestSettings(request, { rolePrefix, statementTimeoutMs, readOnly: true }),
     send: (settings, statement) => runStatement(apiPool, settings, statement),
@@ -50,5 +42,5 @@ export async function createGraphql(
     logger,
     usesBefore: http.compiledDocuments === "always" ? 0 : USES_BEFORE_COMPILING,
   });
-  return { serv, compiled: http.compiledDocuments === "never" ? undefined : compiled };
+  return { engine, compiled: http.compiledDocuments === "never" ? undefined : compiled };
 }

@@ -1,4 +1,4 @@
-import type { ExecutionResult } from "postgraphile/graphql";
+import type { ExecutionResult } from "graphql";
 import type { LiveSubscription } from "../../live/live-subscription.ts";
 
 /**

@@ -1,8 +1,7 @@
+import { hookArgs } from "grafast";
+import { type ExecutionArgs, GraphQLError, getOperationAST } from "graphql";
 import type { SubscribePayload } from "graphql-ws";
-import { hookArgs } from "postgraphile/grafast";
-import { parseGraphQLJSONBody } from "postgraphile/grafserv";
-import { type ExecutionArgs, GraphQLError, getOperationAST } from "postgraphile/graphql";
-import type { PlinthGrafserv } from "../../graphql/grafserv.ts";
+import type { GraphqlEngine } from "../../graphql/engine.ts";
 import type { Subscriber } from "../../live/batch-groups.ts";
 import type { OpenSubscription } from "../../live/index.ts";
 import { watchContext } from "../../live/personal-context.ts";
@@ -15,38 +14,34 @@ export interface PreparedOperation {
   readonly subscriber: Subscriber;
 }
 
-/** Prepares an operation like grafserv does for its own sockets, with the verified request instead of connection parameters. */
+/** Prepares an operation with the verified request of its socket. */
 export async function prepareOperation(
-  serv: PlinthGrafserv,
+  engine: GraphqlEngine,
   request: RequestContext,
   payload: SubscribePayload,
 ): Promise<PreparedOperation | readonly GraphQLError[]> {
-  const requestContext = { plinth: request };
-  const { schema, parseAndValidate, resolvedPreset, execute, subscribe, contextValue } =
-    await serv.getExecutionConfig(requestContext);
-  const { query, operationName, variableValues } = parseGraphQLJSONBody(payload as never);
+  const { schema, parseAndValidate, resolvedPreset } = engine;
+  const { query, operationName, variables } = payload;
+  const contextValue = Object.create(null);
   if (typeof query !== "string")
     return [new GraphQLError("`query` must be a string.", { extensions: { code: "BAD_REQUEST" } })];
   const { errors, document } = parseAndValidate(query);
   if (errors) return errors;
   const args: object = {
-    execute,
-    subscribe,
     schema,
     document,
     rootValue: null,
     contextValue,
-    variableValues,
-    operationName,
+    variableValues: variables ?? undefined,
+    operationName: operationName ?? undefined,
     resolvedPreset,
-    requestContext,
+    requestContext: { plinth: request },
   };
   await hookArgs(args as Parameters<typeof hookArgs>[0]);
-  const isSubscription =
-    getOperationAST(document, operationName as string | undefined)?.operation === "subscription";
+  const isSubscription = getOperationAST(document, operationName)?.operation === "subscription";
   const subscriber = {
-    operation: JSON.stringify([query, operationName, variableValues]),
-    settings: (contextValue as unknown as Grafast.Context).pgSettings as TransactionSettings,
+    operation: JSON.stringify([query, operationName, variables]),
+    settings: (contextValue as Grafast.Context).pgSettings as TransactionSettings,
   };
   return { args: args as ExecutionArgs, isSubscription, subscriber };
 }

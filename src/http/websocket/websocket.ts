@@ -1,13 +1,13 @@
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Express, Request } from "express";
-import { CloseCode, type Context, makeServer, type SubscribePayload } from "graphql-ws";
+import { execute, subscribe } from "grafast";
+import { type ExecutionArgs, type ExecutionResult, GraphQLError } from "graphql";
+import { CloseCode, type Context, makeServer, type OperationResult, type SubscribePayload } from "graphql-ws";
 import type { Logger } from "pino";
-import { makeGraphQLWSConfig } from "postgraphile/grafserv";
-import { type ExecutionArgs, type ExecutionResult, GraphQLError } from "postgraphile/graphql";
 import { WebSocket, WebSocketServer } from "ws";
 import type { Config } from "../../config/config.ts";
-import type { PlinthGrafserv } from "../../graphql/grafserv.ts";
+import type { GraphqlEngine } from "../../graphql/engine.ts";
 import { GRAPHQL_PATH } from "../../graphql/preset.ts";
 import { type TurnCalls, turnCallsOf } from "../../limits/turn-calls.ts";
 import { type Live, MAX_SUBSCRIPTIONS_PER_SOCKET } from "../../live/index.ts";
@@ -29,7 +29,7 @@ export interface WebSocketParts {
   readonly app: Express;
   readonly config: Config["http"];
   readonly logger: Logger;
-  readonly serv: PlinthGrafserv;
+  readonly engine: GraphqlEngine;
   readonly findDocument: FindDocument;
   readonly authenticator: Authenticator;
   readonly rateLimit: RateLimit;
@@ -151,7 +151,7 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
 }
 
 function makeProtocol(parts: WebSocketParts) {
-  const { serv, findDocument, authenticator, rateLimit, openSockets, logger, live } = parts;
+  const { engine, findDocument, authenticator, rateLimit, openSockets, logger, live } = parts;
 
   function documentOf({ clientIp }: RequestContext, payload: SubscribePayload, isOverLimit: boolean) {
     try {
@@ -162,8 +162,12 @@ function makeProtocol(parts: WebSocketParts) {
   }
 
   return makeServer<Record<string, unknown>, Connection>({
-    // Uses grafserv's execution and error masking.
-    ...(makeGraphQLWSConfig(serv) as object),
+    // Their results have a part of @defer and @stream, which are both off.
+    execute: execute as (args: ExecutionArgs) => OperationResult,
+    subscribe: subscribe as (args: ExecutionArgs) => OperationResult,
+    onNext: (_context, _id, _payload, _args, { errors, ...others }) =>
+      errors && { errors: errors.map(engine.maskError), ...others },
+    onError: (_context, _id, _payload, errors) => errors.map(engine.maskError),
     connectionInitWaitTimeout: INIT_TIMEOUT_MS,
 
     async onConnect({ connectionParams, extra }: SocketContext) {
@@ -210,7 +214,7 @@ function makeProtocol(parts: WebSocketParts) {
         throw error;
       }
       extra.preparing += 1;
-      const prepared = await prepareOperation(serv, request, payload).finally(() => {
+      const prepared = await prepareOperation(engine, request, payload).finally(() => {
         extra.preparing -= 1;
       });
       if (!("args" in prepared)) return prepared;

@@ -1,0 +1,7 @@
+export {
+  createTestPlinth,
+  type TestAnswer,
+  type TestOptions,
+  type TestPlinth,
+  type TestUser,
+} from "./test-plinth.ts";

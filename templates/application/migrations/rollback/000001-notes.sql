@@ -1,0 +1,2 @@
+drop schema app_private cascade;
+drop schema app cascade;
