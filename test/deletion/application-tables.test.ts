@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { findUserDataGaps } from "../../src/database/user-data-gaps.ts";
 import { deleteDueAccounts } from "../../src/jobs/delete-due-accounts.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
 import { SHOP } from "../support/shop.ts";
@@ -132,7 +133,7 @@ test("a deleted account takes its rows along, by foreign keys and by the tag @us
   await asOwner("delete from identity.users where id = $1", [customer]);
   expect(
     await rowsOfShop(["orders", "order_lines", "subscribers", "risk_scores", "reviews", "visits"]),
-  ).toEqual({ orders: 0, order_lines: 0, parcels: 0, subscribers: 0, risk_scores: 0, reviews: 1, visits: 2 });
+  ).toEqual({ orders: 0, order_lines: 0, subscribers: 0, risk_scores: 0, reviews: 1, visits: 2 });
   expect(await asOwner("select user_id from shop.reviews", [])).toEqual([{ user_id: null }]);
   expect(await asOwner("select visitor from shop.visits where page = '/tea'", [])).toEqual([
     { visitor: null },
@@ -177,3 +178,30 @@ test.each(["", "deferrable initially deferred"])(
     expect(await runJob()).toEqual({ deleted: 1, postponed: 0, canceled: 0 });
   },
 );
+
+test("finds the tables that keep accounts, keep the rows of deleted accounts, or are not exported", async () => {
+  await asOwner(
+    `create table shop.invoices (
+       user_id uuid not null references identity.users, paid_by uuid not null references identity.users on delete set null
+     )`,
+    [],
+  );
+  await asOwner("create table shop.sign_ups (user_id uuid)", []);
+  await withClient(db.adminUrl, (client) =>
+    client.query("create table shop.audits (auditor uuid references identity.users on delete cascade)"),
+  );
+  const gaps = await withClient(db.url("owner"), findUserDataGaps);
+  expect(gaps.map(({ kind, table, reason }) => `${kind}: ${table}: ${reason}`)).toEqual([
+    'blocks: shop.invoices: invoices_paid_by_fkey has "on delete set null", but its column is not null',
+    'blocks: shop.invoices: invoices_user_id_fkey refers to identity.users without "on delete cascade" or "on delete set null"',
+    'blocks: shop.offers: offers_order_id_fkey refers to shop.orders without "on delete cascade" or "on delete set null"',
+    'blocks: shop.parcels: parcels_line_id_fkey refers to shop.order_lines without "on delete cascade" or "on delete set null"',
+    "undeclared: shop.sign_ups: user_id has no foreign key and no tag @userId",
+    expect.stringMatching(/^of another owner: shop\.audits: its owner is \w+$/),
+    "not exported: shop.offers: refers to shop.orders and shop.products, but no rule says whose its rows are",
+  ]);
+  await asOwner("drop table shop.invoices, shop.offers, shop.parcels", []);
+  expect(
+    (await withClient(db.url("owner"), findUserDataGaps)).filter(({ kind }) => kind === "blocks"),
+  ).toEqual([]);
+});
