@@ -1,15 +1,16 @@
 import type { Application } from "./application/application.ts";
+import { checkApplication } from "./application/check-application.ts";
 import { type Config, loadConfig } from "./config/config.ts";
 import { type Plinth, type PlinthOptions, startPlinth } from "./start/plinth.ts";
 import { assertNodeVersion } from "./support/node-version.ts";
 
-export type { Application } from "./application/application.ts";
+export { type Application, defineApplication } from "./application/application.ts";
 export { type Config, loadConfig } from "./config/config.ts";
 export type { LoginRole, Role } from "./config/roles.ts";
 export type { Database } from "./database/database.ts";
 export type { DemoAccount } from "./demo/demo-data.ts";
 export { makePreset } from "./graphql/preset.ts";
-export type { JobContext, JobFunction, TimetableEntry } from "./jobs/index.ts";
+export type { JobContext, JobDefinition, JobFunction, TimetableEntry } from "./jobs/index.ts";
 export type { SendSms, SmsMessage } from "./mail/message.ts";
 export type { MailHooks } from "./mail/open-mailer.ts";
 export type { Content, Part, Template, TemplateContext, Variables } from "./mail/template.ts";
@@ -36,12 +37,12 @@ export interface CreateOptions extends Application, Omit<PlinthOptions, "config"
  * const plinth = await createPlinth({ schemas: ["shop"], migrations: "./migrations", settings: { http: { port: 0 } } });
  * await fetch(`${plinth.url}/graphql`, …);
  * await plinth.close();
- * @throws PlinthError with the reason; parts that were already started are stopped
+ * @throws PlinthError INVALID_APPLICATION, and with the reason if a part cannot start; parts that were already started are stopped
  */
 export async function createPlinth(options: CreateOptions = {}): Promise<Plinth> {
   assertNodeVersion();
   const { settings = {}, schemas, migrations, plugins, jobs, ...others } = options;
-  const application = { schemas, migrations, plugins, jobs };
+  const application = checkApplication({ schemas, migrations, plugins, jobs });
   return startPlinth({ ...others, application, config: mergeConfig(loadConfig(), settings) });
 }
 

@@ -1,4 +1,4 @@
-import type { TimetableEntry } from "../jobs/index.ts";
+import type { JobDefinition } from "../jobs/index.ts";
 
 /** The parts that an application adds to Plinth. Each is optional. */
 export interface Application {
@@ -9,5 +9,10 @@ export interface Application {
   /** PostGraphile plugins, which run after Plinth's. */
   readonly plugins?: readonly GraphileConfig.Plugin[] | undefined;
   /** Jobs on the same worker. */
-  readonly jobs?: readonly TimetableEntry[] | undefined;
+  readonly jobs?: readonly JobDefinition[] | undefined;
+}
+
+/** Returns the application unchanged, with its types checked: `export default defineApplication({ … })` in plinth.config.ts. */
+export function defineApplication(application: Application): Application {
+  return application;
 }

@@ -1,3 +1,4 @@
+import type { Application } from "../application/application.ts";
 import type { Config } from "../config/config.ts";
 import { assertHasDatabase, attachDatabase, type Database, openDatabase } from "../database/database.ts";
 import { assertUpToDate } from "../start/up-to-date.ts";
@@ -9,8 +10,15 @@ import type { Service } from "./until-stopped.ts";
  * and stops it after the part.
  */
 export async function openOrAttach<P extends { close(): Promise<void> }>(
-  config: Config,
-  log: (line: string) => void,
+  {
+    config,
+    application,
+    log,
+  }: {
+    readonly config: Config;
+    readonly application: Application;
+    readonly log: (line: string) => void;
+  },
   startPart: (database: Database) => Promise<P>,
 ): Promise<Service & { readonly service: P }> {
   assertHasDatabase(config);
@@ -20,7 +28,7 @@ export async function openOrAttach<P extends { close(): Promise<void> }>(
     throw error;
   });
   parts.defer(() => database.close());
-  await assertUpToDate(config, database);
+  await assertUpToDate(config, database, application);
   const service = await startPart(database);
   parts.defer(() => service.close());
   const running = parts.move();

@@ -54,6 +54,11 @@ export function buildProgram(): Command {
       "The database half of an AI product: migrations, row-level security, a GraphQL API, and jobs.",
     )
     .version(packageVersion(), "-V, --version", "print the version")
+    .option("--config <file>", "file that exports your application (default: plinth.config.ts, .js or .mjs)")
+    // The setting, so that one place decides.
+    .on("option:config", (file: string) => {
+      process.env.PLINTH_CONFIG = file;
+    })
     .helpOption("-h, --help", "print help")
     .helpCommand("help [command]", "print help for a command")
     .addHelpText("after", EPILOGUE)

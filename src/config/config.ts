@@ -29,6 +29,8 @@ export interface Config {
   /** Folder of the embedded server's data, secrets and lock. */
   readonly dataDirectory: string;
   readonly rolePrefix: string;
+  /** The file that exports the application; if omitted, plinth.config.ts, .js or .mjs in the working directory. */
+  readonly configFile: string | undefined;
   /** Port of the embedded server. If omitted, the first start chooses a free port and stores it. */
   readonly embeddedPort: number | undefined;
   /** Connection URLs of an external server by role; none set means the embedded server. */
@@ -134,6 +136,7 @@ export function loadConfig(env: Environment = process.env): Config {
       /^[a-z][a-z0-9_]{0,39}$/,
       "at most 40 lowercase letters, digits and _, starting with a letter",
     ),
+    configFile: env.PLINTH_CONFIG ? resolve(env.PLINTH_CONFIG) : undefined,
     embeddedPort: env.PLINTH_DATABASE_PORT ? integer(env, "PLINTH_DATABASE_PORT", 0, 1, 65_535) : undefined,
     databaseUrls: databaseUrls(env),
     pool: {

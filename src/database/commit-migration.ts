@@ -15,14 +15,13 @@ import {
   readCommittedMigrations,
   readCurrent,
 } from "./graphile-migrate.ts";
+import { APPLICATION_HISTORY, type MigrationHistory } from "./history.ts";
 import { migrateDatabase } from "./migrate.ts";
 import { createScratchDatabase } from "./scratch-database.ts";
 
-export interface CommitOptions {
+export interface CommitOptions extends Partial<MigrationHistory> {
   /** Any database of a server on which to test the history, as a superuser or a role with CREATEDB and CREATEROLE. */
   rootUrl: string;
-  /** Folder with committed/, fixtures/ and current.sql; the package's own by default. */
-  migrationsFolder?: string;
   log?: (line: string) => void;
 }
 
@@ -61,7 +60,9 @@ export async function commitCurrent(options: CommitOptions & { message: string }
   );
   history.set(file, frozen(body, { ...headers, Message: message }, committed.at(-1)?.hash).text);
   await tryHistory(history, options);
-  await replaceFile(join(settings.migrationsFolder, "committed", file), history.get(file)!);
+  const folder = join(settings.migrationsFolder, "committed");
+  await mkdir(folder, { recursive: true });
+  await replaceFile(join(folder, file), history.get(file)!);
   await writeFile(path, BLANK_MIGRATION);
   return { file };
 }
@@ -88,7 +89,7 @@ export function frozen(
   return { text, hash };
 }
 
-/** Runs a history on a scratch database, which is always dropped. */
+/** Runs a history, an application's after Plinth's, on a scratch database, which is always dropped. */
 export async function tryHistory(
   history: ReadonlyMap<string, string>,
   options: CommitOptions,
@@ -103,7 +104,9 @@ export async function tryHistory(
   await migrateDatabase({
     ownerUrl: scratch.url("owner"),
     rolePrefix: scratch.rolePrefix,
-    migrationsFolder: folder,
+    ...(options.historySchema === APPLICATION_HISTORY
+      ? { applicationMigrations: folder }
+      : { migrationsFolder: folder }),
     ...(options.log ? { log: options.log } : {}),
   });
 }

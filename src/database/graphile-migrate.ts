@@ -4,16 +4,17 @@ import { join } from "node:path";
 import { Logger, type Settings } from "graphile-migrate";
 import { getCurrentMigrationLocation, readCurrentMigration } from "graphile-migrate/dist/current.js";
 import { calculateHash } from "graphile-migrate/dist/hash.js";
+import { isNoTransactionDefined } from "graphile-migrate/dist/header.js";
 import {
   compilePlaceholders,
   type FileMigration,
   getAllMigrations,
-  runCommittedMigration,
 } from "graphile-migrate/dist/migration.js";
 import type { ParsedSettings } from "graphile-migrate/dist/settings.js";
 import pg from "pg";
 import { roleName, rolePlaceholders } from "../config/roles.ts";
 import { PlinthError } from "../support/errors.ts";
+import type { HistorySchema } from "./history.ts";
 
 // graphile-migrate's own `migrate()` keeps a pool that calls process.exit(1) when the server goes away, and it gives up at once if
 // another migration is running. So Plinth uses its parts on its own connection; the package is pinned to one version.
@@ -71,9 +72,11 @@ export function graphileSettings(options: {
  *   MIGRATION_CHANGED (a file edited after its commit)
  */
 export async function readCommittedMigrations(settings: ParsedSettings): Promise<FileMigration[]> {
-  const folder = join(settings.migrationsFolder, "committed");
-  if (!existsSync(folder))
-    throw new PlinthError("MIGRATIONS_MISSING", `The folder ${folder} does not exist.`);
+  const { migrationsFolder } = settings;
+  if (!existsSync(migrationsFolder))
+    throw new PlinthError("MIGRATIONS_MISSING", `The folder ${migrationsFolder} does not exist.`);
+  // Before its first commit, an application has none.
+  if (!existsSync(join(migrationsFolder, "committed"))) return [];
   const migrations = await getAllMigrations(settings).catch((error: Error) => {
     throw new PlinthError("MIGRATIONS_INVALID", `${error.message}.`, {
       hint: "Files in migrations/committed are written by plinth migrate commit (or recommit), not by hand.",
@@ -121,23 +124,29 @@ export function isBlankSql(sql: string): boolean {
  * @throws PlinthError MIGRATION_FAILED naming the file and, where the server gave a position, the line
  */
 export async function runMigration(
-  client: pg.ClientBase,
-  settings: ParsedSettings,
+  {
+    client,
+    settings,
+    historySchema,
+  }: { client: pg.ClientBase; settings: ParsedSettings; historySchema: HistorySchema },
   migration: FileMigration,
 ): Promise<void> {
+  const sql = compilePlaceholders(settings, migration.body);
+  const isInTransaction = !isNoTransactionDefined(sql);
   try {
-    await runCommittedMigration(
-      client as pg.PoolClient,
-      settings,
-      { database: settings.databaseName },
-      migration,
-      "",
+    if (isInTransaction) await client.query("begin");
+    await client.query(sql);
+    await client.query(
+      `insert into ${historySchema}.migrations (hash, previous_hash, filename) values ($1, $2, $3)`,
+      [migration.hash, migration.previousHash, migration.filename],
     );
+    if (isInTransaction) await client.query("commit");
   } catch (error) {
+    if (isInTransaction) await client.query("rollback").catch(() => {});
     const text = await readFile(migration.fullPath, "utf8");
     throw sqlFailure("MIGRATION_FAILED", error, {
       file: migration.realFilename,
-      sql: compilePlaceholders(settings, migration.body),
+      sql,
       linesAbove: countLines(text.slice(0, text.indexOf(migration.body.trim()))) - 1,
     });
   }

@@ -10,8 +10,14 @@ import {
   readCurrent,
   runMigration,
 } from "./graphile-migrate.ts";
+import { applicationHistory, type HistorySchema } from "./history.ts";
 import { installJobSchema } from "./job-schema.ts";
-import { type MigrationOptions, withMigrationLock, withMigrationSession } from "./migration-session.ts";
+import {
+  type MigrationOptions,
+  type MigrationSession,
+  withMigrationLock,
+  withMigrationSession,
+} from "./migration-session.ts";
 
 export interface MigrationStatus {
   /** File names, oldest first. */
@@ -20,37 +26,77 @@ export interface MigrationStatus {
   currentIsBlank: boolean;
 }
 
+export interface MigrationOutcome {
+  /** File names of Plinth's migrations that ran, oldest first. */
+  applied: string[];
+  /** The same for the application; only if it has migrations. */
+  application?: string[];
+}
+
 /**
  * Brings a database up to date: creates missing roles if the owner may, runs the pending migrations (each in its own
- * transaction), installs or upgrades the job queue's schema. Concurrent calls are safe: the second waits and finds nothing to do.
- * Needs only the owner's connection.
+ * transaction), Plinth's first and then the application's, and installs or upgrades the job queue's schema. Concurrent calls are
+ * safe: the second waits and finds nothing to do. Needs only the owner's connection.
+ * @param options.applicationMigrations folder of the application's migrations
  * @throws PlinthError MIGRATION_FAILED (the failing migration changed nothing), MIGRATION_CHANGED, MIGRATIONS_AHEAD,
  *   MIGRATIONS_INVALID, MIGRATIONS_MISSING
  */
 export async function migrateDatabase(
   options: MigrationOptions & {
+    applicationMigrations?: string | undefined;
     loginPasswords?: Partial<Record<LoginRole, string>>;
     queues?: readonly Queue[];
   },
-): Promise<{ applied: string[] }> {
-  return withMigrationLock(options, async ({ client, settings, log }) => {
-    const committed = await readCommittedMigrations(settings);
-    const pending = pendingMigrations(committed, await readAppliedMigrations(client));
+): Promise<MigrationOutcome> {
+  return withMigrationLock(options, async (session) => {
+    const { client, log } = session;
+    const application = sessionOfApplication(session, options.applicationMigrations);
+    // Both are read before either runs, so that an invalid file changes nothing.
+    const pending = await readPending(session);
+    const pendingOfApplication = application && (await readPending(application));
     await ensureRoles(client, options.rolePrefix, options.loginPasswords);
-    await createMigrationTables(client);
-    for (const [index, migration] of pending.entries()) {
-      const started = performance.now();
-      await runMigration(client, settings, migration);
-      const ms = Math.round(performance.now() - started);
-      log(`Applied ${migration.realFilename} (${index + 1} of ${pending.length}, ${ms} ms)`);
-    }
+    const applied = await runMigrations(session, pending);
+    const appliedOfApplication = application && (await runMigrations(application, pendingOfApplication!));
     await installJobSchema(client, {
       workerRole: roleName(options.rolePrefix, "worker"),
       queues: options.queues ?? [],
       log,
     });
-    return { applied: pending.map((migration) => migration.realFilename) };
+    return { applied, ...(appliedOfApplication && { application: appliedOfApplication }) };
   });
+}
+
+/** The same connection with the application's files and its record of them. */
+function sessionOfApplication(
+  session: MigrationSession,
+  folder: string | undefined,
+): MigrationSession | undefined {
+  if (folder === undefined) return undefined;
+  const { migrationsFolder, historySchema } = applicationHistory(folder);
+  return { ...session, settings: { ...session.settings, migrationsFolder }, historySchema };
+}
+
+async function readPending({
+  client,
+  settings,
+  historySchema,
+}: MigrationSession): Promise<CommittedMigration[]> {
+  const committed = await readCommittedMigrations(settings);
+  return pendingMigrations(committed, await readAppliedMigrations(client, historySchema));
+}
+
+async function runMigrations(
+  session: MigrationSession,
+  pending: readonly CommittedMigration[],
+): Promise<string[]> {
+  await createMigrationTables(session);
+  for (const [index, migration] of pending.entries()) {
+    const started = performance.now();
+    await runMigration(session, migration);
+    const ms = Math.round(performance.now() - started);
+    session.log(`Applied ${migration.realFilename} (${index + 1} of ${pending.length}, ${ms} ms)`);
+  }
+  return pending.map((migration) => migration.realFilename);
 }
 
 /**
@@ -58,9 +104,9 @@ export async function migrateDatabase(
  * @throws PlinthError MIGRATION_CHANGED, MIGRATIONS_AHEAD, MIGRATIONS_INVALID, MIGRATIONS_MISSING
  */
 export async function migrationStatus(options: MigrationOptions): Promise<MigrationStatus> {
-  return withMigrationSession(options, async ({ client, settings }) => {
+  return withMigrationSession(options, async ({ client, settings, historySchema }) => {
     const committed = await readCommittedMigrations(settings);
-    const pending = pendingMigrations(committed, await readAppliedMigrations(client));
+    const pending = pendingMigrations(committed, await readAppliedMigrations(client, historySchema));
     const names = committed.map((migration) => migration.realFilename);
     return {
       applied: names.slice(0, names.length - pending.length),
@@ -76,14 +122,17 @@ export interface AppliedMigration {
   hash: string;
 }
 
-/** Returns the migrations that the database has run, oldest first; none if graphile-migrate never ran. */
-export async function readAppliedMigrations(client: pg.ClientBase): Promise<AppliedMigration[]> {
-  const { rows } = await client.query<{ found: boolean }>(
-    "select to_regclass('graphile_migrate.migrations') is not null as found",
-  );
+/** Returns the migrations that the database has run, oldest first; none if it never ran any. */
+export async function readAppliedMigrations(
+  client: pg.ClientBase,
+  historySchema: HistorySchema,
+): Promise<AppliedMigration[]> {
+  const { rows } = await client.query<{ found: boolean }>("select to_regclass($1) is not null as found", [
+    `${historySchema}.migrations`,
+  ]);
   if (!rows[0]!.found) return [];
   const applied = await client.query<AppliedMigration>(
-    'select filename, hash from graphile_migrate.migrations order by filename collate "C"',
+    `select filename, hash from ${historySchema}.migrations order by filename collate "C"`,
   );
   return applied.rows;
 }
@@ -116,16 +165,16 @@ export function pendingMigrations(
 }
 
 /** Creates graphile-migrate's own tables as its version 2.0 does, so that its command works on the same database. */
-async function createMigrationTables(client: pg.ClientBase): Promise<void> {
+async function createMigrationTables({ client, historySchema }: MigrationSession): Promise<void> {
   await client.query(`
-    create schema if not exists graphile_migrate;
-    create table if not exists graphile_migrate.migrations (
+    create schema if not exists ${historySchema};
+    create table if not exists ${historySchema}.migrations (
       hash text primary key,
-      previous_hash text references graphile_migrate.migrations,
+      previous_hash text references ${historySchema}.migrations,
       filename text not null,
       date timestamptz not null default now()
     );
-    create table if not exists graphile_migrate.current (
+    create table if not exists ${historySchema}.current (
       filename text primary key default 'current.sql',
       content text not null,
       date timestamptz not null default now()

@@ -1,20 +1,19 @@
 import type pg from "pg";
-import { MIGRATIONS_FOLDER } from "../support/paths.ts";
 import { withConnection } from "./connection.ts";
 import { type GraphileSettings, graphileSettings, SESSION_SETTINGS } from "./graphile-migrate.ts";
+import { type HistorySchema, type MigrationHistory, plinthHistory } from "./history.ts";
 
-/** The target of a migration. `ownerUrl` may contain a password and never appears in a message. */
-export interface MigrationOptions {
+/** The target of a migration and its files, which are Plinth's by default. `ownerUrl` may contain a password and never appears in a message. */
+export interface MigrationOptions extends Partial<MigrationHistory> {
   ownerUrl: string;
   rolePrefix: string;
-  /** Folder with committed/, fixtures/, rollback/ and current.sql; the package's own by default. */
-  migrationsFolder?: string;
   log?: (line: string) => void;
 }
 
 export interface MigrationSession {
   client: pg.Client;
   settings: GraphileSettings;
+  historySchema: HistorySchema;
   log: (line: string) => void;
 }
 
@@ -37,9 +36,10 @@ export async function withMigrationSession<T>(
       rolePrefix: options.rolePrefix,
       owner: rows[0]!.owner,
       database: rows[0]!.database,
-      migrationsFolder: options.migrationsFolder ?? MIGRATIONS_FOLDER,
+      migrationsFolder: options.migrationsFolder ?? plinthHistory.migrationsFolder,
     });
-    return use({ client, settings, log: options.log ?? (() => {}) });
+    const { historySchema = plinthHistory.historySchema, log = () => {} } = options;
+    return use({ client, settings, historySchema, log });
   });
 }
 

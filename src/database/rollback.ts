@@ -2,8 +2,10 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { compilePlaceholders } from "graphile-migrate/dist/migration.js";
+import type pg from "pg";
 import { PlinthError } from "../support/errors.ts";
 import { type CommittedMigration, readCommittedMigrations, sqlFailure } from "./graphile-migrate.ts";
+import { APPLICATION_HISTORY, PLINTH_HISTORY } from "./history.ts";
 import { pendingMigrations, readAppliedMigrations } from "./migrate.ts";
 import { type MigrationOptions, withMigrationLock } from "./migration-session.ts";
 
@@ -11,7 +13,7 @@ import { type MigrationOptions, withMigrationLock } from "./migration-session.ts
  * Rolls back the latest migrations by running migrations/rollback/<same name>, newest first. All steps run in one transaction:
  * either all are rolled back or none.
  * @param options.steps how many migrations, 1 or more
- * @throws PlinthError NOTHING_TO_ROLL_BACK (fewer than `steps` have been applied), ROLLBACK_MISSING (a migration has no
+ * @throws PlinthError NOTHING_TO_ROLL_BACK (fewer than `steps` have been applied), APPLICATION_IS_LATER, ROLLBACK_MISSING (a migration has no
  *   rollback script), ROLLBACK_INVALID, ROLLBACK_FAILED, and those of migrationStatus
  */
 export async function rollback(
@@ -23,9 +25,9 @@ export async function rollback(
       "INVALID_STEPS",
       "The number of migrations to roll back must be a whole number of at least 1.",
     );
-  return withMigrationLock(options, async ({ client, settings, log }) => {
+  return withMigrationLock(options, async ({ client, settings, historySchema, log }) => {
     const committed = await readCommittedMigrations(settings);
-    const applied = await readAppliedMigrations(client);
+    const applied = await readAppliedMigrations(client, historySchema);
     pendingMigrations(committed, applied);
     if (applied.length < steps)
       throw new PlinthError(
@@ -33,6 +35,7 @@ export async function rollback(
         `Cannot roll back ${steps} migrations: the database has run only ${applied.length}.`,
       );
     const newestFirst = committed.slice(applied.length - steps, applied.length).reverse();
+    if (historySchema === PLINTH_HISTORY) await assertApplicationIsNotLater(client, newestFirst);
     // Read all files before changing anything.
     const ways = await Promise.all(
       newestFirst.map(async (migration) => ({
@@ -49,7 +52,7 @@ export async function rollback(
         await client.query(sql).catch((error) => {
           throw sqlFailure("ROLLBACK_FAILED", error, { file: `rollback/${migration.realFilename}`, sql });
         });
-        await client.query("delete from graphile_migrate.migrations where hash = $1", [migration.hash]);
+        await client.query(`delete from ${historySchema}.migrations where hash = $1`, [migration.hash]);
         log(`Rolled back ${migration.realFilename}`);
       }
       await client.query("commit");
@@ -59,6 +62,27 @@ export async function rollback(
     }
     return { rolledBack: newestFirst.map((migration) => migration.realFilename) };
   });
+}
+
+/** The application's migrations that ran later may depend on Plinth's. */
+async function assertApplicationIsNotLater(
+  client: pg.ClientBase,
+  migrations: readonly CommittedMigration[],
+): Promise<void> {
+  if ((await readAppliedMigrations(client, APPLICATION_HISTORY)).length === 0) return;
+  const { rows } = await client.query<{ later: number }>(
+    `select count(*)::integer as later
+     from ${APPLICATION_HISTORY}.migrations
+     where date > (select min(date) from ${PLINTH_HISTORY}.migrations where hash = any ($1))`,
+    [migrations.map(({ hash }) => hash)],
+  );
+  const later = rows[0]!.later;
+  if (later === 0) return;
+  throw new PlinthError(
+    "APPLICATION_IS_LATER",
+    `The application has run ${later === 1 ? "a migration" : `${later} migrations`} since ${migrations.at(-1)!.realFilename} of Plinth.`,
+    { hint: `Roll back the application first: plinth rollback --of application --steps ${later}.` },
+  );
 }
 
 /**

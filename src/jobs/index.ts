@@ -31,7 +31,7 @@ import { retireTokenGrants } from "./retire-token-grants.ts";
 import { startWorkerOn, type Worker, type WorkerOptions } from "./worker.ts";
 import { writeDataExports } from "./write-data-exports.ts";
 
-export type { JobContext, JobFunction, TimetableEntry } from "./job.ts";
+export type { JobContext, JobDefinition, JobFunction, TimetableEntry } from "./job.ts";
 export { queuesOf } from "./queues.ts";
 export type { Worker, WorkerOptions } from "./worker.ts";
 

@@ -14,6 +14,8 @@ export interface JobTools {
 export interface JobContext extends JobTools {
   /** Runs one statement in a transaction of its own. */
   query(sql: string, values: unknown[]): Promise<Record<string, unknown>[]>;
+  /** The payload that `plinth.enqueue_job` was called with; undefined in a scheduled run. */
+  readonly payload?: unknown;
   /** Aborted when the worker stops or the job exceeds its time. A job that works in batches then returns. */
   readonly signal: AbortSignal;
 }
@@ -21,17 +23,23 @@ export interface JobContext extends JobTools {
 /** Does the work and returns numbers for the log, never names, addresses or payloads. */
 export type JobFunction = (context: JobContext) => Promise<Record<string, number>>;
 
-/** A line of the timetable. */
-export interface TimetableEntry {
-  /** Also the queue's name and the file's. */
+/** A job with its queue. */
+export interface JobDefinition {
+  /** Also the queue's name and, for Plinth's own jobs, the file's. */
   readonly name: string;
-  /** Five cron fields, in UTC. */
-  readonly cron: string;
+  /** Five cron fields, in UTC. Without them, the job runs only when `plinth.enqueue_job` asks for it. */
+  readonly cron?: string;
   /** The reason for the job and its interval. */
-  readonly reason: string;
+  readonly reason?: string;
   readonly run: JobFunction;
   /** Options that differ from `QUEUE_DEFAULTS` in queues.ts. */
   readonly queue?: QueueOptions;
+}
+
+/** A line of the timetable. */
+export interface TimetableEntry extends JobDefinition {
+  readonly cron: string;
+  readonly reason: string;
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { Queue, QueueOptions } from "pg-boss";
-import type { TimetableEntry } from "./job.ts";
+import type { JobDefinition } from "./job.ts";
 
 /** The queue of jobs that failed permanently; `plinth doctor` lists them. */
 export const DEAD_LETTER_QUEUE = "dead-letter";
@@ -26,9 +26,9 @@ const QUEUE_DEFAULTS: QueueOptions = {
 
 /**
  * The queues of a timetable, and the two that all of them need. `exclusive` allows one waiting or running job, so a slow run
- * never overlaps the next.
+ * never overlaps the next. Jobs without a schedule wait in any number, because each has its own payload.
  */
-export function queuesOf(timetable: readonly TimetableEntry[]): Queue[] {
+export function queuesOf(timetable: readonly JobDefinition[]): Queue[] {
   return [
     { name: BOSS_CRON_QUEUE, heartbeatSeconds: HEARTBEAT_SECONDS },
     { name: DEAD_LETTER_QUEUE, retentionSeconds: 90 * 86_400 },
@@ -36,7 +36,7 @@ export function queuesOf(timetable: readonly TimetableEntry[]): Queue[] {
       ...QUEUE_DEFAULTS,
       ...entry.queue,
       name: entry.name,
-      policy: "exclusive",
+      policy: entry.cron === undefined ? "standard" : "exclusive",
       deadLetter: DEAD_LETTER_QUEUE,
     })),
   ];

@@ -2,7 +2,7 @@ import { type Job, PgBoss } from "pg-boss";
 import type { Logger } from "pino";
 import { PlinthError } from "../support/errors.ts";
 import { quietly } from "../support/quiet-log.ts";
-import type { JobContext, JobTools, TimetableEntry } from "./job.ts";
+import type { JobContext, JobDefinition, JobTools } from "./job.ts";
 import { startMailPoller } from "./mail-poller.ts";
 import { DEAD_LETTER_QUEUE, HEARTBEAT_REFRESH_SECONDS } from "./queues.ts";
 import { openWorkerDatabase, type WorkerDatabase } from "./worker-database.ts";
@@ -12,7 +12,7 @@ export interface WorkerOptions extends JobTools {
   /** Connection URL of the worker role, which may use pg-boss's tables but not change them. */
   readonly workerUrl: string;
   readonly logger: Logger;
-  readonly timetable: readonly TimetableEntry[];
+  readonly timetable: readonly JobDefinition[];
   /** Interval between polls of an idle queue; pg-boss accepts 0.5 or more. */
   readonly pollingIntervalSeconds?: number;
 }
@@ -63,7 +63,8 @@ export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
     await boss.start();
     await dropOldSchedules(boss, timetable);
     for (const entry of timetable) {
-      await boss.schedule(entry.name, entry.cron, MADE_HERE, { tz: "UTC", missed: "once" });
+      if (entry.cron !== undefined)
+        await boss.schedule(entry.name, entry.cron, MADE_HERE, { tz: "UTC", missed: "once" });
       await boss.work(
         entry.name,
         { pollingIntervalSeconds, heartbeatRefreshSeconds: HEARTBEAT_REFRESH_SECONDS },
@@ -104,8 +105,8 @@ export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
  * Deletes the schedules of jobs that left the timetable: a schedule outlives the release that created it. An application's
  * own schedules, on its queues or on ours, stay.
  */
-async function dropOldSchedules(boss: PgBoss, timetable: readonly TimetableEntry[]): Promise<void> {
-  const wanted = new Set(timetable.map((entry) => entry.name));
+async function dropOldSchedules(boss: PgBoss, timetable: readonly JobDefinition[]): Promise<void> {
+  const wanted = new Set(timetable.filter(({ cron }) => cron !== undefined).map(({ name }) => name));
   for (const { name, key, data } of await boss.getSchedules()) {
     const isOurs = (data as Partial<typeof MADE_HERE> | null)?.madeBy === MADE_HERE.madeBy;
     if (isOurs && !wanted.has(name)) await boss.unschedule(name, key);
@@ -116,12 +117,12 @@ async function dropOldSchedules(boss: PgBoss, timetable: readonly TimetableEntry
  * Creates partitions at the start, because a database that was off for months has none for today. The job runs here and is
  * not queued, so that they exist when `startWorker` returns. If it fails, the queue retries it.
  */
-async function runAtStart(running: Running, timetable: readonly TimetableEntry[]): Promise<void> {
+async function runAtStart(running: Running, timetable: readonly JobDefinition[]): Promise<void> {
   const { boss, logger } = running;
   const entry = timetable.find(({ name }) => name === "ensure-partitions");
   if (!entry) return;
   try {
-    await entry.run(contextOf(running, new AbortController().signal));
+    await entry.run(contextOf(running, { signal: new AbortController().signal }));
   } catch (error) {
     logger.error(
       { job: entry.name, code: codeOf(error) },
@@ -131,14 +132,14 @@ async function runAtStart(running: Running, timetable: readonly TimetableEntry[]
   }
 }
 
-async function runJob(running: Running, entry: TimetableEntry, jobs: Job<unknown>[]): Promise<unknown> {
+async function runJob(running: Running, entry: JobDefinition, jobs: Job<unknown>[]): Promise<unknown> {
   const { boss, logger } = running;
   const [job] = jobs;
   if (!job) return undefined;
   const log = logger.child({ job: entry.name, jobId: job.id, attempt: job.retryCount + 1 });
   const started = performance.now();
   try {
-    const result = await entry.run(contextOf(running, job.signal));
+    const result = await entry.run(contextOf(running, job));
     log.info({ ...result, ms: Math.round(performance.now() - started) }, "Job done");
     return result;
   } catch (error) {
@@ -153,8 +154,17 @@ async function runJob(running: Running, entry: TimetableEntry, jobs: Job<unknown
   }
 }
 
-function contextOf({ database, tools }: Running, signal: AbortSignal): JobContext {
-  return { ...tools, signal, query: queryOn(database) };
+function contextOf(
+  { database, tools }: Running,
+  { signal, data }: { readonly signal: AbortSignal; readonly data?: unknown },
+): JobContext {
+  const payload = isScheduled(data) ? undefined : data;
+  return { ...tools, signal, payload, query: queryOn(database) };
+}
+
+/** A schedule's own mark is no payload, and neither is the null of a job without one. */
+function isScheduled(data: unknown): boolean {
+  return data == null || (data as Partial<typeof MADE_HERE>).madeBy === MADE_HERE.madeBy;
 }
 
 function queryOn(database: WorkerDatabase): JobContext["query"] {

@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { Application } from "../application/application.ts";
+import { timetableOf } from "../application/timetable.ts";
 import type { Config } from "../config/config.ts";
 import { withConnection } from "../database/connection.ts";
 import { type Database, openDatabase } from "../database/database.ts";
@@ -14,7 +15,7 @@ import { bringUpToDate } from "./up-to-date.ts";
 
 export interface PlinthOptions extends MailHooks {
   readonly config: Config;
-  readonly application?: Application;
+  readonly application?: Application | undefined;
   /** Fills an empty database with demo data. By default, true for the embedded database and false for an external one. */
   readonly demo?: boolean;
   /** Called with progress messages of long steps. */
@@ -48,7 +49,7 @@ export async function startPlinth(options: PlinthOptions): Promise<Plinth> {
   await using parts = new AsyncDisposableStack();
   const database = await openDatabase(config, { log });
   parts.defer(() => database.close());
-  await bringUpToDate(config, database, log);
+  await bringUpToDate(config, database, { application: options.application, log });
   const demoAccounts = await prepareDemo(options, database);
   const worker = await startJobs(config, database, logger, options);
   parts.defer(() => worker.close());
@@ -86,6 +87,7 @@ export async function startJobs(
     const worker = await startWorker({
       workerUrl: database.url("worker"),
       logger,
+      timetable: timetableOf(hooks.application ?? {}),
       mailer,
       payments: stripeForJobs(config.payments),
     });

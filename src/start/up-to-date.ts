@@ -1,21 +1,25 @@
+import type { Application } from "../application/application.ts";
+import { timetableOf } from "../application/timetable.ts";
 import type { Config } from "../config/config.ts";
 import { LOGIN_ROLES, type LoginRole, roleName } from "../config/roles.ts";
 import type { Database } from "../database/database.ts";
-import { migrateDatabase, migrationStatus } from "../database/migrate.ts";
-import { QUEUES } from "../jobs/index.ts";
+import { applicationHistory, plinthHistory } from "../database/history.ts";
+import { type MigrationOutcome, migrateDatabase, migrationStatus } from "../database/migrate.ts";
+import { queuesOf } from "../jobs/index.ts";
 import { PlinthError } from "../support/errors.ts";
 
-/** Runs pending migrations and installs the job queue with the timetable's queues. */
+/** Runs pending migrations, Plinth's and then the application's, and installs the job queue with the queues of all jobs. */
 export function bringUpToDate(
   config: Config,
   database: Database,
-  log?: (line: string) => void,
-): Promise<{ applied: string[] }> {
+  { application = {}, log }: { application?: Application | undefined; log?: (line: string) => void } = {},
+): Promise<MigrationOutcome> {
   return migrateDatabase({
     ownerUrl: database.url("owner"),
     rolePrefix: config.rolePrefix,
     loginPasswords: passwordsInUrls(config),
-    queues: QUEUES,
+    applicationMigrations: application.migrations,
+    queues: queuesOf(timetableOf(application)),
     ...(log ? { log } : {}),
   });
 }
@@ -25,12 +29,17 @@ export function bringUpToDate(
  * URL is set, which the API and the worker do not need.
  * @throws PlinthError MIGRATIONS_PENDING
  */
-export async function assertUpToDate(config: Config, database: Database): Promise<void> {
+export async function assertUpToDate(
+  config: Config,
+  database: Database,
+  { migrations }: Pick<Application, "migrations"> = {},
+): Promise<void> {
   if (database.kind === "external" && !config.databaseUrls.owner) return;
-  const { pending } = await migrationStatus({
-    ownerUrl: database.url("owner"),
-    rolePrefix: config.rolePrefix,
-  });
+  const target = { ownerUrl: database.url("owner"), rolePrefix: config.rolePrefix };
+  const histories = [plinthHistory, ...(migrations === undefined ? [] : [applicationHistory(migrations)])];
+  const pending: string[] = [];
+  for (const history of histories)
+    pending.push(...(await migrationStatus({ ...target, ...history })).pending);
   if (pending.length > 0)
     throw new PlinthError(
       "MIGRATIONS_PENDING",

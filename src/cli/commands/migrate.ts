@@ -1,4 +1,6 @@
+import { join, relative } from "node:path";
 import type { Command } from "commander";
+import type { MigrationStatus } from "../../database/migrate.ts";
 import { interruptible } from "../interrupt.ts";
 import { note, print, printJson } from "../output.ts";
 import { withSession } from "../session.ts";
@@ -12,8 +14,8 @@ export function addMigrate(program: Command): void {
       "after",
       `
 Without a subcommand, "up" runs. It creates missing roles if the owner may, runs each pending migration in its own
-transaction, and installs or upgrades the job queue's tables. If the owner may not create roles,
-"plinth migrate --print-roles" prints the SQL for your DBA.
+transaction (Plinth's first, then those of the application in plinth.config), and installs or upgrades the job queue's
+tables. If the owner may not create roles, "plinth migrate --print-roles" prints the SQL for your DBA.
 
 Example:
   $ PLINTH_OWNER_URL=postgres://plinth_owner@db.example.com/plinth plinth migrate
@@ -36,12 +38,18 @@ function addUp(command: Command): void {
     .action(async (flags: { json?: boolean; printRoles?: boolean }) => {
       if (flags.printRoles) return printRoles();
       const { bringUpToDate } = await import("../../start/up-to-date.ts");
-      const { applied } = await withSession(({ config, database }) => bringUpToDate(config, database, note), {
-        makesDatabase: true,
-      });
-      if (flags.json) printJson({ applied });
-      else if (applied.length === 0) print("The database is up to date.");
-      else print(`Ran ${applied.length} ${applied.length === 1 ? "migration" : "migrations"}.`);
+      const { loadApplication } = await import("../../application/load-application.ts");
+      const outcome = await withSession(
+        async ({ config, database }) => {
+          const application = await loadApplication(config);
+          return bringUpToDate(config, database, { application, log: note });
+        },
+        { makesDatabase: true },
+      );
+      const count = outcome.applied.length + (outcome.application?.length ?? 0);
+      if (flags.json) printJson(outcome);
+      else if (count === 0) print("The database is up to date.");
+      else print(`Ran ${count} ${count === 1 ? "migration" : "migrations"}.`);
     });
 }
 
@@ -55,19 +63,33 @@ async function printRoles(): Promise<void> {
 function addStatus(command: Command): void {
   command
     .command("status")
-    .description("list applied and pending migrations")
+    .description("list applied and pending migrations, also those of the application")
     .option("--json", "print it as JSON")
     .addHelpText("after", "\nExample:\n  $ plinth migrate status")
     .action(async ({ json }: { json?: boolean }) => {
       const { migrationStatus } = await import("../../database/migrate.ts");
-      const status = await withSession(({ config, database }) =>
-        migrationStatus({ ownerUrl: database.url("owner"), rolePrefix: config.rolePrefix }),
-      );
-      if (json) return printJson(status);
-      for (const name of status.applied) print(`applied  ${name}`);
-      for (const name of status.pending) print(`pending  ${name}`);
-      if (!status.currentIsBlank) print("writing  current.sql");
+      const { historiesOf } = await import("../histories.ts");
+      const { status, application } = await withSession(async ({ config, database }) => {
+        const target = { ownerUrl: database.url("owner"), rolePrefix: config.rolePrefix };
+        const histories = await historiesOf(config);
+        return {
+          status: await migrationStatus({ ...target, ...histories.plinth }),
+          application:
+            histories.application && (await migrationStatus({ ...target, ...histories.application })),
+        };
+      });
+      if (json) return printJson({ ...status, ...(application && { application }) });
+      printStatus(status);
+      if (!application) return;
+      print("\nThe application:");
+      printStatus(application);
     });
+}
+
+function printStatus({ applied, pending, currentIsBlank }: MigrationStatus): void {
+  for (const name of applied) print(`applied  ${name}`);
+  for (const name of pending) print(`pending  ${name}`);
+  if (!currentIsBlank) print("writing  current.sql");
 }
 
 function addCommit(command: Command): void {
@@ -80,16 +102,18 @@ function addCommit(command: Command): void {
       "after",
       `
 The whole history runs on a temporary embedded database first; a failure changes no file. Write the rollback script to
-migrations/rollback/ under the same name.
+migrations/rollback/ under the same name. In a folder with plinth.config, it commits the application's migration.
 
 Example:
   $ plinth migrate commit --message "chat folders"`,
     )
     .action(async ({ message, json }: { message: string; json?: boolean }) => {
       const { commitCurrent } = await import("../../database/commit-migration.ts");
-      const { file } = await onThrowawayServer((rootUrl) => commitCurrent({ rootUrl, message }));
+      const { writtenHistory } = await import("../histories.ts");
+      const history = await writtenHistory();
+      const { file } = await onThrowawayServer((rootUrl) => commitCurrent({ ...history, rootUrl, message }));
       if (json) printJson({ file });
-      else print(`Wrote migrations/committed/${file}.`);
+      else print(`Wrote ${relative(process.cwd(), join(history.migrationsFolder, "committed", file))}.`);
     });
 }
 
@@ -110,7 +134,9 @@ Example:
     )
     .action(async ({ json, from }: { json?: boolean; from: number }) => {
       const { recommit } = await import("../../database/recommit.ts");
-      const outcome = await onThrowawayServer((rootUrl) => recommit({ rootUrl, from }));
+      const { writtenHistory } = await import("../histories.ts");
+      const history = await writtenHistory();
+      const outcome = await onThrowawayServer((rootUrl) => recommit({ ...history, rootUrl, from }));
       if (json) return printJson(outcome);
       for (const name of outcome.changed) print(`changed  ${name}`);
       print(`${outcome.changed.length} changed, ${outcome.unchanged.length} unchanged.`);

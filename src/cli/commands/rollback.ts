@@ -1,4 +1,6 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
+import type { Config } from "../../config/config.ts";
+import type { MigrationHistory } from "../../database/history.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { ask } from "../ask.ts";
 import { note, print, printJson } from "../output.ts";
@@ -8,6 +10,7 @@ import { wholeNumber } from "../whole-number.ts";
 
 interface Flags {
   readonly steps: number;
+  readonly of?: "plinth" | "application";
   readonly yes?: boolean;
   readonly json?: boolean;
 }
@@ -17,28 +20,46 @@ export function addRollback(program: Command): void {
     .command("rollback")
     .description("roll back the latest migrations and the data they added")
     .option("--steps <n>", "number of migrations, newest first", wholeNumber, 1)
+    .addOption(
+      new Option(
+        "--of <whose>",
+        "whose migrations; in a folder with plinth.config, the application's",
+      ).choices(["plinth", "application"]),
+    )
     .option("--yes", "do not ask for confirmation")
     .option("--json", "print the names of the rolled back migrations as JSON")
     .addHelpText(
       "after",
       `
 All steps run in one transaction: either all are rolled back or none. Everything that a migration added is deleted, with
-all data in it, so back up first. Without a terminal, --yes is required.
+all data in it, so back up first. Without a terminal, --yes is required. Plinth's migrations can be rolled back only after
+those that the application has run later.
 
 Example:
-  $ plinth rollback --steps 1`,
+  $ plinth rollback --steps 1
+  $ plinth rollback --of plinth --steps 1`,
     )
     .action(async (flags: Flags) => {
       const { rollback } = await import("../../database/rollback.ts");
       const { migrationStatus } = await import("../../database/migrate.ts");
       const names = await withSession(async ({ config, database }) => {
-        const target = { ownerUrl: database.url("owner"), rolePrefix: config.rolePrefix };
+        const history = await chosenHistory(config, flags.of);
+        const target = { ...history, ownerUrl: database.url("owner"), rolePrefix: config.rolePrefix };
         if (!flags.yes) await confirm((await migrationStatus(target)).applied.slice(-flags.steps).reverse());
         return (await rollback({ ...target, steps: flags.steps, log: note })).rolledBack;
       });
       if (flags.json) printJson({ rolledBack: names });
       else print(`Rolled back ${names.length} ${names.length === 1 ? "migration" : "migrations"}.`);
     });
+}
+
+async function chosenHistory(config: Config, of: Flags["of"]): Promise<MigrationHistory> {
+  const { historiesOf } = await import("../histories.ts");
+  const { plinth, application } = await historiesOf(config);
+  if (of === "plinth") return plinth;
+  if (of === "application" && !application)
+    throw new UsageError("This folder has no application with migrations: its plinth.config names none.");
+  return application ?? plinth;
 }
 
 async function confirm(names: readonly string[]): Promise<void> {

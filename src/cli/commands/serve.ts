@@ -17,18 +17,20 @@ Example:
   $ PLINTH_HOST=0.0.0.0 plinth serve`,
     )
     .action(async () => {
+      const { loadApplication } = await import("../../application/load-application.ts");
       const { loadConfig } = await import("../../config/config.ts");
       const { openOrAttach } = await import("../open-or-attach.ts");
       const { createLogger } = await import("../../request/logger.ts");
       const config = loadConfig();
+      const application = await loadApplication(config);
       const logger = createLogger(config.logLevel);
       await untilStopped({
         start: () => {
           // The largest modules load while the database opens.
           const loading = import("../../start/plinth.ts");
-          return openOrAttach(config, note, async (database) => {
+          return openOrAttach({ config, application, log: note }, async (database) => {
             const { serveApi } = await loading;
-            return serveApi(config, database, logger);
+            return serveApi(config, database, logger, { application });
           });
         },
         started: ({ service }) => note(`The API listens on ${service.url}/graphql`),

@@ -23,11 +23,13 @@ Example:
   $ PLINTH_PORT=8080 PLINTH_DATA=/var/lib/plinth plinth start --no-demo`,
     )
     .action(async ({ demo }: { demo?: boolean }) => {
+      const { loadApplication } = await import("../../application/load-application.ts");
       const { loadConfig } = await import("../../config/config.ts");
       const { startPlinth } = await import("../../start/plinth.ts");
       const config = loadConfig();
+      const application = await loadApplication(config);
       await untilStopped({
-        start: () => startPlinth({ config, log: note, ...(demo === undefined ? {} : { demo }) }),
+        start: () => startPlinth({ config, application, log: note, ...(demo === undefined ? {} : { demo }) }),
         started: (plinth) => printBanner(plinth, config),
       });
     });

@@ -17,16 +17,26 @@ Example:
   $ plinth work`,
     )
     .action(async () => {
+      const { loadApplication } = await import("../../application/load-application.ts");
+      const { timetableOf } = await import("../../application/timetable.ts");
       const { loadConfig } = await import("../../config/config.ts");
       const { openOrAttach } = await import("../open-or-attach.ts");
-      const { TIMETABLE } = await import("../../jobs/index.ts");
       const { startJobs } = await import("../../start/plinth.ts");
       const { createLogger } = await import("../../request/logger.ts");
       const config = loadConfig();
+      const application = await loadApplication(config);
       const logger = createLogger(config.logLevel);
       await untilStopped({
-        start: () => openOrAttach(config, note, (database) => startJobs(config, database, logger)),
-        started: () => note(`Working the jobs ${TIMETABLE.map(({ name }) => name).join(", ")}`),
+        start: () =>
+          openOrAttach({ config, application, log: note }, (database) =>
+            startJobs(config, database, logger, { application }),
+          ),
+        started: () =>
+          note(
+            `Working the jobs ${timetableOf(application)
+              .map(({ name }) => name)
+              .join(", ")}`,
+          ),
       });
     });
 }
