@@ -49,7 +49,7 @@ test("shows relations to Plinth's tables, with their keys, in groups of their ow
   expect(group("orders").group.name).toBe("shop");
   const colors = new Set(["users", "orders", "Shelf & <Co>", "chats"].map((name) => group(name).headerColor));
   expect(colors.size).toBe(4);
-  expect(schemas.flatMap(({ refs }) => refs)).toHaveLength(12);
+  expect(schemas.flatMap(({ refs }) => refs)).toHaveLength(11);
   for (const picture of ["shop.svg", "all-domains.svg"])
     expect(files.get(picture)).toContain(picture === "shop.svg" ? ">identity.users<" : ">users<");
 });
