@@ -1,4 +1,5 @@
 import type pg from "pg";
+import { SCHEMAS } from "../database/schemas.ts";
 import { type Actor, sqlActors } from "./actors.ts";
 import { prepareAttempts } from "./attempt.ts";
 import { readRelations } from "./catalogue.ts";
@@ -33,8 +34,10 @@ export async function openSqlContract(client: pg.ClientBase, tried: TriedDatabas
   await prepareAttempts(client);
   const actors = await sqlActors(client, tried, tried.actors);
   const relations = await readRelations(client, tried.schemas);
+  // An application's rows belong to users through Plinth's tables too.
+  const all = await readRelations(client, [...new Set([...SCHEMAS, ...tried.schemas])]);
   const functions = await readFunctions(client, tried.schemas);
-  const around = { client, actors, relations: new Map(relations.map((each) => [each.name, each])) };
+  const around = { client, actors, relations: new Map(all.map((each) => [each.name, each])) };
   const chosen = <T extends { name: string }>(
     all: readonly T[],
     names: readonly string[] | undefined,

@@ -40,7 +40,9 @@ async function writeDocs({ dir, live, check, json }: Flags): Promise<void> {
   const { schemaDocs } = await import("../../schema-docs/files.ts");
   const { checkSchemaFiles, writeSchemaFiles } = await import("../../schema-dump/schema-files.ts");
   const application = await applicationHere();
-  const files = await schemaDocs(await (live ? modelOfDatabase(application) : modelOfMigrations(application)));
+  const files = await schemaDocs(
+    await (live ? modelOfDatabase(application) : modelOfMigrations(application)),
+  );
   if (!check) {
     const changed = await writeSchemaFiles(dir, files);
     if (json) printJson({ changed });

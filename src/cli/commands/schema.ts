@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import type { Application } from "../../application/application.ts";
 import { SCHEMA_FOLDER } from "../../support/paths.ts";
 import { note, print, printJson } from "../output.ts";
 
@@ -37,12 +38,17 @@ Example:
     .addHelpText(
       "after",
       `
-Runs all migrations on a temporary embedded database and compares the files, for CI. Changes nothing.
+Runs all migrations on a temporary embedded database and compares the files, for CI. Changes nothing. In a folder with
+plinth.config, it checks the application's tables instead: each foreign key that would keep an account from being deleted.
 
 Example:
   $ plinth schema check`,
     )
     .action(async ({ json }: { json?: boolean }) => {
+      const { loadApplication } = await import("../../application/load-application.ts");
+      const { loadConfig } = await import("../../config/config.ts");
+      const application = await loadApplication(loadConfig());
+      if (application.migrations !== undefined) return checkApplication(application, json);
       const { generateSchemaFiles } = await import("../schema-files.ts");
       const { checkSchemaFiles } = await import("../../schema-dump/schema-files.ts");
       const stale = await checkSchemaFiles(SCHEMA_FOLDER, await generateSchemaFiles());
@@ -55,4 +61,25 @@ Example:
         process.exitCode = 1;
       }
     });
+}
+
+/** Checks the tables that the application's migrations make. */
+async function checkApplication(application: Application, json: boolean | undefined): Promise<void> {
+  const { findUserDataGaps } = await import("../../database/user-data-gaps.ts");
+  const { withConnection } = await import("../../database/connection.ts");
+  const { withMigratedServer } = await import("../migrated-server.ts");
+  const gaps = await withMigratedServer(
+    (server) => withConnection({ connectionString: server.url("owner") }, findUserDataGaps),
+    application,
+  );
+  const blocking = gaps.filter(({ kind }) => kind === "blocks");
+  if (json) printJson({ gaps });
+  else {
+    for (const { kind, table, reason } of gaps)
+      note(`${kind === "blocks" ? "error" : "warning"}: ${table} (${kind}): ${reason}`);
+    if (blocking.length === 0) print("No table keeps an account from being deleted.");
+  }
+  if (blocking.length === 0) return;
+  note("hint: Give each of these foreign keys on delete cascade or on delete set null.");
+  process.exitCode = 1;
 }
