@@ -11,7 +11,7 @@ export interface MissingRow {
 type Row = Readonly<Record<string, unknown>>;
 
 /** Values are changed until no condition complains. */
-const MAX_TRIES = 300;
+const MAX_TRIES = 1_000;
 const USERS = "identity.users";
 
 /**
@@ -147,16 +147,17 @@ class RowMaker {
 class ValueSearch {
   readonly #shape: Shape;
   readonly #known: ReadonlyMap<string, Value | null>;
-  readonly #values = new Map<string, readonly Value[]>();
+  readonly #values = new Map<string, Value[]>();
   /** The place in the values; a column that is missing here has its default. */
   readonly #chosen = new Map<string, number>();
 
   constructor(shape: Shape, known: ReadonlyMap<string, Value | null>) {
     this.#shape = shape;
     this.#known = known;
+    const referring = new Set(shape.references.flatMap(({ columns }) => columns));
     for (const column of shape.columns) {
-      if (known.has(column.name)) continue;
-      this.#values.set(column.name, valuesFor(column));
+      if (known.has(column.name) || (referring.has(column.name) && !column.isRequired)) continue;
+      this.#values.set(column.name, [...valuesFor(column)]);
       if (column.isRequired) this.#chosen.set(column.name, 0);
     }
   }
@@ -165,7 +166,7 @@ class ValueSearch {
     const given = this.#shape.columns.flatMap((column) => {
       const text = this.#known.has(column.name)
         ? this.#known.get(column.name)!
-        : this.#values.get(column.name)![this.#chosen.get(column.name) ?? -1];
+        : this.#values.get(column.name)?.[this.#chosen.get(column.name) ?? -1];
       return text === undefined ? [] : [{ column, text }];
     });
     if (given.length === 0) return "default values";
@@ -178,12 +179,22 @@ class ValueSearch {
   advance(error: pg.DatabaseError): boolean {
     const columns = this.#columnsOf(error).filter((name) => this.#values.has(name));
     if (error.code === "23505") return columns.some((name) => this.#increment(name));
+    // A condition on one column says that no row can have this value.
+    if (columns.length === 1 && this.#chosen.has(columns[0]!)) return this.#reject(columns[0]!);
     // As the digits of a number: the first column changes fastest.
     for (const name of columns) {
       if (this.#increment(name)) return true;
       this.#reset(name);
     }
     return false;
+  }
+
+  #reject(name: string): boolean {
+    const values = this.#values.get(name)!;
+    const place = this.#chosen.get(name)!;
+    values.splice(place, 1);
+    if (place >= values.length) this.#reset(name);
+    return values.length > 0;
   }
 
   #increment(name: string): boolean {
