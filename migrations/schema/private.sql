@@ -2289,14 +2289,14 @@ create or replace function private.data_export_sources()
 comment on function private.data_export_sources() is 'Returns the tables of an export and the condition by which a row is the user''s ($1), found in the catalogue.';
 revoke execute on function private.data_export_sources() from public;
 
--- Deletes one account whose deletion is due; returns deleted, postponed, canceled, or null when none is due.
+-- Deletes one account whose deletion is due; returns deleted, postponed, canceled, blocked by <schema>.<table> (<constraint>), or null when none is due.
 create or replace function private.delete_due_account()
   returns text
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/identity/private/delete_due_account.sql
 
-comment on function private.delete_due_account() is 'Deletes one account whose deletion is due; returns deleted, postponed, canceled, or null when none is due.';
+comment on function private.delete_due_account() is 'Deletes one account whose deletion is due; returns deleted, postponed, canceled, blocked by <schema>.<table> (<constraint>), or null when none is due.';
 revoke execute on function private.delete_due_account() from public;
 grant execute on function private.delete_due_account() to :PLINTH_WORKER;
 
@@ -2533,6 +2533,15 @@ comment on function private.ensure_partitions(months_ahead integer) is 'Creates 
 revoke execute on function private.ensure_partitions(months_ahead integer) from public;
 grant execute on function private.ensure_partitions(months_ahead integer) to :PLINTH_WORKER;
 
+-- Deletes or clears the rows of a deleted account that name it in columns with the tag @userId.
+create or replace function private.erase_declared_rows(user_id uuid)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/identity/private/erase_declared_rows.sql
+
+comment on function private.erase_declared_rows(user_id uuid) is 'Deletes or clears the rows of a deleted account that name it in columns with the tag @userId.';
+revoke execute on function private.erase_declared_rows(user_id uuid) from public;
+
 -- Clears message and context of an account's errors; code and fingerprint stay, so that they can still be counted.
 create or replace function private.erase_errors(account_id uuid)
   returns void
@@ -2560,14 +2569,14 @@ create or replace function private.erase_security_events(account_id uuid)
 comment on function private.erase_security_events(account_id uuid) is 'Clears an account''s data, address and program from the audit log; those of other people who acted on it stay.';
 revoke execute on function private.erase_security_events(account_id uuid) from public;
 
--- Trigger: clears the data about a deleted account from sign-in log, audit log and error log.
+-- Trigger: clears the data about a deleted account from sign-in log, audit log and error log, and from columns with the tag @userId.
 create or replace function private.erase_traces_of_user()
   returns trigger
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/identity/triggers/users.sql
 
-comment on function private.erase_traces_of_user() is 'Trigger: clears the data about a deleted account from sign-in log, audit log and error log.';
+comment on function private.erase_traces_of_user() is 'Trigger: clears the data about a deleted account from sign-in log, audit log and error log, and from columns with the tag @userId.';
 revoke execute on function private.erase_traces_of_user() from public;
 
 -- Returns the text with the five special characters of HTML escaped.
@@ -4787,6 +4796,16 @@ create or replace function private.settle_payment_event(event private.payment_ev
 comment on function private.settle_payment_event(event private.payment_events) is 'Tries to apply an event and stores the outcome: done, or the time of the next attempt.';
 revoke execute on function private.settle_payment_event(event private.payment_events) from public;
 
+-- Returns the value of a smart tag, such as @dataExport, in the comment of a table or column; null without the tag.
+create or replace function private.smart_tag(comment text, tag text)
+  returns text
+  language sql
+  immutable
+  set search_path to 'pg_catalog'; -- fixtures/identity/private/smart_tag.sql
+
+comment on function private.smart_tag(comment text, tag text) is 'Returns the value of a smart tag, such as @dataExport, in the comment of a table or column; null without the tag.';
+revoke execute on function private.smart_tag(comment text, tag text) from public;
+
 -- Stores the challenge of a passkey with its purpose and account.
 create or replace function private.start_passkey_ceremony(challenge bytea, purpose text, user_id uuid)
   returns void
@@ -5200,7 +5219,8 @@ create or replace function private.write_data_export()
   returns text
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'; -- fixtures/identity/private/write_data_export.sql
+  set search_path to 'pg_catalog'
+  set row_security to 'off'; -- fixtures/identity/private/write_data_export.sql
 
 comment on function private.write_data_export() is 'Writes the next tables of a pending export; returns continued, finished, failed_<sqlstate>, or null when none is pending.';
 revoke execute on function private.write_data_export() from public;

@@ -1,12 +1,24 @@
 import type { JobFunction } from "./job.ts";
 
-/** Deletes accounts whose grace period is over, each in its own transaction. */
+/**
+ * Deletes accounts whose grace period is over, each in its own transaction.
+ * @throws an error that names the tables whose foreign keys keep accounts, after all others have been deleted
+ */
 export const deleteDueAccounts: JobFunction = async ({ query, signal }) => {
   const done = { deleted: 0, postponed: 0, canceled: 0 };
+  const blockers = new Set<string>();
   for (;;) {
     const [result] = await query("select private.delete_due_account() as outcome", []);
-    const outcome = result?.outcome as keyof typeof done | null | undefined;
-    if (outcome) done[outcome] += 1;
-    if (!outcome || signal.aborted) return done;
+    const outcome = result?.outcome as string | null | undefined;
+    if (!outcome) break;
+    const [, blocker] = /^blocked by (.+)$/.exec(outcome) ?? [];
+    if (blocker) blockers.add(blocker);
+    done[blocker ? "postponed" : (outcome as keyof typeof done)] += 1;
+    if (signal.aborted) break;
   }
+  if (blockers.size > 0)
+    throw new Error(
+      `Accounts cannot be deleted because of ${[...blockers].join(", ")}. Use "on delete cascade" or "on delete set null".`,
+    );
+  return done;
 };

@@ -1,4 +1,4 @@
-import { DOMAINS } from "./domains.ts";
+import type { Domains } from "./domains.ts";
 import type { Column, Reference, Relation, RelationName, SchemaModel } from "./model.ts";
 import { shortType } from "./short-type.ts";
 
@@ -6,9 +6,9 @@ import { shortType } from "./short-type.ts";
  * Returns the tables as DBML (dbml.dbdiagram.io/docs), which dbdiagram.io imports: grouped and colored by domain, with comments as
  * notes. Views are omitted, because DBML has none.
  */
-export function toDbml({ relations, references }: SchemaModel): string {
+export function toDbml({ project, domains, relations, references }: SchemaModel): string {
   const tables = relations.filter(({ kind }) => kind === "table");
-  const groups = [...DOMAINS].flatMap(([schema, colour]) => {
+  const groups = [...domains].flatMap(([schema, colour]) => {
     const members = tables.filter((table) => table.schema === schema);
     if (members.length === 0) return [];
     const lines = members.map((table) => `  ${nameOf(table)}`).join("\n");
@@ -16,20 +16,20 @@ export function toDbml({ relations, references }: SchemaModel): string {
   });
   return `${[
     "// The tables by domain. Generated (plinth docs): import it at dbdiagram.io, do not edit it.",
-    "Project plinth {\n  database_type: 'PostgreSQL'\n}",
-    ...tables.map(tableOf),
+    `Project ${identifier(project)} {\n  database_type: 'PostgreSQL'\n}`,
+    ...tables.map((table) => tableOf(table, domains)),
     ...references.map(referenceOf),
     ...groups,
   ].join("\n\n")}\n`;
 }
 
-function tableOf(table: Relation): string {
+function tableOf(table: Relation, domains: Domains): string {
   const keys = [
     ...(table.primaryKey.length > 1 ? [`    (${list(table.primaryKey)}) [pk]`] : []),
     ...table.uniqueKeys.filter((key) => key.length > 1).map((key) => `    (${list(key)}) [unique]`),
   ];
   return [
-    `Table ${nameOf(table)} [headercolor: ${DOMAINS.get(table.schema)}] {`,
+    `Table ${nameOf(table)} [headercolor: ${domains.get(table.schema)}] {`,
     ...table.columns.map((column) => `  ${columnOf(column, table)}`),
     ...(keys.length > 0 ? ["  indexes {", ...keys, "  }"] : []),
     `  Note: ${text(table.comment)}`,
@@ -47,7 +47,7 @@ function columnOf(column: Column, table: Relation): string {
     ...(column.comment ? [`note: ${text(column.comment)}`] : []),
   ];
   const type = shortType(column.type);
-  const written = /^\w+$/.test(type) ? type : `"${type}"`;
+  const written = /^\w+$/.test(type) ? type : `"${type.replaceAll('"', "")}"`;
   return `${identifier(column.name)} ${written}${settings.length > 0 ? ` [${settings.join(", ")}]` : ""}`;
 }
 
@@ -66,7 +66,7 @@ function list(columns: readonly string[]): string {
 }
 
 function identifier(name: string): string {
-  return /^[a-z_]\w*$/.test(name) ? name : `"${name}"`;
+  return /^[a-z_]\w*$/.test(name) ? name : `"${name.replaceAll('"', "'")}"`;
 }
 
 function text(comment: string): string {

@@ -1,5 +1,4 @@
 import { toDbml } from "./dbml.ts";
-import { DOMAINS } from "./domains.ts";
 import { domainGraph, wholeGraph } from "./graphviz.ts";
 import { toMermaid } from "./mermaid.ts";
 import type { SchemaModel } from "./model.ts";
@@ -8,12 +7,10 @@ import { drawSvg } from "./svg.ts";
 
 /** Returns the files of `plinth docs` by name: DBML, Mermaid text and a picture of each domain, a picture of all, and an overview. */
 export async function schemaDocs(model: SchemaModel): Promise<Map<string, string>> {
-  const domains = [...DOMAINS.keys()].filter((domain) =>
-    model.relations.some(({ schema }) => schema === domain),
-  );
+  const domains = model.drawn.filter((domain) => model.relations.some(({ schema }) => schema === domain));
   const files = new Map([
     ["README.md", overviewPage(model, domains)],
-    ["plinth.dbml", toDbml(model)],
+    [`${model.project}.dbml`, toDbml(model)],
     ["all-domains.svg", await drawSvg(wholeGraph(model))],
   ]);
   for (const domain of domains) {

@@ -1,4 +1,4 @@
-import { DOMAINS } from "./domains.ts";
+import type { Domains } from "./domains.ts";
 import type { Reference, Relation, RelationName, SchemaModel } from "./model.ts";
 import { shortType } from "./short-type.ts";
 
@@ -8,27 +8,29 @@ const OUTSIDE = "#8c959f";
 
 /** Returns the graph of one domain in Graphviz's language, with all columns and with the names of tables in other domains. */
 export function domainGraph(model: SchemaModel, domain: string): string {
+  const colourOf = coloursOf(model.domains);
   const own = model.relations.filter(({ schema }) => schema === domain);
   const references = model.references.filter(({ from }) => from.schema === domain);
   const outside = new Map(
     references.filter(({ to }) => to.schema !== domain).map(({ to }) => [idOf(to), to] as const),
   );
-  return graph(`The ${domain} domain`, "layout=dot, rankdir=LR, ranksep=0.9, nodesep=0.18", [
-    ...own.map((relation) => tableNode(relation, keyColumnsOf(relation, references))),
-    ...[...outside.values()].map(outsideNode),
+  return graph(`The ${escaped(domain)} domain`, "layout=dot, rankdir=LR, ranksep=0.9, nodesep=0.18", [
+    ...own.map((relation) => tableNode(relation, colourOf(relation), keyColumnsOf(relation, references))),
+    ...[...outside.values()].map((relation) => outsideNode(relation, colourOf(relation))),
     ...references.map((reference) => edge(reference, colourOf(reference.to))),
   ]);
 }
 
 /** Returns the graph of all domains, with the names of tables in a box per domain. */
-export function wholeGraph({ relations, references }: SchemaModel): string {
-  const clusters = [...DOMAINS].flatMap(([schema, colour]) => {
+export function wholeGraph({ domains, relations, references }: SchemaModel): string {
+  const colourOf = coloursOf(domains);
+  const clusters = [...domains].flatMap(([schema, colour]) => {
     const own = relations.filter((relation) => relation.schema === schema);
     if (own.length === 0) return [];
     return [
-      `subgraph "cluster_${schema}" {`,
-      `label=<<b>${schema}</b>>; ${FONT}; fontsize=20; fontcolor="${colour}"; color="${colour}"; style="rounded"; penwidth=1.5; margin=14;`,
-      ...own.map((relation) => smallNode(relation)),
+      `subgraph ${quoted(`cluster_${schema}`)} {`,
+      `label=<<b>${escaped(schema)}</b>>; ${FONT}; fontsize=20; fontcolor="${colour}"; color="${colour}"; style="rounded"; penwidth=1.5; margin=14;`,
+      ...own.map((relation) => smallNode(relation, colour)),
       "}",
     ];
   });
@@ -50,44 +52,42 @@ function graph(title: string, layout: string, body: readonly string[]): string {
   ].join("\n");
 }
 
-function tableNode(relation: Relation, keyColumns: ReadonlySet<string>): string {
-  const colour = colourOf(relation);
+function tableNode(relation: Relation, colour: string, keyColumns: ReadonlySet<string>): string {
   const rows = relation.columns.map(({ name, type, isRequired, comment }) => {
     const marks = [relation.primaryKey.includes(name) ? "PK" : "", keyColumns.has(name) ? "FK" : ""];
-    const label = isRequired ? `<b>${name}</b>` : name;
+    const label = isRequired ? `<b>${escaped(name)}</b>` : escaped(name);
     return (
-      `<tr><td port="${name}" align="left" title="${escaped(comment)}" href="#${name}">${label}</td>` +
+      `<tr><td port="${escaped(name)}" align="left" title="${escaped(comment)}" href="#${escaped(name)}">${label}</td>` +
       `<td align="left"><font color="#57606a">${escaped(shortType(type))}</font></td>` +
       `<td align="left"><font color="${colour}">${marks.filter(Boolean).join(" ") || " "}</font></td></tr>`
     );
   });
   const kind = relation.kind === "view" ? " (view)" : "";
   return (
-    `"${idOf(relation)}" [label=<<table border="1" cellborder="0" cellspacing="0" cellpadding="3" color="${colour}">` +
-    `<tr><td colspan="3" bgcolor="${colour}" title="${escaped(relation.comment)}" href="#${relation.name}"><font color="white"><b>${relation.name}${kind}</b></font></td></tr>` +
+    `${quotedId(relation)} [label=<<table border="1" cellborder="0" cellspacing="0" cellpadding="3" color="${colour}">` +
+    `<tr><td colspan="3" bgcolor="${colour}" title="${escaped(relation.comment)}" href="#${escaped(relation.name)}"><font color="white"><b>${escaped(relation.name)}${kind}</b></font></td></tr>` +
     `${rows.join("")}</table>>];`
   );
 }
 
-function smallNode(relation: Relation): string {
-  const colour = colourOf(relation);
+function smallNode(relation: Relation, colour: string): string {
   const view = relation.kind === "view";
   return (
-    `"${idOf(relation)}" [label=<<table border="1" cellborder="0" cellspacing="0" cellpadding="5" color="${colour}"${view ? ' style="dashed"' : ""}>` +
-    `<tr><td title="${escaped(relation.comment)}" href="#${relation.name}"${view ? "" : ` bgcolor="${colour}"`}>` +
-    `<font color="${view ? colour : "white"}">${relation.name}</font></td></tr></table>>];`
+    `${quotedId(relation)} [label=<<table border="1" cellborder="0" cellspacing="0" cellpadding="5" color="${colour}"${view ? ' style="dashed"' : ""}>` +
+    `<tr><td title="${escaped(relation.comment)}" href="#${escaped(relation.name)}"${view ? "" : ` bgcolor="${colour}"`}>` +
+    `<font color="${view ? colour : "white"}">${escaped(relation.name)}</font></td></tr></table>>];`
   );
 }
 
-function outsideNode(relation: RelationName): string {
+function outsideNode(relation: RelationName, colour: string): string {
   return (
-    `"${idOf(relation)}" [label=<<table border="1" cellborder="0" cellspacing="0" cellpadding="5" color="${OUTSIDE}" style="rounded">` +
-    `<tr><td><font color="${colourOf(relation)}">${relation.schema}.${relation.name}</font></td></tr></table>>];`
+    `${quotedId(relation)} [label=<<table border="1" cellborder="0" cellspacing="0" cellpadding="5" color="${OUTSIDE}" style="rounded">` +
+    `<tr><td><font color="${colour}">${escaped(idOf(relation))}</font></td></tr></table>>];`
   );
 }
 
 function edge({ from, to, columns, name }: Reference, colour: string): string {
-  return `"${idOf(from)}" -> "${idOf(to)}" [color="${colour}", tooltip="${name} (${columns.join(", ")})"];`;
+  return `${quotedId(from)} -> ${quotedId(to)} [color="${colour}", tooltip=${quoted(`${name} (${columns.join(", ")})`)}];`;
 }
 
 function keyColumnsOf(relation: Relation, references: readonly Reference[]): ReadonlySet<string> {
@@ -96,12 +96,21 @@ function keyColumnsOf(relation: Relation, references: readonly Reference[]): Rea
   );
 }
 
-function colourOf({ schema }: RelationName): string {
-  return DOMAINS.get(schema) ?? OUTSIDE;
+function coloursOf(domains: Domains): (relation: RelationName) => string {
+  return ({ schema }) => domains.get(schema) ?? OUTSIDE;
 }
 
 function idOf({ schema, name }: RelationName): string {
   return `${schema}.${name}`;
+}
+
+function quotedId(relation: RelationName): string {
+  return quoted(idOf(relation));
+}
+
+/** A string of Graphviz's language. */
+function quoted(text: string): string {
+  return `"${text.replaceAll('"', '\\"')}"`;
 }
 
 function escaped(text: string): string {

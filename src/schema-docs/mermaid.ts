@@ -32,7 +32,7 @@ function entityOf(relation: Relation, keyColumns: ReadonlySet<string>): string {
     ].join(", ");
     // The grammar allows no spaces or commas in a type.
     const written = shortType(type).replace(/[^\w[\]()]+/g, "_");
-    return `    ${[written, name, keys].filter(Boolean).join(" ")} "${comment.replaceAll('"', "'").replace(/\s+/g, " ")}"`;
+    return `    ${[written, name.replace(/\W/g, "_"), keys].filter(Boolean).join(" ")} "${comment.replaceAll('"', "'").replace(/\s+/g, " ")}"`;
   });
   return [`  ${quoted(relation)} {`, ...attributes, "  }"].join("\n");
 }
@@ -42,5 +42,5 @@ function nameOf({ schema, name }: RelationName): string {
 }
 
 function quoted(relation: RelationName): string {
-  return `"${nameOf(relation)}"`;
+  return `"${nameOf(relation).replaceAll('"', "'")}"`;
 }

@@ -1,8 +1,13 @@
 import type pg from "pg";
-import { DOMAINS } from "./domains.ts";
+import { DOMAINS, type Domains, domainsWith } from "./domains.ts";
 
 /** The tables and views of a database, for pictures. */
 export interface SchemaModel {
+  /** Names the DBML file. */
+  readonly project: string;
+  readonly domains: Domains;
+  /** The schemas that have a picture of their own. The tables of others are only those that are referred to. */
+  readonly drawn: readonly string[];
   readonly relations: readonly Relation[];
   readonly references: readonly Reference[];
 }
@@ -44,13 +49,57 @@ export interface RelationName {
 }
 
 /**
- * Reads the model from the catalogue of a migrated database. Partitions are omitted, because they depend on the date.
+ * Reads the model of Plinth's schemas from the catalogue of a migrated database. Partitions are omitted, because they depend on
+ * the date.
  * @param client connected as the owner
  */
 export async function readSchemaModel(client: pg.ClientBase): Promise<SchemaModel> {
-  const schemas = [[...DOMAINS.keys()]];
-  const relations = await client.query<Relation>(RELATIONS, schemas);
-  const references = await client.query<Reference>(REFERENCES, schemas);
+  const drawn = [...DOMAINS.keys()];
+  return { project: "plinth", domains: DOMAINS, drawn, ...(await readTables(client, drawn)) };
+}
+
+/** The same for the schemas of an application, with the keys of the tables in other schemas that its tables refer to. */
+export async function readApplicationModel(
+  client: pg.ClientBase,
+  schemas: readonly string[],
+): Promise<SchemaModel> {
+  const own = await readTables(client, schemas);
+  const keysOf = new Map<string, Set<string>>();
+  for (const { to, toColumns } of own.references) {
+    const name = `${to.schema}.${to.name}`;
+    keysOf.set(name, new Set([...(keysOf.get(name) ?? []), ...toColumns]));
+  }
+  const others = [...new Set(own.references.map(({ to }) => to.schema))]
+    .filter((schema) => !schemas.includes(schema))
+    .sort();
+  const outside = (await readTables(client, others)).relations.flatMap((relation) => {
+    const keys = keysOf.get(`${relation.schema}.${relation.name}`);
+    return keys ? [onlyKeys(relation, keys)] : [];
+  });
+  return {
+    project: "application",
+    domains: domainsWith(schemas, others),
+    drawn: schemas,
+    relations: [...own.relations, ...outside],
+    references: own.references,
+  };
+}
+
+const onlyKeys = (relation: Relation, keys: ReadonlySet<string>): Relation => {
+  const isKept = (name: string) => keys.has(name) || relation.primaryKey.includes(name);
+  return {
+    ...relation,
+    columns: relation.columns.filter(({ name }) => isKept(name)),
+    uniqueKeys: relation.uniqueKeys.filter((key) => key.every(isKept)),
+  };
+};
+
+async function readTables(
+  client: pg.ClientBase,
+  schemas: readonly string[],
+): Promise<Pick<SchemaModel, "relations" | "references">> {
+  const relations = await client.query<Relation>(RELATIONS, [schemas]);
+  const references = await client.query<Reference>(REFERENCES, [schemas]);
   return { relations: relations.rows, references: references.rows };
 }
 

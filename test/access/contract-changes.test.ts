@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import pg from "pg";
+import { openSqlContract } from "../../src/access-contract/attempt-all.ts";
+import { contractOf, differences, rolesOf, writeContract } from "../../src/access-contract/contract.ts";
 import { roleName } from "../../src/config/roles.ts";
+import { SCHEMAS } from "../../src/database/schemas.ts";
 import { readActors, seedContract } from "../support/contract/actors.ts";
-import { openSqlContract } from "../support/contract/attempt-all.ts";
-import { contractOf, differences, rolesOf, writeContract } from "../support/contract/contract.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
 // Each change of access changes the contract, and its difference says whose access to what.
@@ -27,8 +28,9 @@ async function changesBy(
   only: { readonly relations?: readonly string[]; readonly functions?: readonly string[] },
 ): Promise<readonly string[]> {
   const read = async () => {
-    const roles = rolesOf(await readActors(client));
-    const contract = await openSqlContract(client, db);
+    const actors = await readActors(client);
+    const roles = rolesOf(actors);
+    const contract = await openSqlContract(client, { ...db, actors, schemas: SCHEMAS });
     return writeContract(contractOf(await contract.attempt(only)), roles);
   };
   await client.query("begin");

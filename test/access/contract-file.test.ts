@@ -1,6 +1,6 @@
 import { expect, test } from "@jest/globals";
-import type { Cell } from "../support/contract/cells.ts";
-import { contractOf, differences, readContract, writeContract } from "../support/contract/contract.ts";
+import type { Cell } from "../../src/access-contract/cells.ts";
+import { contractOf, differences, readContract, writeContract } from "../../src/access-contract/contract.ts";
 import { renderContract } from "../support/contract/markdown.ts";
 
 // The file of the contract, its page and its differences, from cells made by hand.

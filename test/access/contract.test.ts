@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { beforeAll, expect, test } from "@jest/globals";
-import { differences, readContract } from "../support/contract/contract.ts";
+import { differences, readContract } from "../../src/access-contract/contract.ts";
 import { CONTRACT_PAGE, readCommitted } from "../support/contract/files.ts";
 import { generateContract } from "../support/contract/generate.ts";
 import { renderContract } from "../support/contract/markdown.ts";

@@ -1,7 +1,7 @@
 // Regenerates the access contract: npm run contract
 import "../../src/support/graphile-env.ts";
 import { writeFileSync } from "node:fs";
-import { differences } from "../support/contract/contract.ts";
+import { differences } from "../../src/access-contract/contract.ts";
 import { CONTRACT_FILE, CONTRACT_PAGE, readCommitted } from "../support/contract/files.ts";
 import { generateContract } from "../support/contract/generate.ts";
 import { renderContract } from "../support/contract/markdown.ts";

@@ -438,3 +438,30 @@ test("reports secrets under an old or missing master key, and addresses without 
     );
   }
 });
+
+test("names an application's tables that keep accounts, outlive them, or are left out of exports", async () => {
+  const findings = await whileBroken(
+    `create schema shop;
+     create table shop.invoices (id uuid references identity.users);
+     create table shop.sign_ups (user_id uuid);
+     create table shop.coupons (invited_by uuid references identity.users (id) on delete cascade, code text primary key);
+     create table shop.uses (code text references shop.coupons)`,
+    "drop schema shop cascade",
+  );
+  expect(findings["account-deletion"]).toMatchObject({
+    status: "fail",
+    details: [
+      'shop.invoices: invoices_id_fkey refers to identity.users without "on delete cascade" or "on delete set null"',
+      'shop.uses: uses_code_fkey refers to shop.coupons without "on delete cascade" or "on delete set null"',
+    ],
+  });
+  expect(findings["undeclared-user-data"]).toMatchObject({
+    status: "warn",
+    details: ["shop.sign_ups: user_id has no foreign key and no tag @userId"],
+  });
+  expect(findings["data-exports"]).toMatchObject({
+    status: "warn",
+    details: ["shop.uses: refers to shop.coupons, but no rule says whose its rows are"],
+  });
+  expect((await examine())["account-deletion"]).toMatchObject({ status: "ok" });
+});

@@ -1,4 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import type pg from "pg";
+import { makeRows } from "../../src/access-contract/rows/make-rows.ts";
+import { readShapes } from "../../src/access-contract/rows/shapes.ts";
+import { SCHEMAS } from "../../src/database/schemas.ts";
 import { writeDataExports } from "../../src/jobs/write-data-exports.ts";
 import { IDS, SEED, withIds } from "../support/access-probes.ts";
 import { grantRole, SOME_HASH } from "../support/accounts.ts";
@@ -105,19 +109,55 @@ test("requires a recent sign-in for a request and allows five a day", async () =
   expect(codeOf(await api.ask(REQUEST, { token }))).toBe("RATE_LIMITED");
 });
 
+/** Makes a row of Ada's in each table that has none. */
+async function plantRows(client: pg.ClientBase, tables: readonly string[]): Promise<void> {
+  await client.query("begin");
+  await client.query("set local search_path = ''");
+  const empty: string[] = [];
+  for (const table of tables)
+    if (!(await client.query(`select from ${table} limit 1`)).rowCount) empty.push(table);
+  expect(await makeRows(client, await readShapes(client, SCHEMAS), empty, [IDS.ada!])).toEqual([]);
+  await client.query("commit");
+}
+
 test("exports the user's rows from every table, no row of another user, and no secret", async () => {
   const seeded = await createTestDatabase();
   try {
-    const { text, tables } = await withClient(seeded.url("owner"), async (client) => {
+    const { text, tables, all } = await withClient(seeded.url("owner"), async (client) => {
       await client.query(withIds(SEED));
       await client.query(withIds("update identity.users set username = 'bobs-name' where id = :bob"));
       await client.query(
         withIds(`
           insert into private.user_passwords (user_id, password_hash, hash_algorithm) values (:ada, '${SOME_HASH}', 'argon2id');
+          update access.plan_model_access set granted_by = :ada;
+          update access.role_model_access set granted_by = :ada;
+          update llm.model_providers set created_by = :ada;
+          insert into learning.content_versions (item_id, version, created_by)
+            select id, 2, :ada from learning.content_items where id = :shown;
+          insert into learning.content_bodies (item_id, version, body) values (:shown, 2, 'x');
+          insert into llm.prompt_versions (prompt_id, version, content, variables, created_by)
+            select id, 9, 'x', '[]', :ada from llm.prompts where user_id = :ada limit 1;
+          insert into llm.prompt_labels (prompt_id, label, version)
+            select prompt_id, 'nine', 9 from llm.prompt_versions where version = 9;
+          insert into private.direct_rooms select least(:ada, :bob)::uuid, greatest(:ada, :bob)::uuid, id from rooms.chat_rooms limit 1;
+          insert into private.room_tallies (room_id, kind, user_id, level, bucket, amount)
+            select id, 'private', :ada, 0, 1, 1 from rooms.chat_rooms limit 1;
+          insert into rooms.room_bans (room_id, user_id) select id, :ada from rooms.chat_rooms limit 1;
+          insert into rooms.room_message_recipients (message_id, user_id) select id, :ada from rooms.room_messages on conflict do nothing;
+          update rooms.chat_rooms set creator_id = :ada;
           insert into private.mail_outbox (user_id, to_address, template, variables)
             values (:ada, 'ada@example.org', 'verify-email', '{"username": "ada", "sealed_token": "the-secret"}');
-          delete from identity.data_exports where user_id <> :ada;`),
+          delete from identity.data_exports where user_id <> :ada;
+          insert into private.oauth_states (flow_hash, state_hash, provider, purpose, user_id, session_id, redirect_uri, secrets_sealed, expires_at)
+            select sha256('f'), sha256('s'), 'github', 'link', :ada, id, 'https://example.org', 'x', now() from identity.user_sessions
+            where user_id = :ada limit 1;
+          insert into private.request_digests (user_id, chat_message_id, digest) select :ada, id, sha256('d') from llm.messages limit 1;`),
       );
+      const sources = await client.query<{ name: string }>(
+        "select table_name as name from private.data_export_sources()",
+      );
+      const all = sources.rows.map(({ name }) => name);
+      await plantRows(client, all);
       for (let outcome: string | null = "continued"; outcome; )
         outcome = (
           await client.query<{ outcome: string | null }>("select private.write_data_export() as outcome")
@@ -137,10 +177,11 @@ test("exports the user's rows from every table, no row of another user, and no s
       for (const { name } of candidates.rows)
         if ((await client.query(`select from ${name} where user_id = $1 limit 1`, [IDS.ada])).rowCount)
           owned.push(name);
-      return { text: parts.rows.map(({ content }) => content).join(""), tables: owned };
+      return { text: parts.rows.map(({ content }) => content).join(""), tables: owned, all };
     });
     const document = JSON.parse(`${text}}`);
     expect(tables.length).toBeGreaterThan(40);
+    expect(Object.keys(document.tables)).toEqual(all.sort());
     expect(Object.keys(document.tables)).toEqual(
       expect.arrayContaining([...tables, "identity.users", "rooms.room_messages"]),
     );

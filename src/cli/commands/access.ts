@@ -6,6 +6,7 @@ import { note, oneLine, print, printable, printJson } from "../output.ts";
 import { withClient, withSession } from "../session.ts";
 import { UsageError } from "../usage-error.ts";
 import { wholeNumber } from "../whole-number.ts";
+import { addAccessContract } from "./access-contract.ts";
 
 /** Number of faults shown on the terminal. */
 const LISTED = 20;
@@ -23,7 +24,9 @@ const POLICY = "Casbin policy file (.csv)";
 export function addAccess(program: Command): void {
   const command = program
     .command("access")
-    .description("manage access rules in Casbin's formats")
+    .description(
+      "manage access rules in Casbin's formats, or write down the access to an application's tables",
+    )
     .addHelpText(
       "after",
       "\nExample:\n  $ plinth access import --model model.conf --policy policy.csv\n  $ plinth access history",
@@ -100,6 +103,8 @@ Example:
     .option("--json", "print the new version as JSON")
     .addHelpText("after", "\nExample:\n  $ plinth access restore 3")
     .action(restore);
+
+  addAccessContract(command);
 }
 
 async function importFiles(flags: FileFlags & { append?: boolean; dryRun?: boolean }): Promise<void> {

@@ -1,4 +1,6 @@
 import type { Command } from "commander";
+import type pg from "pg";
+import type { Application } from "../../application/application.ts";
 import type { SchemaModel } from "../../schema-docs/model.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { note, print, printable, printJson } from "../output.ts";
@@ -25,7 +27,7 @@ export function addDocs(program: Command): void {
       "after",
       `
 Everything comes from the catalogue: tables, columns, foreign keys and comments. Files of the same kinds in the folder
-that are no longer generated are deleted.
+that are no longer generated are deleted. In a folder with plinth.config, it draws the application's schemas.
 
 Example:
   $ plinth docs
@@ -37,7 +39,10 @@ Example:
 async function writeDocs({ dir, live, check, json }: Flags): Promise<void> {
   const { schemaDocs } = await import("../../schema-docs/files.ts");
   const { checkSchemaFiles, writeSchemaFiles } = await import("../../schema-dump/schema-files.ts");
-  const files = await schemaDocs(await (live ? modelOfDatabase() : modelOfMigrations()));
+  const application = await applicationHere();
+  const files = await schemaDocs(
+    await (live ? modelOfDatabase(application) : modelOfMigrations(application)),
+  );
   if (!check) {
     const changed = await writeSchemaFiles(dir, files);
     if (json) printJson({ changed });
@@ -59,16 +64,31 @@ async function writeDocs({ dir, live, check, json }: Flags): Promise<void> {
   });
 }
 
-async function modelOfDatabase(): Promise<SchemaModel> {
-  const { readSchemaModel } = await import("../../schema-docs/model.ts");
-  return withSession(({ database }) => withClient(database, "owner", readSchemaModel));
+async function applicationHere(): Promise<Application> {
+  const { loadApplication } = await import("../../application/load-application.ts");
+  const { loadConfig } = await import("../../config/config.ts");
+  return loadApplication(loadConfig());
 }
 
-async function modelOfMigrations(): Promise<SchemaModel> {
+async function modelOfDatabase(application: Application): Promise<SchemaModel> {
+  const read = await readerFor(application);
+  return withSession(({ database }) => withClient(database, "owner", read));
+}
+
+async function modelOfMigrations(application: Application): Promise<SchemaModel> {
   const { withMigratedServer } = await import("../migrated-server.ts");
   const { withConnection } = await import("../../database/connection.ts");
-  const { readSchemaModel } = await import("../../schema-docs/model.ts");
-  return withMigratedServer((server) =>
-    withConnection({ connectionString: server.url("owner") }, readSchemaModel),
+  const read = await readerFor(application);
+  return withMigratedServer(
+    (server) => withConnection({ connectionString: server.url("owner") }, read),
+    application,
   );
+}
+
+/** An application draws its own schemas; Plinth's are in Plinth's documentation. */
+async function readerFor({
+  schemas = [],
+}: Application): Promise<(client: pg.ClientBase) => Promise<SchemaModel>> {
+  const { readApplicationModel, readSchemaModel } = await import("../../schema-docs/model.ts");
+  return schemas.length === 0 ? readSchemaModel : (client) => readApplicationModel(client, schemas);
 }

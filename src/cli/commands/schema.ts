@@ -1,4 +1,6 @@
 import type { Command } from "commander";
+import type { Application } from "../../application/application.ts";
+import type { UserDataGap } from "../../database/user-data-gaps.ts";
 import type { SchemaFiles, StaleFile } from "../../schema-dump/schema-files.ts";
 import { note, print, printable, printJson } from "../output.ts";
 
@@ -39,21 +41,31 @@ Example:
     .addHelpText(
       "after",
       `
-Runs all migrations on a temporary embedded database and compares the files, for CI. Changes nothing.
+Runs all migrations on a temporary embedded database and compares the files, for CI. Changes nothing. In a folder with
+plinth.config, it also names each foreign key of the application that would keep an account from being deleted.
 
 Example:
   $ plinth schema check`,
     )
     .action(async ({ json }: { json?: boolean }) => {
       const { checkSchemaFiles } = await import("../../schema-dump/schema-files.ts");
+      const application = await readApplication();
       const stale: StaleFile[] = [];
-      for (const [folder, files] of await generate()) stale.push(...(await checkSchemaFiles(folder, files)));
-      if (json) printJson({ fresh: stale.length === 0, stale });
+      for (const [folder, files] of await generate(application))
+        stale.push(...(await checkSchemaFiles(folder, files)));
+      const gaps = application.migrations === undefined ? undefined : await gapsOf(application);
+      if (json) printJson({ fresh: stale.length === 0, stale, gaps });
       else if (stale.length === 0) print("The files are up to date.");
       else for (const { name, diff } of stale) print(`${name}\n${diff}`);
+      for (const { kind, table, reason } of gaps ?? [])
+        note(`${kind === "blocks" ? "error" : "warning"}: ${table} (${kind}): ${reason}`);
       if (stale.length > 0) {
         note(`error: ${stale.length} generated files do not match the migrations.`);
         note("hint: Run plinth schema dump.");
+        process.exitCode = 1;
+      }
+      if (gaps?.some(({ kind }) => kind === "blocks")) {
+        note("hint: Give each of these foreign keys on delete cascade or on delete set null.");
         process.exitCode = 1;
       }
     });
@@ -90,9 +102,24 @@ async function writeTypes({ out }: { out: string }): Promise<void> {
   print(`Wrote ${printable(out)}.`);
 }
 
-async function generate(): Promise<ReadonlyMap<string, SchemaFiles>> {
+async function readApplication(): Promise<Application> {
   const { loadApplication } = await import("../../application/load-application.ts");
   const { loadConfig } = await import("../../config/config.ts");
+  return loadApplication(loadConfig());
+}
+
+async function generate(application: Application): Promise<ReadonlyMap<string, SchemaFiles>> {
   const { generateSchemaFiles } = await import("../schema-files.ts");
-  return generateSchemaFiles(await loadApplication(loadConfig()));
+  return generateSchemaFiles(application);
+}
+
+/** What the tables of the application's migrations miss for exports and the deletion of accounts. */
+async function gapsOf(application: Application): Promise<readonly UserDataGap[]> {
+  const { findUserDataGaps } = await import("../../database/user-data-gaps.ts");
+  const { withConnection } = await import("../../database/connection.ts");
+  const { withMigratedServer } = await import("../migrated-server.ts");
+  return withMigratedServer(
+    (server) => withConnection({ connectionString: server.url("owner") }, findUserDataGaps),
+    application,
+  );
 }

@@ -13,12 +13,14 @@ import { checkSealedSecrets } from "./sealed-secrets.ts";
 import { checkSecurityRules } from "./security-rules.ts";
 import { checkServer } from "./server.ts";
 import { checkTables } from "./tables.ts";
+import { checkUserData } from "./user-data.ts";
 
 const GROUPS: readonly CheckGroup[] = [
   checkServer,
   checkMigrations,
   checkRoles,
   checkTables,
+  checkUserData,
   checkSecurityRules,
   checkJobs,
   checkSealedSecrets,

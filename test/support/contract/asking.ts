@@ -7,10 +7,10 @@ import {
   isNonNullType,
   isObjectType,
 } from "postgraphile/graphql";
+import type { Actor } from "../../../src/access-contract/actors.ts";
 import { createAccessTokens } from "../../../src/auth/access-token.ts";
 import { parseSigningKeys } from "../../../src/auth/signing-keys.ts";
 import { type Answer, type Api, SIGNING_KEYS } from "../api.ts";
-import type { Actor } from "./actors.ts";
 import { argumentsOf, type Samples } from "./samples.ts";
 
 /** Asks the API as an actor. */

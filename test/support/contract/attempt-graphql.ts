@@ -1,14 +1,15 @@
 import type pg from "pg";
 import type { GraphQLObjectType } from "postgraphile/graphql";
+import { type Actor, NO_ACCOUNT } from "../../../src/access-contract/actors.ts";
+import type { Cell } from "../../../src/access-contract/cells.ts";
 import { IDS } from "../access-probes.ts";
 import { type Api, startApi } from "../api.ts";
 import { withClient } from "../client.ts";
 import { type GeneratedField, readSurface } from "../generated-fields.ts";
 import { openSocket } from "../socket.ts";
 import type { TestDatabase } from "../test-database.ts";
-import { type Actor, NO_ACCOUNT, readActors } from "./actors.ts";
+import { readActors } from "./actors.ts";
 import { askerOf, callOf, selectionOf, tokenOf } from "./asking.ts";
-import type { Cell } from "./cells.ts";
 import { withRolledBackPools } from "./rolled-back-pools.ts";
 import { attemptRoot } from "./root-fields.ts";
 import { KNOWN_FIRST, readSamples, type Samples } from "./samples.ts";

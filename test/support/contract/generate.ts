@@ -1,10 +1,11 @@
+import { openSqlContract } from "../../../src/access-contract/attempt-all.ts";
+import type { Cell } from "../../../src/access-contract/cells.ts";
+import { contractOf, type Roles, rolesOf, writeContract } from "../../../src/access-contract/contract.ts";
+import { SCHEMAS } from "../../../src/database/schemas.ts";
 import { withClient } from "../client.ts";
 import { createTestDatabase, type TestDatabase } from "../test-database.ts";
 import { readActors, seedContract } from "./actors.ts";
-import { openSqlContract } from "./attempt-all.ts";
 import { attemptGraphql } from "./attempt-graphql.ts";
-import type { Cell } from "./cells.ts";
-import { contractOf, type Roles, rolesOf, writeContract } from "./contract.ts";
 
 /**
  * Tries everything and returns the text of the file for machines. SQL and GraphQL have a database each, so that they run at the
@@ -30,9 +31,10 @@ async function onSeededDatabase<T>(use: (db: TestDatabase) => Promise<T>): Promi
 
 const attemptSql = (db: TestDatabase): Promise<{ roles: Roles; cells: readonly Cell[] }> =>
   withClient(db.adminUrl, async (client) => {
+    const actors = await readActors(client);
     await client.query("begin");
-    const contract = await openSqlContract(client, db);
+    const contract = await openSqlContract(client, { ...db, actors, schemas: SCHEMAS });
     const cells = await contract.attempt();
     await client.query("rollback");
-    return { roles: rolesOf(await readActors(client)), cells };
+    return { roles: rolesOf(actors), cells };
   });

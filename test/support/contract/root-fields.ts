@@ -1,8 +1,8 @@
 import { type GraphQLField, type GraphQLObjectType, getNamedType, isObjectType } from "postgraphile/graphql";
+import type { Actor } from "../../../src/access-contract/actors.ts";
+import type { Cell } from "../../../src/access-contract/cells.ts";
 import type { GraphqlError } from "../api.ts";
-import type { Actor } from "./actors.ts";
 import { type Ask, callOf, rowsField, selectionOf } from "./asking.ts";
-import type { Cell } from "./cells.ts";
 import type { Samples } from "./samples.ts";
 
 const BATCH = 20;

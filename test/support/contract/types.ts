@@ -5,9 +5,9 @@ import {
   getNamedType,
   isObjectType,
 } from "postgraphile/graphql";
-import type { Actor } from "./actors.ts";
+import type { Actor } from "../../../src/access-contract/actors.ts";
+import type { Cell } from "../../../src/access-contract/cells.ts";
 import { type Ask, callOf, rowsField, selectionOf } from "./asking.ts";
-import type { Cell } from "./cells.ts";
 import { valueOutcome } from "./root-fields.ts";
 import type { Samples } from "./samples.ts";
 

@@ -1,4 +1,4 @@
-import { type Contract, readContract } from "../contract/contract.ts";
+import { type Contract, readContract } from "../../../src/access-contract/contract.ts";
 import { readCommitted } from "../contract/files.ts";
 
 /** A grant as the access contract names it. */

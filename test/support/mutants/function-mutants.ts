@@ -1,5 +1,5 @@
+import { readFunctions, type SqlFunction } from "../../../src/access-contract/functions.ts";
 import { SCHEMAS } from "../../../src/database/schemas.ts";
-import { readFunctions, type SqlFunction } from "../contract/functions.ts";
 import {
   GRANTEES,
   type GrantMutant,

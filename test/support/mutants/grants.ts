@@ -1,8 +1,9 @@
 import pg from "pg";
+import { type SqlActor, sqlActors } from "../../../src/access-contract/actors.ts";
+import { type Attempted, prepareAttempts } from "../../../src/access-contract/attempt.ts";
+import type { Contract } from "../../../src/access-contract/contract.ts";
 import { ROLES, type Role, roleName } from "../../../src/config/roles.ts";
-import { readActors, type SqlActor, sqlActors } from "../contract/actors.ts";
-import { type Attempted, prepareAttempts } from "../contract/attempt.ts";
-import type { Contract } from "../contract/contract.ts";
+import { readActors } from "../contract/actors.ts";
 import type { TestDatabase } from "../test-database.ts";
 import { type GrantInContract, isGranted } from "./contract-says.ts";
 import type { Mutant } from "./mutant.ts";

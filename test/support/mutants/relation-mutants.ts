@@ -1,5 +1,5 @@
+import { type Relation, readRelations } from "../../../src/access-contract/catalogue.ts";
 import { SCHEMAS } from "../../../src/database/schemas.ts";
-import { type Relation, readRelations } from "../contract/catalogue.ts";
 import {
   GRANTEES,
   type Grantee,

@@ -74,11 +74,28 @@ function within(
 ): ((test: Test) => string) | undefined {
   const own = relation.columns.filter((column) => column[property]);
   if (own.length > 0) return (test) => `(${own.map(({ name }) => test(`t.${name}`)).join(" or ")})`;
-  for (const { table, join } of relation.references) {
-    const held = all.get(table)?.columns.filter((column) => column[property]) ?? [];
-    if (held.length > 0)
-      return (test) =>
-        `exists (select from ${table} p where ${join} and (${held.map(({ name }) => test(`p.${name}`)).join(" or ")}))`;
-  }
-  return undefined;
+  const [path] = pathsToHolder(relation, all, property, [relation]).sort((a, b) => a.length - b.length);
+  if (!path) return undefined;
+  // In each sub-select, `t` is the table of the one around it.
+  return (test) =>
+    path.reduceRight(
+      (inner, { table, join }) =>
+        `exists (select from (select p.* from ${table} p where ${join}) t where ${inner})`,
+      within(all.get(path.at(-1)!.table)!, all, property)!(test),
+    );
+}
+
+/** The chains of references to the nearest tables with such a column. */
+function pathsToHolder(
+  relation: Relation,
+  all: ReadonlyMap<string, Relation>,
+  property: "isUser" | "isRoom",
+  seen: readonly Relation[],
+): (readonly Relation["references"][number][])[] {
+  return relation.references.flatMap((reference) => {
+    const parent = all.get(reference.table);
+    if (!parent || seen.includes(parent)) return [];
+    if (parent.columns.some((column) => column[property])) return [[reference]];
+    return pathsToHolder(parent, all, property, [...seen, parent]).map((rest) => [reference, ...rest]);
+  });
 }

@@ -1,7 +1,6 @@
 import type pg from "pg";
-import { SCHEMAS } from "../../../src/database/schemas.ts";
-import type { TestDatabase } from "../test-database.ts";
-import { readActors, sqlActors } from "./actors.ts";
+import { SCHEMAS } from "../database/schemas.ts";
+import { type Actor, sqlActors } from "./actors.ts";
 import { prepareAttempts } from "./attempt.ts";
 import { readRelations } from "./catalogue.ts";
 import type { Cell } from "./cells.ts";
@@ -19,16 +18,26 @@ interface SqlContract {
   attempt(only?: Only): Promise<readonly Cell[]>;
 }
 
+/** A database whose objects are tried, with the actors' rows in it. */
+export interface TriedDatabase {
+  readonly rolePrefix: string;
+  readonly adminIsSuperuser: boolean;
+  readonly actors: readonly Actor[];
+  readonly schemas: readonly string[];
+}
+
 /**
- * Prepares attempts in a transaction of the administrator, in a database that `seedContract` has filled. Grants, policies and
- * bodies of functions may change afterwards; tables, columns and new functions need another call.
+ * Prepares attempts in a transaction of the administrator. Grants, policies and bodies of functions may change afterwards; tables,
+ * columns and new functions need another call.
  */
-export async function openSqlContract(client: pg.ClientBase, db: TestDatabase): Promise<SqlContract> {
+export async function openSqlContract(client: pg.ClientBase, tried: TriedDatabase): Promise<SqlContract> {
   await prepareAttempts(client);
-  const actors = await sqlActors(client, db, await readActors(client));
-  const relations = await readRelations(client, SCHEMAS);
-  const functions = await readFunctions(client, SCHEMAS);
-  const around = { client, actors, relations: new Map(relations.map((each) => [each.name, each])) };
+  const actors = await sqlActors(client, tried, tried.actors);
+  const relations = await readRelations(client, tried.schemas);
+  // An application's rows belong to users through Plinth's tables too.
+  const all = await readRelations(client, [...new Set([...SCHEMAS, ...tried.schemas])]);
+  const functions = await readFunctions(client, tried.schemas);
+  const around = { client, actors, relations: new Map(all.map((each) => [each.name, each])) };
   const chosen = <T extends { name: string }>(
     all: readonly T[],
     names: readonly string[] | undefined,
