@@ -1,5 +1,5 @@
---! Previous: sha1:a6c6c484b42f4a24d2556be0fa40baaaccbc12e3
---! Hash: sha1:c66716596208ebfa9cbe8cf49ca0710912cb6f50
+--! Previous: sha1:0a3d1a9910a1735e3038ee02a2c91e9d034b9eb3
+--! Hash: sha1:cce2a8ed3494a1ca3c40850aef10a177fbc0896e
 --! Message: tables of applications in export and erasure
 
 -- Enter migration here
