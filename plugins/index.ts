@@ -15,6 +15,7 @@ import { PresencePlugin } from "./live/presence.ts";
 import { RoomEventsPlugin } from "./live/room-events.ts";
 import { UnreadCountsPlugin } from "./live/unread-counts.ts";
 import { MfaPlugin } from "./mfa.ts";
+import { ModelKeysPlugin } from "./model-keys.ts";
 import { MultirangesPlugin } from "./multiranges.ts";
 import { NamingPlugin } from "./naming.ts";
 import { NodeIdsPlugin } from "./node-ids.ts";
@@ -59,6 +60,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   MessageDeltasPlugin, // likewise
   CheckoutPlugin, // the payment provider is called over HTTP
   RoomPasswordsPlugin, // room passwords are checked outside SQL
+  ModelKeysPlugin, // keys of model providers are sealed outside SQL
   DescriptionsPlugin, // PostgreSQL stores no comments on arguments
   NotFoundPlugin, // a mutation that row-level security blocks reports NOT_FOUND
   OwnRowsPlugin, // an OR of an own-rows policy and a permission reads the rows of all users

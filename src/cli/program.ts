@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { Command, Help, type Option } from "commander";
 import { PACKAGE_ROOT } from "../support/paths.ts";
 import { addAccess } from "./commands/access.ts";
+import { addAnswer } from "./commands/answer.ts";
 import { addDb } from "./commands/db.ts";
 import { addDocs } from "./commands/docs.ts";
 import { addDoctor } from "./commands/doctor.ts";
@@ -12,6 +13,7 @@ import { addExport } from "./commands/export.ts";
 import { addImport } from "./commands/import.ts";
 import { addKeys } from "./commands/keys.ts";
 import { addMigrate } from "./commands/migrate.ts";
+import { addProvider } from "./commands/provider.ts";
 import { addRollback } from "./commands/rollback.ts";
 import { addSchema } from "./commands/schema.ts";
 import { addServe } from "./commands/serve.ts";
@@ -64,6 +66,7 @@ export function buildProgram(): Command {
     addStart,
     addServe,
     addWork,
+    addAnswer,
     addMigrate,
     addRollback,
     addDb,
@@ -74,6 +77,7 @@ export function buildProgram(): Command {
     addAccess,
     addExplainAccess,
     addKeys,
+    addProvider,
     addSchema,
     addDocs,
     addDoctor,

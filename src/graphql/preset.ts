@@ -8,6 +8,7 @@ import { PostGraphileAmberPreset } from "postgraphile/presets/amber";
 import { PostGraphileConnectionFilterPreset } from "postgraphile-plugin-connection-filter";
 import { PLUGINS } from "../../plugins/index.ts";
 import type { ConversationMemories } from "../accounts/conversation-memory/conversation-memories.ts";
+import type { ModelKeys } from "../accounts/model-keys.ts";
 import type { RoomPasswords } from "../accounts/room-passwords.ts";
 import type { SignIn } from "../accounts/sign-in/index.ts";
 import type { Config } from "../config/config.ts";
@@ -58,6 +59,8 @@ export interface PresetOptions {
   readonly checkout?: Checkout | undefined;
   /** If omitted, room passwords return UNAVAILABLE. */
   readonly roomPasswords?: RoomPasswords | undefined;
+  /** If omitted, keys of models return UNAVAILABLE. */
+  readonly modelKeys?: ModelKeys | undefined;
   /** Called with the request and the number of fields of each newly planned operation. */
   readonly onPlan?: ((request: RequestContext, fields: number) => void) | undefined;
 }
@@ -67,7 +70,8 @@ export interface PresetOptions {
  * `RequestContext` of each request into `requestContext.plinth`; without one, the caller is a visitor.
  */
 export function makePreset(options: PresetOptions): GraphileConfig.Preset {
-  const { pool, config, logger, signIn, memories, checkout, roomPasswords, onPlan, onUnforeseen } = options;
+  const { pool, config, logger, signIn, memories, checkout, roomPasswords, modelKeys } = options;
+  const { onPlan, onUnforeseen } = options;
   const { rolePrefix, limits, http } = config;
   const { statementTimeoutMs } = config.pool;
   const constraints = new ConstraintFields();
@@ -131,6 +135,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
             memories,
             checkout,
             roomPasswords,
+            modelKeys,
             onPlan: (fields) => onPlan?.(request, fields),
             openSnapshot: (settings) => new Snapshot(pool, settings),
             settingsOf: ({ userId, sessionId }) =>

@@ -16,7 +16,7 @@ const USES_BEFORE_COMPILING = 3;
 export async function createGraphql(
   { config, logger }: ServerOptions,
   { apiPool, errorLog }: Connections,
-  { signIn, memories, checkout, roomPasswords, rateLimit }: Services,
+  { signIn, memories, checkout, roomPasswords, modelKeys, rateLimit }: Services,
   stack: AsyncDisposableStack,
 ): Promise<{ serv: PlinthGrafserv; compiled: CompiledDocuments | undefined }> {
   const pgl = postgraphile(
@@ -28,6 +28,7 @@ export async function createGraphql(
       memories,
       checkout,
       roomPasswords,
+      modelKeys,
       onPlan: ({ clientIp }, fields) => rateLimit.chargePlanning(clientIp, fields),
       onUnforeseen: errorLog.record,
     }),
