@@ -1,8 +1,8 @@
 import { createConversationMemories } from "../../accounts/conversation-memory/conversation-memories.ts";
 import { createUserKeys } from "../../accounts/conversation-memory/user-keys.ts";
 import { startActivity } from "../../accounts/last-activity.ts";
-import { startRevocations } from "../../accounts/revocation/revocations.ts";
 import { createModelKeys } from "../../accounts/model-keys.ts";
+import { startRevocations } from "../../accounts/revocation/revocations.ts";
 import { createRoomPasswords } from "../../accounts/room-passwords.ts";
 import { createAttemptLimits } from "../../limits/attempt-limits.ts";
 import { createLeaseTaker } from "../../limits/lease-taker.ts";
