@@ -9,7 +9,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["start"],
   ["drift", "schema-dump", "schema-docs", "http"],
   ["graphql", "documents"],
-  ["demo", "accounts", "jobs"],
+  ["demo", "accounts", "answerer", "jobs"],
   ["import", "keys", "export", "casbin", "payments", "limits", "live"],
   ["database", "request", "mail"],
   ["config", "oauth"],
