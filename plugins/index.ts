@@ -12,6 +12,7 @@ import { FilterInputsPlugin } from "./filter-inputs.ts";
 import { FilterableColumnsPlugin } from "./filterable-columns.ts";
 import { MessageDeltasPlugin } from "./live/message-deltas/message-deltas.ts";
 import { PresencePlugin } from "./live/presence.ts";
+import { RoomAnswerPlugin } from "./live/room-answer.ts";
 import { RoomEventsPlugin } from "./live/room-events.ts";
 import { UnreadCountsPlugin } from "./live/unread-counts.ts";
 import { MfaPlugin } from "./mfa.ts";
@@ -55,6 +56,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   AccountRecoveryPlugin, // tokens in emails are created outside SQL
   ProvidersPlugin, // sign-in providers are called over HTTP
   RoomEventsPlugin, // SQL cannot wait for news
+  RoomAnswerPlugin, // likewise
   PresencePlugin, // likewise
   UnreadCountsPlugin, // likewise
   MessageDeltasPlugin, // likewise

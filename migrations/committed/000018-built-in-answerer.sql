@@ -1,5 +1,5 @@
 --! Previous: sha1:a6c6c484b42f4a24d2556be0fa40baaaccbc12e3
---! Hash: sha1:5b7290fc87151c2fae995351553db64550b47960
+--! Hash: sha1:c26af805927f4e71a602b10fae7dc75377d06463
 --! Message: built-in answerer
 
 -- Enter migration here
@@ -47,6 +47,72 @@ comment on table private.user_model_keys is 'One row per user with a key for the
 comment on column private.user_model_keys.user_id is 'The user.';
 comment on column private.user_model_keys.sealed_key is 'API key, sealed with a master key outside the database.';
 comment on column private.user_model_keys.updated_at is 'Time when the key was set.';
+
+alter table rooms.chat_rooms
+  add column model_id uuid constraint chat_rooms_model_id_fkey references llm.models on delete set null;
+create index chat_rooms_model_id_idx on rooms.chat_rooms (model_id);
+comment on column rooms.chat_rooms.model_id is
+  'Model with which the server answers as the room''s AI; null if the application answers, or the AI stays silent.';
+
+create table rooms.room_answers (
+  room_id uuid constraint room_answers_pkey primary key
+    constraint room_answers_room_id_fkey references rooms.chat_rooms on delete cascade,
+  reply_to_id uuid not null constraint room_answers_reply_to_id_fkey references rooms.room_messages on delete cascade,
+  message_id uuid constraint room_answers_message_id_fkey references rooms.room_messages on delete cascade,
+  audience_version bigint not null,
+  state text not null default 'streaming',
+  error_code text,
+  pieces text[] not null default '{}',
+  first_sequence bigint not null,
+  last_sequence bigint not null,
+  started_at timestamptz not null default clock_timestamp(),
+  ended_at timestamptz,
+  constraint room_answers_state_check check (state in ('streaming', 'complete', 'broken_off')),
+  constraint room_answers_only_broken_off_ones_have_an_error check ((error_code is not null) = (state = 'broken_off')),
+  constraint room_answers_only_complete_ones_have_a_message check ((message_id is not null) = (state = 'complete')),
+  constraint room_answers_end_with_a_time check ((ended_at is not null) = (state <> 'streaming')),
+  constraint room_answers_error_code_check check (length(error_code) between 1 and 100),
+  constraint room_answers_sequences_grow check (first_sequence >= 1 and last_sequence >= first_sequence)
+) with (fillfactor = 50);
+create index room_answers_reply_to_id_idx on rooms.room_answers (reply_to_id);
+create index room_answers_message_id_idx on rooms.room_answers (message_id);
+alter table rooms.room_answers enable row level security;
+comment on table rooms.room_answers is
+  E'@behavior -*\nOne row per room whose AI answers with a model: the answer being written, or the last one.';
+comment on column rooms.room_answers.room_id is 'The room.';
+comment on column rooms.room_answers.reply_to_id is 'The message that is answered.';
+comment on column rooms.room_answers.message_id is 'The answer as a message; null until it is complete.';
+comment on column rooms.room_answers.audience_version is 'Audience of the room when the model read its context.';
+comment on column rooms.room_answers.state is 'State: streaming, complete or broken_off.';
+comment on column rooms.room_answers.error_code is 'Reason for a broken-off answer, or null.';
+comment on column rooms.room_answers.pieces is 'Text so far, in pieces as they arrived.';
+comment on column rooms.room_answers.first_sequence is 'Sequence number before the first piece; increases with each answer of the room.';
+comment on column rooms.room_answers.last_sequence is 'Sequence number of the last piece or of the end.';
+comment on column rooms.room_answers.started_at is 'Time when the answer started.';
+comment on column rooms.room_answers.ended_at is 'Time when the answer ended; null while it is being written.';
+
+create table private.room_turns (
+  room_id uuid constraint room_turns_pkey primary key
+    constraint room_turns_room_id_fkey references rooms.room_answers on delete cascade,
+  answer_id uuid not null,
+  user_id uuid constraint room_turns_user_id_fkey references identity.users on delete set null,
+  hold_id uuid constraint room_turns_hold_id_fkey references billing.token_holds on delete set null,
+  claim_id uuid,
+  claims smallint not null,
+  lease_expires_at timestamptz not null,
+  constraint room_turns_claims_check check (claims between 0 and 3)
+) with (fillfactor = 50);
+create index room_turns_user_id_idx on private.room_turns (user_id);
+create index room_turns_hold_id_idx on private.room_turns (hold_id);
+alter table private.room_turns enable row level security;
+comment on table private.room_turns is 'One row per answer that a room''s AI is writing: its claim, and the hold that pays.';
+comment on column private.room_turns.room_id is 'The room.';
+comment on column private.room_turns.answer_id is 'Idempotency key of the message that the answer becomes.';
+comment on column private.room_turns.user_id is 'The sender of the answered message, who pays; null for a deleted account.';
+comment on column private.room_turns.hold_id is 'The hold of the reserved tokens.';
+comment on column private.room_turns.claim_id is 'Claim of the server that writes the answer; null while it waits for one.';
+comment on column private.room_turns.claims is 'Number of claims so far.';
+comment on column private.room_turns.lease_expires_at is 'Time from which another server may claim the answer.';
 
 insert into access.permissions (permission_name, description) values
   ('use_own_model', 'Use the endpoint, model and key of the own settings for answers.');
@@ -923,3 +989,484 @@ create or replace trigger _400_model_keys
   when (new.llm_endpoint is distinct from old.llm_endpoint)
   execute function private.delete_own_model_key();
 --! EndIncluded llm/triggers/model_keys.sql
+
+--! Included rooms/policies/chat_rooms.sql
+-- Members, invited users and, for public rooms, all signed-in users see a room; its moderators change it, its creator deletes
+-- it. No insert: rooms.create_room and rooms.create_direct_room. No update of the counters, the password or the type.
+revoke all on rooms.chat_rooms from :PLINTH_ANONYMOUS, :PLINTH_USER;
+grant
+  select,
+  update (name, description, is_public, ai_enabled, history_is_shared, model_id),
+  delete
+  on rooms.chat_rooms to :PLINTH_USER;
+
+-- As arrays, each part can use an index; a set would be compared with every room.
+drop policy if exists select_visible on rooms.chat_rooms;
+create policy select_visible on rooms.chat_rooms
+  for select to :PLINTH_USER
+  using (
+    id = any (array(select rooms.my_room_ids()))
+    or is_public
+    or id = any (array(select rooms.invited_room_ids()))
+  );
+comment on policy select_visible on rooms.chat_rooms is 'Users see their rooms, public ones, and those they are invited to.';
+
+drop policy if exists update_moderator on rooms.chat_rooms;
+create policy update_moderator on rooms.chat_rooms
+  for update to :PLINTH_USER
+  using (id in (select rooms.moderated_room_ids()))
+  with check (id in (select rooms.moderated_room_ids()));
+comment on policy update_moderator on rooms.chat_rooms is 'Moderators change the name and settings of their rooms.';
+
+drop policy if exists delete_creator on rooms.chat_rooms;
+create policy delete_creator on rooms.chat_rooms
+  for delete to :PLINTH_USER
+  using (id in (select rooms.own_room_ids()));
+comment on policy delete_creator on rooms.chat_rooms is 'Creators delete their rooms with all contents.';
+--! EndIncluded rooms/policies/chat_rooms.sql
+--! Included rooms/policies/room_answers.sql
+-- Only for the audience of the answer: the next piece is rejected once a member has joined or blocked a user, and until then the
+-- new member must not read it. The functions of the answerer write.
+revoke all on rooms.room_answers from :PLINTH_ANONYMOUS, :PLINTH_USER;
+grant select on rooms.room_answers to :PLINTH_USER;
+
+drop policy if exists select_member on rooms.room_answers;
+create policy select_member on rooms.room_answers
+  for select to :PLINTH_USER
+  using (
+    room_id = any (array(select rooms.my_room_ids()))
+    and audience_version = (select r.audience_version from rooms.chat_rooms r where r.id = room_id)
+  );
+comment on policy select_member on rooms.room_answers is
+  'Members read the answer that their room''s AI is writing, until its audience changes.';
+--! EndIncluded rooms/policies/room_answers.sql
+--! Included rooms/triggers/room_models.sql
+-- The moderator who chooses the model of the AI must be able to use it, as for an own default model.
+create or replace function rooms.check_room_model()
+  returns trigger
+  language plpgsql
+  set search_path = pg_catalog
+as $$
+begin
+  if plinth.current_user_id() is not null and not access.can_use_model(new.model_id) then
+    raise exception 'Model not found.'
+      using errcode = 'PL404', schema = 'rooms', table = 'chat_rooms', column = 'model_id';
+  end if;
+  return new;
+end
+$$;
+
+comment on function rooms.check_room_model() is 'Trigger: the model of a room must be one that its moderator may use. PL404 otherwise.';
+
+create or replace trigger _100_room_models
+  before update of model_id on rooms.chat_rooms
+  for each row
+  when (new.model_id is not null and new.model_id is distinct from old.model_id)
+  execute function rooms.check_room_model();
+--! EndIncluded rooms/triggers/room_models.sql
+--! Included rooms/private/open_room_answer.sql
+-- A new claim starts from the first piece: the model would not continue the same text. The hold of an earlier claim remains.
+create or replace function private.open_room_answer(room rooms.chat_rooms, message_id uuid, user_id uuid)
+  returns void
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+declare
+  v_sequence bigint;
+begin
+  insert into rooms.room_answers as a (room_id, reply_to_id, audience_version, first_sequence, last_sequence)
+  values (room.id, open_room_answer.message_id, room.audience_version, 1, 1)
+  on conflict on constraint room_answers_pkey do update
+  set
+    reply_to_id = excluded.reply_to_id,
+    audience_version = excluded.audience_version,
+    state = 'streaming',
+    error_code = null,
+    message_id = null,
+    pieces = '{}',
+    first_sequence = a.last_sequence + 1,
+    last_sequence = a.last_sequence + 1,
+    started_at = clock_timestamp(),
+    ended_at = null
+  returning a.last_sequence into v_sequence;
+  insert into private.room_turns as t (room_id, answer_id, user_id, claim_id, claims, lease_expires_at)
+  values (
+    room.id, gen_random_uuid(), open_room_answer.user_id, gen_random_uuid(), 1, clock_timestamp() + interval '30 seconds'
+  )
+  on conflict on constraint room_turns_pkey do update
+  set claim_id = excluded.claim_id, claims = t.claims + 1, lease_expires_at = excluded.lease_expires_at;
+  perform plinth.announce('room-answer:' || room.id, v_sequence);
+end
+$$;
+
+comment on function private.open_room_answer(rooms.chat_rooms, uuid, uuid) is
+  'Starts the answer of a room''s AI to a message from its first piece, under a new claim. The caller has locked the room.';
+--! EndIncluded rooms/private/open_room_answer.sql
+--! Included rooms/private/end_room_answer.sql
+-- Settles what the model used, or returns the tokens, and ends the answer; the caller has locked account and room. Without a
+-- report, the usage is estimated as for chats; an answer without a piece costs nothing.
+create or replace function private.end_room_answer(
+  room_id uuid,
+  state text,
+  error_code text,
+  message_id uuid default null,
+  input_tokens bigint default null,
+  output_tokens bigint default null,
+  cached_input_tokens bigint default 0,
+  reasoning_tokens bigint default 0
+)
+  returns void
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+declare
+  v_turn private.room_turns;
+  v_answer rooms.room_answers;
+  v_output bigint;
+begin
+  delete from private.room_turns t where t.room_id = end_room_answer.room_id returning t.* into v_turn;
+  update rooms.room_answers a
+  set
+    state = end_room_answer.state,
+    error_code = end_room_answer.error_code,
+    message_id = end_room_answer.message_id,
+    last_sequence = a.last_sequence + 1,
+    ended_at = clock_timestamp()
+  where a.room_id = end_room_answer.room_id
+  returning a.* into v_answer;
+  v_output := coalesce(
+    end_room_answer.output_tokens, private.estimated_tokens(octet_length(array_to_string(v_answer.pieces, '')))
+  );
+  if coalesce(end_room_answer.input_tokens, 0) + v_output > 0 then
+    perform private.settle_hold(
+      v_turn.hold_id, coalesce(end_room_answer.input_tokens, 0), v_output, end_room_answer.cached_input_tokens,
+      end_room_answer.reasoning_tokens
+    )
+    where v_turn.hold_id is not null;
+  else
+    perform private.release_hold(v_turn.hold_id) where v_turn.hold_id is not null;
+  end if;
+  perform plinth.announce('room-answer:' || v_answer.room_id, v_answer.last_sequence);
+end
+$$;
+
+comment on function private.end_room_answer(uuid, text, text, uuid, bigint, bigint, bigint, bigint) is
+  'Ends the answer that a room''s AI is writing and settles its usage.';
+--! EndIncluded rooms/private/end_room_answer.sql
+--! Included rooms/private/lock_room_turn.sql
+create or replace function private.lock_room_turn(room_id uuid, claim_id uuid)
+  returns private.room_turns
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+as $$
+declare
+  v_turn private.room_turns;
+begin
+  -- Account, room, turn: the lock order.
+  perform from identity.users u
+  where u.id = (select t.user_id from private.room_turns t where t.room_id = lock_room_turn.room_id)
+  for no key update;
+  perform from rooms.chat_rooms r where r.id = lock_room_turn.room_id for no key update;
+  select t.* into v_turn
+  from private.room_turns t
+  where t.room_id = lock_room_turn.room_id and t.claim_id = lock_room_turn.claim_id
+  for no key update;
+  return v_turn;
+end
+$$;
+
+comment on function private.lock_room_turn(uuid, uuid) is
+  'Locks the answer of a room that a server has claimed; returns null without the claim.';
+--! EndIncluded rooms/private/lock_room_turn.sql
+--! Included rooms/private/claim_room_answers.sql
+-- Claims rooms whose last message the AI has not answered; only those with a model, so that others are left to workers of the
+-- application. The sender of the message pays, and the tokens are reserved before the model is called. An answer that cannot be
+-- paid for is ended here, so that it is not tried again.
+create or replace function private.claim_room_answers(room_ids uuid[] default null, max_count integer default 10)
+  returns table (
+    room_id uuid,
+    claim_id uuid,
+    message_id uuid,
+    audience_version bigint,
+    max_tokens bigint,
+    lease_seconds integer,
+    provider_id uuid,
+    endpoint text,
+    auth_type text,
+    model text,
+    sealed_key text
+  )
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+declare
+  v_asked record;
+  v_room rooms.chat_rooms;
+  v_turn private.room_turns;
+  v_error text;
+  v_tokens constant bigint := 4096;
+begin
+  perform private.check_batch_size(max_count, 1000);
+  for v_asked in
+    select a.room_id, a.message_id, m.sender_id, r.model_id
+    from unnest(coalesce(room_ids, array[null::uuid])) i (room_id)
+    cross join lateral private.rooms_to_answer(i.room_id, 1000) a
+    join rooms.chat_rooms r on r.id = a.room_id and r.model_id is not null
+    join rooms.room_messages m on m.id = a.message_id
+    left join rooms.room_answers c on c.room_id = a.room_id
+    left join private.room_turns t on t.room_id = a.room_id
+    where c.room_id is null
+      or c.state <> 'streaming' and c.reply_to_id <> a.message_id
+      or c.state = 'streaming' and (t.claim_id is null or t.lease_expires_at <= clock_timestamp())
+    limit max_count
+  loop
+    begin
+      -- Account before room, as everywhere.
+      perform from identity.users u where u.id = v_asked.sender_id for no key update;
+      v_room := private.lock_room(v_asked.room_id);
+      select t.* into v_turn from private.room_turns t where t.room_id = v_room.id for no key update;
+      if v_turn.claim_id is not null and v_turn.lease_expires_at > clock_timestamp() then
+        continue;
+      end if;
+      if exists (
+        select
+        from rooms.room_answers a
+        where a.room_id = v_room.id and a.state = 'streaming' and a.reply_to_id <> v_asked.message_id
+      ) then
+        perform private.end_room_answer(v_room.id, 'broken_off', 'writer_lost');
+      elsif v_turn.claims >= 3 then
+        perform private.end_room_answer(v_room.id, 'broken_off', 'writer_lost');
+        continue;
+      end if;
+      perform private.open_room_answer(v_room, v_asked.message_id, v_asked.sender_id);
+      if not exists (
+        select from private.room_context(v_room.id, 50) c where c.message_id = v_asked.message_id
+      ) then
+        -- A member has blocked its sender, so the answer would reveal it.
+        perform private.end_room_answer(v_room.id, 'broken_off', 'question_hidden');
+        continue;
+      end if;
+      begin
+        update private.room_turns t
+        set hold_id = (
+          select h.id
+          from private.reserve_tokens(
+            v_asked.sender_id, v_room.model_id,
+            v_tokens + private.estimated_tokens((
+              select coalesce(sum(octet_length(c.content)), 0)::integer from private.room_context(v_room.id, 50) c
+            )),
+            'room:' || v_asked.message_id || ':' || t.answer_id, interval '2 hours'
+          ) h
+        )
+        where t.room_id = v_room.id and t.hold_id is null;
+      exception
+        when sqlstate 'PL402' or sqlstate 'PL404' then
+          get stacked diagnostics v_error = returned_sqlstate;
+          perform private.end_room_answer(
+            v_room.id, 'broken_off', case v_error when 'PL402' then 'quota_exceeded' else 'model_not_usable' end
+          );
+          continue;
+      end;
+    exception
+      -- The room was deleted in the meantime.
+      when sqlstate 'PL404' then
+        continue;
+    end;
+    return query
+      select
+        a.room_id, t.claim_id, a.reply_to_id, a.audience_version, v_tokens, 30, p.id, p.api_url, p.auth_type, m.name,
+        k.sealed_key
+      from rooms.room_answers a
+      join private.room_turns t on t.room_id = a.room_id
+      join llm.models m on m.id = v_asked.model_id
+      join llm.model_providers p on p.id = m.provider_id
+      left join private.model_provider_keys k on k.provider_id = p.id
+      where a.room_id = v_room.id;
+  end loop;
+end
+$$;
+
+comment on function private.claim_room_answers(uuid[], integer) is
+  'Claims up to max_count of these rooms, or of all, that wait for an answer of their AI; returns the message, endpoint, model and sealed key of each.';
+grant execute on function private.claim_room_answers(uuid[], integer) to :PLINTH_SERVICE;
+--! EndIncluded rooms/private/claim_room_answers.sql
+--! Included rooms/private/append_room_answer.sql
+create or replace function private.append_room_answer(room_id uuid, claim_id uuid, piece integer, content text)
+  returns integer
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+declare
+  v_answer rooms.room_answers;
+  v_audience_version bigint;
+  v_pieces integer;
+begin
+  select r.audience_version into v_audience_version
+  from rooms.chat_rooms r
+  where r.id = append_room_answer.room_id
+  for share;
+  update private.room_turns t
+  set lease_expires_at = clock_timestamp() + interval '30 seconds'
+  where t.room_id = append_room_answer.room_id and t.claim_id = append_room_answer.claim_id;
+  if not found then
+    raise exception 'Another server has claimed the answer.' using errcode = 'PL409', column = 'claim_id';
+  end if;
+  select a.* into strict v_answer
+  from rooms.room_answers a
+  where a.room_id = append_room_answer.room_id
+  for no key update;
+  if v_answer.audience_version <> v_audience_version then
+    raise exception 'The audience of the answer has changed; read the context again.'
+      using errcode = 'PL409', column = 'room_id';
+  end if;
+  v_pieces := cardinality(v_answer.pieces);
+  if append_room_answer.piece <= v_pieces and v_answer.pieces[append_room_answer.piece] = append_room_answer.content then
+    return v_pieces;
+  end if;
+  if append_room_answer.piece is distinct from v_pieces + 1 or append_room_answer.content = '' is not false then
+    raise exception 'The next piece is %, not %.', v_pieces + 1, coalesce(append_room_answer.piece::text, 'null')
+      using errcode = 'PL409', column = 'piece';
+  end if;
+  update rooms.room_answers a
+  set pieces = a.pieces || append_room_answer.content, last_sequence = a.last_sequence + 1
+  where a.room_id = append_room_answer.room_id;
+  perform plinth.announce('room-answer:' || v_answer.room_id, v_answer.last_sequence + 1);
+  return v_pieces + 1;
+end
+$$;
+
+comment on function private.append_room_answer(uuid, uuid, integer, text) is
+  'Appends the next piece of the answer that a room''s AI is writing; the same piece again changes nothing. PL409 for a gap, another text, a lost claim or a changed audience.';
+grant execute on function private.append_room_answer(uuid, uuid, integer, text) to :PLINTH_SERVICE;
+--! EndIncluded rooms/private/append_room_answer.sql
+--! Included rooms/private/extend_room_lease.sql
+create or replace function private.extend_room_lease(room_id uuid, claim_id uuid)
+  returns boolean
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+begin
+  update private.room_turns t
+  set lease_expires_at = clock_timestamp() + interval '30 seconds'
+  where t.room_id = extend_room_lease.room_id and t.claim_id = extend_room_lease.claim_id;
+  return found;
+end
+$$;
+
+comment on function private.extend_room_lease(uuid, uuid) is
+  'Extends the lease of a room''s answer while the model is silent; returns whether the answer is still to be written.';
+grant execute on function private.extend_room_lease(uuid, uuid) to :PLINTH_SERVICE;
+--! EndIncluded rooms/private/extend_room_lease.sql
+--! Included rooms/private/finish_room_answer.sql
+create or replace function private.finish_room_answer(
+  room_id uuid,
+  claim_id uuid,
+  input_tokens bigint default null,
+  output_tokens bigint default null,
+  cached_input_tokens bigint default 0,
+  reasoning_tokens bigint default 0
+)
+  returns uuid
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+declare
+  v_turn constant private.room_turns := private.lock_room_turn(finish_room_answer.room_id, finish_room_answer.claim_id);
+  v_answer rooms.room_answers;
+  v_message rooms.room_messages;
+begin
+  if v_turn.room_id is null then
+    return null;
+  end if;
+  select a.* into strict v_answer from rooms.room_answers a where a.room_id = v_turn.room_id;
+  v_message := private.post_ai_message(
+    v_answer.room_id, array_to_string(v_answer.pieces, ''), v_answer.reply_to_id,
+    audience_version => v_answer.audience_version, idempotency_key => v_turn.answer_id
+  );
+  perform private.end_room_answer(
+    v_answer.room_id, 'complete', null, v_message.id, finish_room_answer.input_tokens, finish_room_answer.output_tokens,
+    finish_room_answer.cached_input_tokens, finish_room_answer.reasoning_tokens
+  );
+  return v_message.id;
+end
+$$;
+
+comment on function private.finish_room_answer(uuid, uuid, bigint, bigint, bigint, bigint) is
+  'Posts the answer of a room''s AI and settles its usage; returns its message, null without the claim. PL409 when the audience has changed.';
+grant execute on function private.finish_room_answer(uuid, uuid, bigint, bigint, bigint, bigint) to :PLINTH_SERVICE;
+--! EndIncluded rooms/private/finish_room_answer.sql
+--! Included rooms/private/break_off_room_answer.sql
+create or replace function private.break_off_room_answer(
+  room_id uuid,
+  claim_id uuid,
+  error_code text,
+  input_tokens bigint default null,
+  output_tokens bigint default null,
+  cached_input_tokens bigint default 0,
+  reasoning_tokens bigint default 0
+)
+  returns boolean
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+declare
+  v_turn constant private.room_turns := private.lock_room_turn(
+    break_off_room_answer.room_id, break_off_room_answer.claim_id
+  );
+begin
+  if v_turn.room_id is null then
+    return false;
+  end if;
+  perform private.end_room_answer(
+    v_turn.room_id, 'broken_off', break_off_room_answer.error_code, null, break_off_room_answer.input_tokens,
+    break_off_room_answer.output_tokens, break_off_room_answer.cached_input_tokens, break_off_room_answer.reasoning_tokens
+  );
+  return true;
+end
+$$;
+
+comment on function private.break_off_room_answer(uuid, uuid, text, bigint, bigint, bigint, bigint) is
+  'Ends a failed answer of a room''s AI, which posts nothing; returns false without the claim.';
+grant execute
+  on function private.break_off_room_answer(uuid, uuid, text, bigint, bigint, bigint, bigint)
+  to :PLINTH_SERVICE;
+--! EndIncluded rooms/private/break_off_room_answer.sql
+--! Included rooms/private/release_room_answer.sql
+create or replace function private.release_room_answer(room_id uuid, claim_id uuid)
+  returns boolean
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+begin
+  update private.room_turns t
+  set claim_id = null, claims = t.claims - 1
+  where t.room_id = release_room_answer.room_id and t.claim_id = release_room_answer.claim_id;
+  perform plinth.announce('answers', 0) where found;
+  return found;
+end
+$$;
+
+comment on function private.release_room_answer(uuid, uuid) is
+  'Returns the answer of a room, so that a server starts it again with the present context; returns false without the claim.';
+grant execute on function private.release_room_answer(uuid, uuid) to :PLINTH_SERVICE;
+--! EndIncluded rooms/private/release_room_answer.sql

@@ -9,6 +9,22 @@ begin
 end
 $$;
 
+drop trigger _100_room_models on rooms.chat_rooms;
+drop function
+  rooms.check_room_model(),
+  private.release_room_answer(uuid, uuid),
+  private.break_off_room_answer(uuid, uuid, text, bigint, bigint, bigint, bigint),
+  private.finish_room_answer(uuid, uuid, bigint, bigint, bigint, bigint),
+  private.extend_room_lease(uuid, uuid),
+  private.append_room_answer(uuid, uuid, integer, text),
+  private.claim_room_answers(uuid[], integer),
+  private.lock_room_turn(uuid, uuid),
+  private.end_room_answer(uuid, text, text, uuid, bigint, bigint, bigint, bigint),
+  private.open_room_answer(rooms.chat_rooms, uuid, uuid);
+drop table private.room_turns, rooms.room_answers;
+alter table rooms.chat_rooms drop column model_id;
+--!restore rooms/policies/chat_rooms.sql
+
 drop trigger _400_model_keys on llm.model_providers;
 drop trigger _400_model_keys on identity.user_settings;
 drop function

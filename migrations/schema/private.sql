@@ -817,6 +817,36 @@ comment on column private.room_tallies.bucket is 'Number of the block of message
 comment on column private.room_tallies.peer_id is 'The sender of the messages; null for the AI, and if the sender is irrelevant.';
 comment on column private.room_tallies.amount is 'Number of messages.';
 
+-- One row per answer that a room's AI is writing: its claim, and the hold that pays.
+create table private.room_turns (
+  room_id uuid not null,
+  answer_id uuid not null,
+  user_id uuid,
+  hold_id uuid,
+  claim_id uuid,
+  claims smallint not null,
+  lease_expires_at timestamp with time zone not null,
+  constraint room_turns_pkey primary key (room_id),
+  constraint room_turns_claims_check check (claims >= 0 and claims <= 3),
+  constraint room_turns_hold_id_fkey foreign key (hold_id) references billing.token_holds(id) on delete set null,
+  constraint room_turns_room_id_fkey foreign key (room_id) references rooms.room_answers(room_id) on delete cascade,
+  constraint room_turns_user_id_fkey foreign key (user_id) references identity.users(id) on delete set null
+) with (fillfactor=50);
+
+alter table private.room_turns enable row level security;
+
+create index room_turns_hold_id_idx on private.room_turns using btree (hold_id);
+create index room_turns_user_id_idx on private.room_turns using btree (user_id);
+
+comment on table private.room_turns is 'One row per answer that a room''s AI is writing: its claim, and the hold that pays.';
+comment on column private.room_turns.room_id is 'The room.';
+comment on column private.room_turns.answer_id is 'Idempotency key of the message that the answer becomes.';
+comment on column private.room_turns.user_id is 'The sender of the answered message, who pays; null for a deleted account.';
+comment on column private.room_turns.hold_id is 'The hold of the reserved tokens.';
+comment on column private.room_turns.claim_id is 'Claim of the server that writes the answer; null while it waits for one.';
+comment on column private.room_turns.claims is 'Number of claims so far.';
+comment on column private.room_turns.lease_expires_at is 'Time from which another server may claim the answer.';
+
 -- One row per sign-in that waits for a second factor. Not readable by any API role.
 create table private.sign_in_challenges (
   id uuid not null default plinth.uuid_v7(),
@@ -1339,6 +1369,17 @@ comment on function private.append_deltas(message_id uuid, first_sequence intege
 revoke execute on function private.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) from public;
 grant execute on function private.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) to :PLINTH_SERVICE;
 
+-- Appends the next piece of the answer that a room's AI is writing; the same piece again changes nothing. PL409 for a gap, another text, a lost claim or a changed audience.
+create or replace function private.append_room_answer(room_id uuid, claim_id uuid, piece integer, content text)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/rooms/private/append_room_answer.sql
+
+comment on function private.append_room_answer(room_id uuid, claim_id uuid, piece integer, content text) is 'Appends the next piece of the answer that a room''s AI is writing; the same piece again changes nothing. PL409 for a gap, another text, a lost claim or a changed audience.';
+revoke execute on function private.append_room_answer(room_id uuid, claim_id uuid, piece integer, content text) from public;
+grant execute on function private.append_room_answer(room_id uuid, claim_id uuid, piece integer, content text) to :PLINTH_SERVICE;
+
 -- Adds an event to a room's log, locks the room and announces it; returns its number, or null for a deleted room.
 create or replace function private.append_room_event(room_id uuid, kind text, message_id uuid default null::uuid, user_id uuid default null::uuid)
   returns bigint
@@ -1464,6 +1505,17 @@ create or replace function private.break_off_lost_answers(batch_size integer def
 comment on function private.break_off_lost_answers(batch_size integer) is 'Ends up to batch_size answers that a killed server left behind; returns their number.';
 revoke execute on function private.break_off_lost_answers(batch_size integer) from public;
 grant execute on function private.break_off_lost_answers(batch_size integer) to :PLINTH_SERVICE;
+
+-- Ends a failed answer of a room's AI, which posts nothing; returns false without the claim.
+create or replace function private.break_off_room_answer(room_id uuid, claim_id uuid, error_code text, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/rooms/private/break_off_room_answer.sql
+
+comment on function private.break_off_room_answer(room_id uuid, claim_id uuid, error_code text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Ends a failed answer of a room''s AI, which posts nothing; returns false without the claim.';
+revoke execute on function private.break_off_room_answer(room_id uuid, claim_id uuid, error_code text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
+grant execute on function private.break_off_room_answer(room_id uuid, claim_id uuid, error_code text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) to :PLINTH_SERVICE;
 
 -- Ends a failed answer with the text received; see private.end_turn.
 create or replace function private.break_off_turn(message_id uuid, error_code text default null::text, error_message text default null::text, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
@@ -2076,6 +2128,17 @@ create or replace function private.claim_message(event billing.usage_events, at 
 comment on function private.claim_message(event billing.usage_events, at timestamp with time zone) is 'Makes an event the one that counts its message. The caller has locked the user''s ledger.';
 revoke execute on function private.claim_message(event billing.usage_events, at timestamp with time zone) from public;
 
+-- Claims up to max_count of these rooms, or of all, that wait for an answer of their AI; returns the message, endpoint, model and sealed key of each.
+create or replace function private.claim_room_answers(room_ids uuid[] default null::uuid[], max_count integer default 10)
+  returns table(room_id uuid, claim_id uuid, message_id uuid, audience_version bigint, max_tokens bigint, lease_seconds integer, provider_id uuid, endpoint text, auth_type text, model text, sealed_key text)
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/rooms/private/claim_room_answers.sql
+
+comment on function private.claim_room_answers(room_ids uuid[], max_count integer) is 'Claims up to max_count of these rooms, or of all, that wait for an answer of their AI; returns the message, endpoint, model and sealed key of each.';
+revoke execute on function private.claim_room_answers(room_ids uuid[], max_count integer) from public;
+grant execute on function private.claim_room_answers(room_ids uuid[], max_count integer) to :PLINTH_SERVICE;
+
 -- Returns the network of one client: /32 for IPv4, /56 for IPv6.
 create or replace function private.client_network_of(address inet)
   returns cidr
@@ -2592,6 +2655,15 @@ comment on function private.end_expired_sessions(batch_size integer) is 'Ends up
 revoke execute on function private.end_expired_sessions(batch_size integer) from public;
 grant execute on function private.end_expired_sessions(batch_size integer) to :PLINTH_WORKER;
 
+-- Ends the answer that a room's AI is writing and settles its usage.
+create or replace function private.end_room_answer(room_id uuid, state text, error_code text, message_id uuid default null::uuid, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/rooms/private/end_room_answer.sql
+
+comment on function private.end_room_answer(room_id uuid, state text, error_code text, message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Ends the answer that a room''s AI is writing and settles its usage.';
+revoke execute on function private.end_room_answer(room_id uuid, state text, error_code text, message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
+
 -- Ends a user's live sessions except one; returns their number.
 create or replace function private.end_sessions(user_id uuid, reason text, except_session_id uuid default null::uuid)
   returns integer
@@ -2779,6 +2851,17 @@ create or replace function private.extend_answer_lease(message_id uuid, claim_id
 comment on function private.extend_answer_lease(message_id uuid, claim_id uuid) is 'Extends the lease of a claimed answer while its model is silent; returns whether the answer is still to be written.';
 revoke execute on function private.extend_answer_lease(message_id uuid, claim_id uuid) from public;
 grant execute on function private.extend_answer_lease(message_id uuid, claim_id uuid) to :PLINTH_SERVICE;
+
+-- Extends the lease of a room's answer while the model is silent; returns whether the answer is still to be written.
+create or replace function private.extend_room_lease(room_id uuid, claim_id uuid)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/rooms/private/extend_room_lease.sql
+
+comment on function private.extend_room_lease(room_id uuid, claim_id uuid) is 'Extends the lease of a room''s answer while the model is silent; returns whether the answer is still to be written.';
+revoke execute on function private.extend_room_lease(room_id uuid, claim_id uuid) from public;
+grant execute on function private.extend_room_lease(room_id uuid, claim_id uuid) to :PLINTH_SERVICE;
 
 -- Audits a new factor and credits it to the calling session.
 create or replace function private.factor_was_added(user_id uuid, factor_id uuid, kind text, methods text[])
@@ -3106,6 +3189,17 @@ create or replace function private.finish_provider_sign_in(flow_id uuid, provide
 comment on function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, may_register boolean, verified_email text, verified_email_hash bytea, refresh_token_hash bytea, challenge_hash bytea) is 'Opens a session, or a challenge, for a user authenticated by a provider; outcome accepted, refused, not_registered or address_taken. Counts and audits.';
 revoke execute on function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, may_register boolean, verified_email text, verified_email_hash bytea, refresh_token_hash bytea, challenge_hash bytea) from public;
 grant execute on function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, may_register boolean, verified_email text, verified_email_hash bytea, refresh_token_hash bytea, challenge_hash bytea) to :PLINTH_SERVICE;
+
+-- Posts the answer of a room's AI and settles its usage; returns its message, null without the claim. PL409 when the audience has changed.
+create or replace function private.finish_room_answer(room_id uuid, claim_id uuid, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
+  returns uuid
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/rooms/private/finish_room_answer.sql
+
+comment on function private.finish_room_answer(room_id uuid, claim_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Posts the answer of a room''s AI and settles its usage; returns its message, null without the claim. PL409 when the audience has changed.';
+revoke execute on function private.finish_room_answer(room_id uuid, claim_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
+grant execute on function private.finish_room_answer(room_id uuid, claim_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) to :PLINTH_SERVICE;
 
 -- Opens a session for a challenge and a second factor; no row when refused. Counts and audits in both cases.
 create or replace function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text default null::text)
@@ -3760,6 +3854,15 @@ create or replace function private.lock_room_of_message(message_id uuid)
 comment on function private.lock_room_of_message(message_id uuid) is 'Locks the room of a message and returns its id; PL404 for a message that the caller cannot see.';
 revoke execute on function private.lock_room_of_message(message_id uuid) from public;
 
+-- Locks the answer of a room that a server has claimed; returns null without the claim.
+create or replace function private.lock_room_turn(room_id uuid, claim_id uuid)
+  returns private.room_turns
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/rooms/private/lock_room_turn.sql
+
+comment on function private.lock_room_turn(room_id uuid, claim_id uuid) is 'Locks the answer of a room that a server has claimed; returns null without the claim.';
+revoke execute on function private.lock_room_turn(room_id uuid, claim_id uuid) from public;
+
 -- Locks an account and returns its current subscription, brought up to date as of a time, or null. PL401, PL404.
 create or replace function private.lock_subscriber(user_id uuid, at timestamp with time zone)
   returns billing.user_subscriptions
@@ -3984,6 +4087,15 @@ create or replace function private.open_for_recording(item_id uuid, version inte
 
 comment on function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text, out access_checked_at timestamp with time zone) is 'Returns the version of an item that is being played, its duration and type, and the time access was last decided; reason says why the caller may not play it, or is null.';
 revoke execute on function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text, out access_checked_at timestamp with time zone) from public;
+
+-- Starts the answer of a room's AI to a message from its first piece, under a new claim. The caller has locked the room.
+create or replace function private.open_room_answer(room rooms.chat_rooms, message_id uuid, user_id uuid)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/rooms/private/open_room_answer.sql
+
+comment on function private.open_room_answer(room rooms.chat_rooms, message_id uuid, user_id uuid) is 'Starts the answer of a room''s AI to a message from its first piece, under a new claim. The caller has locked the room.';
+revoke execute on function private.open_room_answer(room rooms.chat_rooms, message_id uuid, user_id uuid) from public;
 
 -- Creates a session and its first refresh token; returns both and the token version to sign with.
 create or replace function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text)
@@ -4438,6 +4550,17 @@ create or replace function private.release_hold(hold_id uuid, at timestamp with 
 comment on function private.release_hold(hold_id uuid, at timestamp with time zone) is 'Releases all tokens of a hold; a released or expired hold stays unchanged. PL404 for an unknown hold, PL409 when it was settled.';
 revoke execute on function private.release_hold(hold_id uuid, at timestamp with time zone) from public;
 grant execute on function private.release_hold(hold_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
+
+-- Returns the answer of a room, so that a server starts it again with the present context; returns false without the claim.
+create or replace function private.release_room_answer(room_id uuid, claim_id uuid)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/rooms/private/release_room_answer.sql
+
+comment on function private.release_room_answer(room_id uuid, claim_id uuid) is 'Returns the answer of a room, so that a server starts it again with the present context; returns false without the claim.';
+revoke execute on function private.release_room_answer(room_id uuid, claim_id uuid) from public;
+grant execute on function private.release_room_answer(room_id uuid, claim_id uuid) to :PLINTH_SERVICE;
 
 -- Ends a membership and hands over the room or deletes an empty one; returns whether there was a membership.
 create or replace function private.remove_from_room(room_id uuid, user_id uuid)

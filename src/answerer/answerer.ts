@@ -7,13 +7,16 @@ import { createNotifier } from "../request/notifier.ts";
 import { createPool } from "../request/pool.ts";
 import { createPrivateFunctionCaller } from "../request/service-caller.ts";
 import { quietly } from "../support/quiet-log.ts";
-import { answersInDatabase, type Claim } from "./answers-in-database.ts";
+import type { AnswerStore, ModelClaim } from "./answer-store.ts";
 import type { BackOff } from "./back-off.ts";
+import { breakOffLostAnswers, type ChatClaim, chatAnswer, claimChatAnswers } from "./chat-answers.ts";
 import type { EndpointRules } from "./endpoint-rules.ts";
 import { AnswerFailed } from "./failure.ts";
 import { createGuardedFetch, type Timeouts } from "./guarded-fetch.ts";
+import { callOnce, insist } from "./insist.ts";
 import type { Model } from "./model-stream.ts";
-import { type RunningAnswer, writeAnswer } from "./write-answer.ts";
+import { claimRoomAnswers, type RoomClaim, roomAnswer } from "./room-answers.ts";
+import { type RunningAnswer, type WriterParts, writeAnswer } from "./write-answer.ts";
 
 export interface AnswererOptions {
   readonly serviceUrl: string;
@@ -42,6 +45,7 @@ export interface Answerer {
 
 const TIMEOUTS: Timeouts = { connectMs: 10_000, idleMs: 120_000, wholeMs: 1_800_000 };
 const POLL_MS = 2_000;
+const ROOM_POLLS = 5;
 const DRAIN_MS = 5_000;
 const MAX_CLAIMS = 50;
 /** Its statements are short, and pipelined connections carry several at once. */
@@ -72,26 +76,38 @@ export async function startAnswerer(options: AnswererOptions): Promise<Answerer>
   const own = createGuardedFetch({ rules: options.ownRules ?? ONLY_PUBLIC, timeouts });
   stack.defer(() => own.close());
 
-  const answers = answersInDatabase(createPrivateFunctionCaller(pool, options.pool));
+  const callPrivateFunction = createPrivateFunctionCaller(pool, options.pool);
+  const [once, insistent] = [callOnce(callPrivateFunction), insist(callPrivateFunction)];
   const sealer = createSealer(parseMasterKeys(options.masterKeys));
   const running = new Map<string, RunningAnswer>();
+  /** Rooms with news; null means all rooms. */
+  const rooms = new Set<string | null>([null]);
   let isClosing = false;
   const warn = quietly((err: Error, repeats: number) =>
     logger.warn({ err, repeats }, "Requested answers cannot be claimed; retrying"),
   );
+  const shared = { wholeMs: timeouts.wholeMs, backOff: options.backOff, logger };
 
-  function write(claim: Claim): void {
-    const answer = writeAnswer(claim, {
-      answers,
-      fetchFor: ({ is_own }) => (is_own ? own : providers).fetch,
-      modelOf: (each) => modelOf(each, sealer),
-      wholeMs: timeouts.wholeMs,
-      backOff: options.backOff,
-      logger,
+  function writeInChat(claim: ChatClaim): void {
+    const { is_own, user_id, provider_id } = claim;
+    write(chatAnswer(claim, insistent), {
+      ...shared,
+      fetch: (is_own ? own : providers).fetch,
+      findModel: () => modelOf(claim, sealer, is_own ? user_id : provider_id!, is_own),
     });
-    running.set(claim.message_id, answer);
+  }
+  function writeInRoom(claim: RoomClaim): void {
+    write(roomAnswer(claim, insistent), {
+      ...shared,
+      fetch: providers.fetch,
+      findModel: () => modelOf(claim, sealer, claim.provider_id!, false),
+    });
+  }
+  function write(store: AnswerStore, parts: WriterParts): void {
+    const answer = writeAnswer(store, parts);
+    running.set(store.id, answer);
     void answer.done.finally(() => {
-      running.delete(claim.message_id);
+      if (running.get(store.id) === answer) running.delete(store.id);
       void claimMore();
     });
   }
@@ -113,10 +129,24 @@ export async function startAnswerer(options: AnswererOptions): Promise<Answerer>
     while (wantsMore && !isClosing && running.size < concurrency) {
       wantsMore = false;
       const wanted = Math.min(MAX_CLAIMS, concurrency - running.size);
-      const claims = await answers.claim(wanted);
-      for (const claim of claims) write(claim);
-      wantsMore ||= claims.length === wanted;
+      const claims = await claimChatAnswers(once, wanted);
+      for (const claim of claims) writeInChat(claim);
+      wantsMore ||= claims.length === wanted || (await claimInRooms());
     }
+  }
+  /** @returns whether more rooms may wait */
+  async function claimInRooms(): Promise<boolean> {
+    const wanted = Math.min(MAX_CLAIMS, concurrency - running.size);
+    if (rooms.size === 0 || wanted === 0) return false;
+    const ids = rooms.has(null) ? null : [...rooms].filter((id) => id !== null);
+    rooms.clear();
+    const claims = await claimRoomAnswers(once, ids, wanted).catch((error) => {
+      rooms.add(null);
+      throw error;
+    });
+    for (const claim of claims) writeInRoom(claim);
+    if (claims.length === wanted) rooms.add(null);
+    return claims.length === wanted;
   }
 
   const listener = new ListenConnection({
@@ -126,9 +156,14 @@ export async function startAnswerer(options: AnswererOptions): Promise<Answerer>
     purpose: "requested answers",
     logger,
     notifier,
-    onListening: claimMore,
+    onListening() {
+      rooms.add(null);
+      return claimMore();
+    },
     onNotification(payload) {
-      if (payload.startsWith("answers ")) void claimMore();
+      const [, roomId] = /^room:(\S+) /.exec(payload) ?? [];
+      if (roomId) rooms.add(roomId);
+      if (roomId || payload.startsWith("answers ")) void claimMore();
       const [, messageId, sequence] = /^turn:(\S+) (\d+)$/.exec(payload) ?? [];
       if (messageId) running.get(messageId)?.heard(Number(sequence));
     },
@@ -136,9 +171,12 @@ export async function startAnswerer(options: AnswererOptions): Promise<Answerer>
   await listener.start();
   stack.defer(() => listener.close());
   // Notifications can be lost, and nothing announces the end of a killed server's lease.
+  let polls = 0;
   const polling = setInterval(() => {
+    // Looking at all rooms costs more than looking at the requested answers.
+    if (++polls % ROOM_POLLS === 0) rooms.add(null);
     void claimMore();
-    void answers.breakOffLost().catch(warn);
+    void breakOffLostAnswers(once).catch(warn);
   }, pollMs);
   stack.defer(() => clearInterval(polling));
 
@@ -165,13 +203,16 @@ export async function startAnswerer(options: AnswererOptions): Promise<Answerer>
   };
 }
 
-/** @throws AnswerFailed */
-function modelOf(claim: Claim, sealer: Sealer): Model {
-  const { endpoint, model, auth_type, sealed_key, is_own, user_id, provider_id } = claim;
+/**
+ * @param owner the user or the provider for whom the key was sealed
+ * @throws AnswerFailed
+ */
+function modelOf(claim: ModelClaim, sealer: Sealer, owner: string, isKeyOptional: boolean): Model {
+  const { endpoint, model, auth_type, sealed_key } = claim;
   if (!endpoint || !model) throw new AnswerFailed("endpoint_missing", "The model has no endpoint to call.");
-  if (auth_type === "none" || (is_own && !sealed_key)) return { endpoint, name: model, key: undefined };
+  if (auth_type === "none" || (isKeyOptional && !sealed_key))
+    return { endpoint, name: model, key: undefined };
   if (!sealed_key) throw new AnswerFailed("key_missing", "The model's provider has no key.");
-  const owner = is_own ? user_id : provider_id!;
   try {
     return { endpoint, name: model, key: sealer.unseal("model key", sealed_key, owner).toString() };
   } catch {

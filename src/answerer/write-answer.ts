@@ -1,23 +1,18 @@
 import type { Logger } from "pino";
-import type { AnswersInDatabase, Claim } from "./answers-in-database.ts";
+import type { AnswerStore } from "./answer-store.ts";
 import { type BackOff, withBackOff } from "./back-off.ts";
-import { type Failure, failureOf } from "./failure.ts";
+import { AnswerFailed, type Failure, failureOf } from "./failure.ts";
 import { inBatches, type Piece } from "./in-batches.ts";
 import { type Ending, type Model, streamModel } from "./model-stream.ts";
 
 export interface WriterParts {
-  readonly answers: AnswersInDatabase;
-  /** Returns the `fetch` for a provider's endpoint or for a user's own. */
-  readonly fetchFor: (claim: Claim) => typeof globalThis.fetch;
   /** @throws AnswerFailed if the model cannot be called */
-  readonly modelOf: (claim: Claim) => Model;
+  readonly findModel: () => Model;
+  readonly fetch: typeof globalThis.fetch;
   readonly wholeMs: number;
   readonly backOff?: BackOff | undefined;
   readonly logger: Logger;
 }
-
-/** The limit of private.write_deltas. */
-const MAX_ANSWER_BYTES = 1_000_000;
 
 const STOPPED: Failure = {
   code: "server_stopped",
@@ -38,8 +33,8 @@ export interface RunningAnswer {
 }
 
 /** Writes one claimed answer: calls the model, stores its pieces in batches and settles its usage. `done` never rejects. */
-export function writeAnswer(claim: Claim, parts: WriterParts): RunningAnswer {
-  const { answers, logger } = parts;
+export function writeAnswer(answer: AnswerStore, parts: WriterParts): RunningAnswer {
+  const { logger } = parts;
   const stopping = new AbortController();
   const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(parts.wholeMs)]);
   const ending: Ending = { finishReason: undefined, usage: undefined, toolCalls: [] };
@@ -49,48 +44,49 @@ export function writeAnswer(claim: Claim, parts: WriterParts): RunningAnswer {
 
   async function checkLease(): Promise<void> {
     try {
-      if (!(await answers.extendLease(claim))) stop("ended");
+      if (!(await answer.extendLease())) stop("ended");
     } catch (err) {
-      logger.warn({ err, messageId: claim.message_id }, "The lease of an answer was not extended");
+      logger.warn({ err, answer: answer.id }, "The lease of an answer was not extended");
     }
   }
 
   async function write(): Promise<void> {
-    const context = await answers.context(claim);
     const request = {
-      model: parts.modelOf(claim),
-      context,
-      tools: claim.tools,
-      maxTokens: Number(claim.max_tokens),
+      model: parts.findModel(),
+      context: await answer.context(),
+      tools: answer.tools,
+      maxTokens: answer.maxTokens,
       signal,
-      fetch: parts.fetchFor(claim),
+      fetch: parts.fetch,
     };
     const attempt = async (): Promise<void> => {
       Object.assign(ending, { finishReason: undefined, usage: undefined, toolCalls: [] });
-      for await (const pieces of inBatches(bounded(streamModel(request, ending), ending))) {
-        await answers.append(claim, stored + 1, pieces);
+      for await (const pieces of inBatches(bounded(streamModel(request, ending), ending, answer.maxBytes))) {
+        await answer.append(stored + 1, pieces);
         stored += pieces.length;
       }
     };
     await withBackOff(attempt, () => stored === 0, signal, parts.backOff);
-    await answers.finish(claim, stored, ending);
+    await answer.finish(stored, ending);
   }
 
   async function giveUp(error: unknown): Promise<void> {
-    if (stopping.signal.reason === "ended" || isConflict(error)) return;
-    if (stopping.signal.reason === "closing" && (await answers.release(claim))) return;
+    if (stopping.signal.reason === "ended") return;
+    // A changed audience of a room is a conflict, too: the answer starts again for the new one.
+    if (isConflict(error)) return void (await answer.release());
+    if (stopping.signal.reason === "closing" && (await answer.release())) return;
     const failure = stopping.signal.aborted ? STOPPED : failureOf(signal.aborted ? signal.reason : error);
-    logger.warn({ messageId: claim.message_id, code: failure.code }, "An answer was broken off");
-    await answers.breakOff(claim, failure, ending.usage);
+    logger.warn({ answer: answer.id, code: failure.code }, "An answer was broken off");
+    await answer.breakOff(failure, ending.usage);
   }
 
   async function run(): Promise<void> {
-    const heartbeat = setInterval(() => void checkLease(), (claim.lease_seconds * 1_000) / 3);
+    const heartbeat = setInterval(() => void checkLease(), (answer.leaseSeconds * 1_000) / 3);
     try {
       await write().catch(giveUp);
     } catch (err) {
       // The lease expires, and another server continues.
-      logger.error({ err, messageId: claim.message_id }, "An answer could not be ended");
+      logger.error({ err, answer: answer.id }, "An answer could not be ended");
     } finally {
       clearInterval(heartbeat);
       // Ends a request that is still open.
@@ -110,20 +106,25 @@ export function writeAnswer(claim: Claim, parts: WriterParts): RunningAnswer {
 }
 
 /** Ends an answer at the size that can be stored, as if the model had reached its limit. */
-async function* bounded(pieces: AsyncIterable<Piece>, ending: Ending): AsyncGenerator<Piece> {
+async function* bounded(
+  pieces: AsyncIterable<Piece>,
+  ending: Ending,
+  maxBytes: number,
+): AsyncGenerator<Piece> {
   let bytes = 0;
   for await (const piece of pieces) {
     bytes += Buffer.byteLength(piece.content) + Buffer.byteLength(piece.thinking);
-    if (bytes > MAX_ANSWER_BYTES) {
+    if (bytes > maxBytes) {
       ending.finishReason = "length";
       return;
     }
-    if (bytes > 0 && piece.content + piece.thinking !== "") yield piece;
+    if (piece.content + piece.thinking !== "") yield piece;
   }
 }
 
 /** The answer has ended, was deleted, or another server has claimed it. */
 function isConflict(error: unknown): boolean {
+  if (error instanceof AnswerFailed) return error.failure.code === "audience_changed";
   const code = (error as { code?: unknown } | null)?.code;
   return code === "PL409" || code === "PL404";
 }
