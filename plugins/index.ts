@@ -14,9 +14,11 @@ import { FilterInputsPlugin } from "./filter-inputs.ts";
 import { FilterableColumnsPlugin } from "./filterable-columns.ts";
 import { MessageDeltasPlugin } from "./live/message-deltas/message-deltas.ts";
 import { PresencePlugin } from "./live/presence.ts";
+import { RoomAnswerPlugin } from "./live/room-answer.ts";
 import { RoomEventsPlugin } from "./live/room-events.ts";
 import { UnreadCountsPlugin } from "./live/unread-counts.ts";
 import { MfaPlugin } from "./mfa.ts";
+import { ModelKeysPlugin } from "./model-keys.ts";
 import { MultirangesPlugin } from "./multiranges.ts";
 import { NamesPlugin } from "./names.ts";
 import { NamingPlugin } from "./naming.ts";
@@ -60,11 +62,13 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   AccountRecoveryPlugin, // tokens in emails are created outside SQL
   ProvidersPlugin, // sign-in providers are called over HTTP
   RoomEventsPlugin, // SQL cannot wait for news
+  RoomAnswerPlugin, // likewise
   PresencePlugin, // likewise
   UnreadCountsPlugin, // likewise
   MessageDeltasPlugin, // likewise
   CheckoutPlugin, // the payment provider is called over HTTP
   RoomPasswordsPlugin, // room passwords are checked outside SQL
+  ModelKeysPlugin, // keys of model providers are sealed outside SQL
   DescriptionsPlugin, // PostgreSQL stores no comments on arguments
   NotFoundPlugin, // a mutation that row-level security blocks reports NOT_FOUND
   OwnRowsPlugin, // an OR of an own-rows policy and a permission reads the rows of all users

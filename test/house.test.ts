@@ -9,7 +9,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["start", "testing"],
   ["drift", "schema-dump", "schema-docs", "http", "init"],
   ["graphql", "documents"],
-  ["demo", "accounts", "application", "jobs"],
+  ["demo", "accounts", "application", "answerer", "jobs"],
   ["import", "keys", "export", "casbin", "payments", "limits", "live"],
   ["database", "request", "mail"],
   ["config", "oauth"],

@@ -641,6 +641,11 @@ create trigger _100_replace_defaults
   before insert on identity.user_settings
   for each row
   execute function identity.replace_default_settings();
+create trigger _400_model_keys
+  after update of llm_endpoint on identity.user_settings
+  for each row
+  when (new.llm_endpoint is distinct from old.llm_endpoint)
+  execute function private.delete_own_model_key();
 create trigger _700_record_data_change
   after insert or delete or update on identity.user_settings
   for each row

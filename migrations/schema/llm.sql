@@ -361,6 +361,11 @@ alter table llm.model_providers enable row level security;
 
 create index model_providers_created_by_idx on llm.model_providers using btree (created_by);
 
+create trigger _400_model_keys
+  after update of api_url on llm.model_providers
+  for each row
+  when (new.api_url is distinct from old.api_url)
+  execute function private.delete_provider_key();
 create trigger _700_record_data_change
   after insert or delete or update on llm.model_providers
   for each row
@@ -984,6 +989,17 @@ create or replace function llm.render_prompt(prompt_id uuid, prompt_values jsonb
 comment on function llm.render_prompt(prompt_id uuid, prompt_values jsonb, label text, version integer) is 'Returns the content of a prompt (current, or a version, or the version of a label) with its variables filled in. BAD_USER_INPUT for a value that is missing, unknown or of the wrong type; NOT_FOUND for a prompt the caller cannot see.';
 revoke execute on function llm.render_prompt(prompt_id uuid, prompt_values jsonb, label text, version integer) from public;
 grant execute on function llm.render_prompt(prompt_id uuid, prompt_values jsonb, label text, version integer) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Requests an answer that the server writes with a model, after parent_id or at the end of the active path; follow it with messageDeltas. Without model_id, the model of the user's own settings writes. The same key again returns the same answer. Reserves max_tokens and the input. QUOTA_EXCEEDED when fewer are left, NOT_FOUND for an unknown chat, message or model, CONFLICT while another answer is being written, FORBIDDEN without use_own_model.
+create or replace function llm.request_answer(chat_id uuid, model_id uuid default null::uuid, parent_id uuid default null::uuid, max_tokens bigint default 4096, tools jsonb default null::jsonb, idempotency_key text default null::text)
+  returns llm.messages
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/request_answer.sql
+
+comment on function llm.request_answer(chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, tools jsonb, idempotency_key text) is E'@resultFieldName message\nRequests an answer that the server writes with a model, after parent_id or at the end of the active path; follow it with messageDeltas. Without model_id, the model of the user''s own settings writes. The same key again returns the same answer. Reserves max_tokens and the input. QUOTA_EXCEEDED when fewer are left, NOT_FOUND for an unknown chat, message or model, CONFLICT while another answer is being written, FORBIDDEN without use_own_model.';
+revoke execute on function llm.request_answer(chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, tools jsonb, idempotency_key text) from public;
+grant execute on function llm.request_answer(chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, tools jsonb, idempotency_key text) to :PLINTH_USER;
 
 -- Trigger: raises 23503 for a prompt that the owner of the share does not own.
 create or replace function llm.require_own_prompt()

@@ -204,6 +204,23 @@ comment on column private.mfa_attempts.failed_attempts is 'Number of wrong codes
 comment on column private.mfa_attempts.last_failed_at is 'Time of the last wrong code.';
 comment on column private.mfa_attempts.locked_until is 'Time until which codes are rejected; null or in the past if not locked.';
 
+-- One row per model provider with a key.
+create table private.model_provider_keys (
+  provider_id uuid not null,
+  sealed_key text not null,
+  updated_at timestamp with time zone not null default now(),
+  constraint model_provider_keys_pkey primary key (provider_id),
+  constraint model_provider_keys_sealed_key_check check (sealed_key ~ '^v[1-9][0-9]*[.]'::text and length(sealed_key) <= 8192),
+  constraint model_provider_keys_provider_id_fkey foreign key (provider_id) references llm.model_providers(id) on delete cascade
+);
+
+alter table private.model_provider_keys enable row level security;
+
+comment on table private.model_provider_keys is 'One row per model provider with a key.';
+comment on column private.model_provider_keys.provider_id is 'The provider.';
+comment on column private.model_provider_keys.sealed_key is 'API key, sealed with a master key outside the database.';
+comment on column private.model_provider_keys.updated_at is 'Time when the key was set.';
+
 -- One row per sign-in or link in progress at another provider; usable once, for ten minutes.
 create table private.oauth_states (
   id uuid not null default plinth.uuid_v7(),
@@ -800,6 +817,36 @@ comment on column private.room_tallies.bucket is 'Number of the block of message
 comment on column private.room_tallies.peer_id is 'The sender of the messages; null for the AI, and if the sender is irrelevant.';
 comment on column private.room_tallies.amount is 'Number of messages.';
 
+-- One row per answer that a room's AI is writing: its claim, and the hold that pays.
+create table private.room_turns (
+  room_id uuid not null,
+  answer_id uuid not null,
+  user_id uuid,
+  hold_id uuid,
+  claim_id uuid,
+  claims smallint not null,
+  lease_expires_at timestamp with time zone not null,
+  constraint room_turns_pkey primary key (room_id),
+  constraint room_turns_claims_check check (claims >= 0 and claims <= 3),
+  constraint room_turns_hold_id_fkey foreign key (hold_id) references billing.token_holds(id) on delete set null,
+  constraint room_turns_room_id_fkey foreign key (room_id) references rooms.room_answers(room_id) on delete cascade,
+  constraint room_turns_user_id_fkey foreign key (user_id) references identity.users(id) on delete set null
+) with (fillfactor=50);
+
+alter table private.room_turns enable row level security;
+
+create index room_turns_hold_id_idx on private.room_turns using btree (hold_id);
+create index room_turns_user_id_idx on private.room_turns using btree (user_id);
+
+comment on table private.room_turns is 'One row per answer that a room''s AI is writing: its claim, and the hold that pays.';
+comment on column private.room_turns.room_id is 'The room.';
+comment on column private.room_turns.answer_id is 'Idempotency key of the message that the answer becomes.';
+comment on column private.room_turns.user_id is 'The sender of the answered message, who pays; null for a deleted account.';
+comment on column private.room_turns.hold_id is 'The hold of the reserved tokens.';
+comment on column private.room_turns.claim_id is 'Claim of the server that writes the answer; null while it waits for one.';
+comment on column private.room_turns.claims is 'Number of claims so far.';
+comment on column private.room_turns.lease_expires_at is 'Time from which another server may claim the answer.';
+
 -- One row per sign-in that waits for a second factor. Not readable by any API role.
 create table private.sign_in_challenges (
   id uuid not null default plinth.uuid_v7(),
@@ -922,14 +969,20 @@ create table private.turns (
   is_usage_estimated boolean not null default false,
   created_at timestamp with time zone not null default now(),
   ended_at timestamp with time zone,
+  claim_id uuid,
+  claims smallint not null default 0,
+  tools jsonb,
+  uses_own_model boolean not null default false,
   constraint turns_pkey primary key (message_id),
   constraint turns_user_id_message_id_key unique (user_id, message_id),
+  constraint turns_claims_check check (claims >= 0 and claims <= 3),
   constraint turns_input_tokens_is_not_negative check (input_tokens >= 0),
   constraint turns_last_sequence_is_not_negative check (last_sequence >= 0),
   constraint turns_lease_check check (lease >= '00:00:05'::interval and lease <= '01:00:00'::interval),
   constraint turns_max_tokens_is_positive check (max_tokens > 0),
+  constraint turns_only_servers_claim check (writer = 'server'::text or claim_id is null and claims = 0 and tools is null and not uses_own_model),
   constraint turns_streamed_bytes_is_limited check (streamed_bytes >= 0 and streamed_bytes <= 1000000),
-  constraint turns_writer_check check (writer = any (array['client'::text, 'service'::text])),
+  constraint turns_writer_check check (writer = any (array['client'::text, 'service'::text, 'server'::text])),
   constraint turns_hold_id_fkey foreign key (hold_id) references billing.token_holds(id) on delete set null,
   constraint turns_message_id_fkey foreign key (user_id, message_id, chat_id) references llm.messages(user_id, id, chat_id) on delete cascade
 ) with (fillfactor=50);
@@ -951,7 +1004,7 @@ comment on table private.turns is 'One row per answer that is streaming or recen
 comment on column private.turns.message_id is 'The answer.';
 comment on column private.turns.user_id is 'The owner of the chat.';
 comment on column private.turns.chat_id is 'The chat.';
-comment on column private.turns.writer is 'Writer that appends: client (the owner, through the API) or service (private.append_delta).';
+comment on column private.turns.writer is 'Writer that appends: client (the owner, through the API), service (private.append_delta) or server (the built-in answerer).';
 comment on column private.turns.last_sequence is 'Sequence number of the last delta; 0 before the first.';
 comment on column private.turns.streamed_bytes is 'Size of content and thinking so far, in bytes.';
 comment on column private.turns.lease is 'Time that the writer may stay silent.';
@@ -962,6 +1015,10 @@ comment on column private.turns.hold_id is 'The hold of the reserved tokens; set
 comment on column private.turns.is_usage_estimated is 'Whether the charge is based on the streamed text because the writer never reported its usage; a service may still report it.';
 comment on column private.turns.created_at is 'Time when the turn started.';
 comment on column private.turns.ended_at is 'Time when the turn ended; null while it is running.';
+comment on column private.turns.claim_id is 'Claim of the server that writes the answer; null while it waits for one.';
+comment on column private.turns.claims is 'Number of claims so far.';
+comment on column private.turns.tools is 'Tools that the model may call (JSON array), or null.';
+comment on column private.turns.uses_own_model is 'Whether the model of the user''s own settings writes the answer; such answers are not charged.';
 
 -- One row per idempotency key of a call that created no hold and no grant, and per message whose tokens were counted.
 create table private.usage_keys (
@@ -1018,6 +1075,23 @@ comment on column private.user_keys.wrapped_key is 'Fernet key, encrypted with a
 comment on column private.user_keys.master_key_version is 'Version of the master key that encrypted the key.';
 comment on column private.user_keys.created_at is 'Time when the key was created.';
 comment on column private.user_keys.updated_at is 'Time when the key was last encrypted.';
+
+-- One row per user with a key for the own model.
+create table private.user_model_keys (
+  user_id uuid not null,
+  sealed_key text not null,
+  updated_at timestamp with time zone not null default now(),
+  constraint user_model_keys_pkey primary key (user_id),
+  constraint user_model_keys_sealed_key_check check (sealed_key ~ '^v[1-9][0-9]*[.]'::text and length(sealed_key) <= 8192),
+  constraint user_model_keys_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.user_model_keys enable row level security;
+
+comment on table private.user_model_keys is 'One row per user with a key for the own model.';
+comment on column private.user_model_keys.user_id is 'The user.';
+comment on column private.user_model_keys.sealed_key is 'API key, sealed with a master key outside the database.';
+comment on column private.user_model_keys.updated_at is 'Time when the key was set.';
 
 -- One row per account with a password. Not readable by any API role.
 create table private.user_passwords (
@@ -1251,6 +1325,28 @@ create or replace function private.announce_user(user_id uuid)
 comment on function private.announce_user(user_id uuid) is 'Counts a change of a user''s memberships, read marks or invites, and announces it.';
 revoke execute on function private.announce_user(user_id uuid) from public;
 
+-- Returns the last max_count messages before an answer, oldest first, with the images attached to them.
+create or replace function private.answer_context(message_id uuid, max_count integer default 50)
+  returns table(role text, content text, tool_calls jsonb, tool_call_id text, images jsonb)
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/answer_context.sql
+
+comment on function private.answer_context(message_id uuid, max_count integer) is 'Returns the last max_count messages before an answer, oldest first, with the images attached to them.';
+revoke execute on function private.answer_context(message_id uuid, max_count integer) from public;
+grant execute on function private.answer_context(message_id uuid, max_count integer) to :PLINTH_SERVICE;
+
+-- Appends the next deltas of a claimed answer; see private.write_deltas. PL409 also when another server has claimed it.
+create or replace function private.append_answer(message_id uuid, claim_id uuid, first_sequence integer, contents text[], thinking text[] default null::text[])
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/append_answer.sql
+
+comment on function private.append_answer(message_id uuid, claim_id uuid, first_sequence integer, contents text[], thinking text[]) is 'Appends the next deltas of a claimed answer; see private.write_deltas. PL409 also when another server has claimed it.';
+revoke execute on function private.append_answer(message_id uuid, claim_id uuid, first_sequence integer, contents text[], thinking text[]) from public;
+grant execute on function private.append_answer(message_id uuid, claim_id uuid, first_sequence integer, contents text[], thinking text[]) to :PLINTH_SERVICE;
+
 -- Appends the next delta of an answer, from sequence 1 on; see private.write_delta.
 create or replace function private.append_delta(message_id uuid, sequence integer, content text default null::text, thinking text default null::text)
   returns integer
@@ -1272,6 +1368,17 @@ create or replace function private.append_deltas(message_id uuid, first_sequence
 comment on function private.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) is 'Appends the next deltas of an answer, the first of them as first_sequence; see private.write_deltas.';
 revoke execute on function private.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) from public;
 grant execute on function private.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) to :PLINTH_SERVICE;
+
+-- Appends the next piece of the answer that a room's AI is writing; the same piece again changes nothing. PL409 for a gap, another text, a lost claim or a changed audience.
+create or replace function private.append_room_answer(room_id uuid, claim_id uuid, piece integer, content text)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/rooms/private/append_room_answer.sql
+
+comment on function private.append_room_answer(room_id uuid, claim_id uuid, piece integer, content text) is 'Appends the next piece of the answer that a room''s AI is writing; the same piece again changes nothing. PL409 for a gap, another text, a lost claim or a changed audience.';
+revoke execute on function private.append_room_answer(room_id uuid, claim_id uuid, piece integer, content text) from public;
+grant execute on function private.append_room_answer(room_id uuid, claim_id uuid, piece integer, content text) to :PLINTH_SERVICE;
 
 -- Adds an event to a room's log, locks the room and announces it; returns its number, or null for a deleted room.
 create or replace function private.append_room_event(room_id uuid, kind text, message_id uuid default null::uuid, user_id uuid default null::uuid)
@@ -1366,6 +1473,17 @@ create or replace function private.bounded_stretches(active int4multirange)
 comment on function private.bounded_stretches(active int4multirange) is 'Returns the same stretches, without the shortest gaps between them if there are many.';
 revoke execute on function private.bounded_stretches(active int4multirange) from public;
 
+-- Ends a claimed answer that failed, with the text received; returns the state in which it ended, null without the claim.
+create or replace function private.break_off_answer(message_id uuid, claim_id uuid, error_code text, error_message text, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
+  returns text
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/break_off_answer.sql
+
+comment on function private.break_off_answer(message_id uuid, claim_id uuid, error_code text, error_message text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Ends a claimed answer that failed, with the text received; returns the state in which it ended, null without the claim.';
+revoke execute on function private.break_off_answer(message_id uuid, claim_id uuid, error_code text, error_message text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
+grant execute on function private.break_off_answer(message_id uuid, claim_id uuid, error_code text, error_message text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) to :PLINTH_SERVICE;
+
 -- Ends up to batch_size answers whose writer's lease has expired; returns their number. A turn that cannot be ended is left with a warning.
 create or replace function private.break_off_expired_turns(batch_size integer default 100)
   returns integer
@@ -1376,6 +1494,28 @@ create or replace function private.break_off_expired_turns(batch_size integer de
 comment on function private.break_off_expired_turns(batch_size integer) is 'Ends up to batch_size answers whose writer''s lease has expired; returns their number. A turn that cannot be ended is left with a warning.';
 revoke execute on function private.break_off_expired_turns(batch_size integer) from public;
 grant execute on function private.break_off_expired_turns(batch_size integer) to :PLINTH_WORKER;
+
+-- Ends up to batch_size answers that a killed server left behind; returns their number.
+create or replace function private.break_off_lost_answers(batch_size integer default 100)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/break_off_lost_answers.sql
+
+comment on function private.break_off_lost_answers(batch_size integer) is 'Ends up to batch_size answers that a killed server left behind; returns their number.';
+revoke execute on function private.break_off_lost_answers(batch_size integer) from public;
+grant execute on function private.break_off_lost_answers(batch_size integer) to :PLINTH_SERVICE;
+
+-- Ends a failed answer of a room's AI, which posts nothing; returns false without the claim.
+create or replace function private.break_off_room_answer(room_id uuid, claim_id uuid, error_code text, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/rooms/private/break_off_room_answer.sql
+
+comment on function private.break_off_room_answer(room_id uuid, claim_id uuid, error_code text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Ends a failed answer of a room''s AI, which posts nothing; returns false without the claim.';
+revoke execute on function private.break_off_room_answer(room_id uuid, claim_id uuid, error_code text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
+grant execute on function private.break_off_room_answer(room_id uuid, claim_id uuid, error_code text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) to :PLINTH_SERVICE;
 
 -- Ends a failed answer with the text received; see private.end_turn.
 create or replace function private.break_off_turn(message_id uuid, error_code text default null::text, error_message text default null::text, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
@@ -1969,6 +2109,17 @@ create or replace function private.check_token_counts(input_tokens bigint, outpu
 comment on function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Raises PL422 unless 0 <= cached <= input and 0 <= reasoning <= output, each up to 10^12; otherwise returns true.';
 revoke execute on function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
 
+-- Claims up to max_count requested answers for the calling server, oldest first, and returns the endpoint, model and sealed key of each.
+create or replace function private.claim_answers(max_count integer default 10)
+  returns table(message_id uuid, claim_id uuid, user_id uuid, max_tokens bigint, tools jsonb, lease_seconds integer, is_own boolean, provider_id uuid, endpoint text, auth_type text, model text, sealed_key text)
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/claim_answers.sql
+
+comment on function private.claim_answers(max_count integer) is 'Claims up to max_count requested answers for the calling server, oldest first, and returns the endpoint, model and sealed key of each.';
+revoke execute on function private.claim_answers(max_count integer) from public;
+grant execute on function private.claim_answers(max_count integer) to :PLINTH_SERVICE;
+
 -- Makes an event the one that counts its message. The caller has locked the user's ledger.
 create or replace function private.claim_message(event billing.usage_events, at timestamp with time zone)
   returns void
@@ -1976,6 +2127,17 @@ create or replace function private.claim_message(event billing.usage_events, at 
 
 comment on function private.claim_message(event billing.usage_events, at timestamp with time zone) is 'Makes an event the one that counts its message. The caller has locked the user''s ledger.';
 revoke execute on function private.claim_message(event billing.usage_events, at timestamp with time zone) from public;
+
+-- Claims up to max_count of these rooms, or of all, that wait for an answer of their AI; returns the message, endpoint, model and sealed key of each.
+create or replace function private.claim_room_answers(room_ids uuid[] default null::uuid[], max_count integer default 10)
+  returns table(room_id uuid, claim_id uuid, message_id uuid, audience_version bigint, max_tokens bigint, lease_seconds integer, provider_id uuid, endpoint text, auth_type text, model text, sealed_key text)
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/rooms/private/claim_room_answers.sql
+
+comment on function private.claim_room_answers(room_ids uuid[], max_count integer) is 'Claims up to max_count of these rooms, or of all, that wait for an answer of their AI; returns the message, endpoint, model and sealed key of each.';
+revoke execute on function private.claim_room_answers(room_ids uuid[], max_count integer) from public;
+grant execute on function private.claim_room_answers(room_ids uuid[], max_count integer) to :PLINTH_SERVICE;
 
 -- Returns the network of one client: /32 for IPv4, /56 for IPv6.
 create or replace function private.client_network_of(address inet)
@@ -2430,6 +2592,26 @@ create or replace function private.delete_old_rows(target regclass, since name, 
 comment on function private.delete_old_rows(target regclass, since name, kept interval, batch_size integer) is 'Deletes up to batch_size rows, oldest first, whose time in the column since is at least kept ago; returns their number.';
 revoke execute on function private.delete_old_rows(target regclass, since name, kept interval, batch_size integer) from public;
 
+-- Trigger: the key of a user's own model is deleted when its endpoint changes.
+create or replace function private.delete_own_model_key()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/triggers/model_keys.sql
+
+comment on function private.delete_own_model_key() is 'Trigger: the key of a user''s own model is deleted when its endpoint changes.';
+revoke execute on function private.delete_own_model_key() from public;
+
+-- Trigger: a provider's key is deleted when its address changes.
+create or replace function private.delete_provider_key()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/triggers/model_keys.sql
+
+comment on function private.delete_provider_key() is 'Trigger: a provider''s key is deleted when its address changes.';
+revoke execute on function private.delete_provider_key() from public;
+
 -- Deletes a user's key and all data encrypted under it, permanently; returns whether there was one.
 create or replace function private.delete_user_key(user_id uuid)
   returns boolean
@@ -2472,6 +2654,15 @@ create or replace function private.end_expired_sessions(batch_size integer defau
 comment on function private.end_expired_sessions(batch_size integer) is 'Ends up to batch_size expired sessions and deletes those that ended 90 days ago; returns their number.';
 revoke execute on function private.end_expired_sessions(batch_size integer) from public;
 grant execute on function private.end_expired_sessions(batch_size integer) to :PLINTH_WORKER;
+
+-- Ends the answer that a room's AI is writing and settles its usage.
+create or replace function private.end_room_answer(room_id uuid, state text, error_code text, message_id uuid default null::uuid, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/rooms/private/end_room_answer.sql
+
+comment on function private.end_room_answer(room_id uuid, state text, error_code text, message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Ends the answer that a room''s AI is writing and settles its usage.';
+revoke execute on function private.end_room_answer(room_id uuid, state text, error_code text, message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
 
 -- Ends a user's live sessions except one; returns their number.
 create or replace function private.end_sessions(user_id uuid, reason text, except_session_id uuid default null::uuid)
@@ -2589,6 +2780,16 @@ create or replace function private.escape_html(plain text)
 comment on function private.escape_html(plain text) is 'Returns the text with the five special characters of HTML escaped.';
 revoke execute on function private.escape_html(plain text) from public;
 
+-- Returns the approximate number of tokens that a model reads before it writes an answer.
+create or replace function private.estimated_input_tokens(message_id uuid, tools jsonb)
+  returns bigint
+  language sql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/estimated_input_tokens.sql
+
+comment on function private.estimated_input_tokens(message_id uuid, tools jsonb) is 'Returns the approximate number of tokens that a model reads before it writes an answer.';
+revoke execute on function private.estimated_input_tokens(message_id uuid, tools jsonb) from public;
+
 -- Returns the approximate number of tokens of a text of so many bytes.
 create or replace function private.estimated_tokens(bytes integer)
   returns bigint
@@ -2648,6 +2849,28 @@ create or replace function private.export_content_item(item_id uuid)
 
 comment on function private.export_content_item(item_id uuid) is 'Returns an item as an object of the import format.';
 revoke execute on function private.export_content_item(item_id uuid) from public;
+
+-- Extends the lease of a claimed answer while its model is silent; returns whether the answer is still to be written.
+create or replace function private.extend_answer_lease(message_id uuid, claim_id uuid)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/extend_answer_lease.sql
+
+comment on function private.extend_answer_lease(message_id uuid, claim_id uuid) is 'Extends the lease of a claimed answer while its model is silent; returns whether the answer is still to be written.';
+revoke execute on function private.extend_answer_lease(message_id uuid, claim_id uuid) from public;
+grant execute on function private.extend_answer_lease(message_id uuid, claim_id uuid) to :PLINTH_SERVICE;
+
+-- Extends the lease of a room's answer while the model is silent; returns whether the answer is still to be written.
+create or replace function private.extend_room_lease(room_id uuid, claim_id uuid)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/rooms/private/extend_room_lease.sql
+
+comment on function private.extend_room_lease(room_id uuid, claim_id uuid) is 'Extends the lease of a room''s answer while the model is silent; returns whether the answer is still to be written.';
+revoke execute on function private.extend_room_lease(room_id uuid, claim_id uuid) from public;
+grant execute on function private.extend_room_lease(room_id uuid, claim_id uuid) to :PLINTH_SERVICE;
 
 -- Audits a new factor and credits it to the calling session.
 create or replace function private.factor_was_added(user_id uuid, factor_id uuid, kind text, methods text[])
@@ -2876,6 +3099,17 @@ comment on function private.find_user_key(user_id uuid) is 'Returns the user''s 
 revoke execute on function private.find_user_key(user_id uuid) from public;
 grant execute on function private.find_user_key(user_id uuid) to :PLINTH_SERVICE;
 
+-- Ends a claimed answer as complete and settles its usage; returns the state in which it ended, null without the claim.
+create or replace function private.finish_answer(message_id uuid, claim_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb default null::jsonb, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
+  returns text
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/finish_answer.sql
+
+comment on function private.finish_answer(message_id uuid, claim_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Ends a claimed answer as complete and settles its usage; returns the state in which it ended, null without the claim.';
+revoke execute on function private.finish_answer(message_id uuid, claim_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
+grant execute on function private.finish_answer(message_id uuid, claim_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) to :PLINTH_SERVICE;
+
 -- Marks a leased email as sent (error null), to be retried, or failed; returns which.
 create or replace function private.finish_email(email_id uuid, error text, is_permanent boolean default false)
   returns text
@@ -2964,6 +3198,17 @@ create or replace function private.finish_provider_sign_in(flow_id uuid, provide
 comment on function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, may_register boolean, verified_email text, verified_email_hash bytea, refresh_token_hash bytea, challenge_hash bytea) is 'Opens a session, or a challenge, for a user authenticated by a provider; outcome accepted, refused, not_registered or address_taken. Counts and audits.';
 revoke execute on function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, may_register boolean, verified_email text, verified_email_hash bytea, refresh_token_hash bytea, challenge_hash bytea) from public;
 grant execute on function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, may_register boolean, verified_email text, verified_email_hash bytea, refresh_token_hash bytea, challenge_hash bytea) to :PLINTH_SERVICE;
+
+-- Posts the answer of a room's AI and settles its usage; returns its message, null without the claim. PL409 when the audience has changed.
+create or replace function private.finish_room_answer(room_id uuid, claim_id uuid, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
+  returns uuid
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/rooms/private/finish_room_answer.sql
+
+comment on function private.finish_room_answer(room_id uuid, claim_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Posts the answer of a room''s AI and settles its usage; returns its message, null without the claim. PL409 when the audience has changed.';
+revoke execute on function private.finish_room_answer(room_id uuid, claim_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
+grant execute on function private.finish_room_answer(room_id uuid, claim_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) to :PLINTH_SERVICE;
 
 -- Opens a session for a challenge and a second factor; no row when refused. Counts and audits in both cases.
 create or replace function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text default null::text)
@@ -3628,6 +3873,15 @@ create or replace function private.lock_room_of_message(message_id uuid)
 comment on function private.lock_room_of_message(message_id uuid) is 'Locks the room of a message and returns its id; PL404 for a message that the caller cannot see.';
 revoke execute on function private.lock_room_of_message(message_id uuid) from public;
 
+-- Locks the answer of a room that a server has claimed; returns null without the claim.
+create or replace function private.lock_room_turn(room_id uuid, claim_id uuid)
+  returns private.room_turns
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/rooms/private/lock_room_turn.sql
+
+comment on function private.lock_room_turn(room_id uuid, claim_id uuid) is 'Locks the answer of a room that a server has claimed; returns null without the claim.';
+revoke execute on function private.lock_room_turn(room_id uuid, claim_id uuid) from public;
+
 -- Locks an account and returns its current subscription, brought up to date as of a time, or null. PL401, PL404.
 create or replace function private.lock_subscriber(user_id uuid, at timestamp with time zone)
   returns billing.user_subscriptions
@@ -3853,6 +4107,15 @@ create or replace function private.open_for_recording(item_id uuid, version inte
 comment on function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text, out access_checked_at timestamp with time zone) is 'Returns the version of an item that is being played, its duration and type, and the time access was last decided; reason says why the caller may not play it, or is null.';
 revoke execute on function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text, out access_checked_at timestamp with time zone) from public;
 
+-- Starts the answer of a room's AI to a message from its first piece, under a new claim. The caller has locked the room.
+create or replace function private.open_room_answer(room rooms.chat_rooms, message_id uuid, user_id uuid)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/rooms/private/open_room_answer.sql
+
+comment on function private.open_room_answer(room rooms.chat_rooms, message_id uuid, user_id uuid) is 'Starts the answer of a room''s AI to a message from its first piece, under a new claim. The caller has locked the room.';
+revoke execute on function private.open_room_answer(room rooms.chat_rooms, message_id uuid, user_id uuid) from public;
+
 -- Creates a session and its first refresh token; returns both and the token version to sign with.
 create or replace function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text)
   returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone)
@@ -3863,13 +4126,13 @@ comment on function private.open_session(user_id uuid, methods text[], refresh_t
 revoke execute on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) from public;
 
 -- Starts an answer of a model in a chat; the same key again returns the same one. PL402 when the user lacks the tokens, PL404 for an unknown chat, message or model, PL409 while another answer is under way and for a key used for another request.
-create or replace function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text)
+create or replace function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text, tools jsonb default null::jsonb, uses_own_model boolean default false)
   returns llm.messages
   language plpgsql
   set search_path to 'pg_catalog'; -- fixtures/llm/private/open_turn.sql
 
-comment on function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text) is 'Starts an answer of a model in a chat; the same key again returns the same one. PL402 when the user lacks the tokens, PL404 for an unknown chat, message or model, PL409 while another answer is under way and for a key used for another request.';
-revoke execute on function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text) from public;
+comment on function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text, tools jsonb, uses_own_model boolean) is 'Starts an answer of a model in a chat; the same key again returns the same one. PL402 when the user lacks the tokens, PL404 for an unknown chat, message or model, PL409 while another answer is under way and for a key used for another request.';
+revoke execute on function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text, tools jsonb, uses_own_model boolean) from public;
 
 -- Pauses an active subscription; PL409 when it is not active, free, lifetime, or billed by a provider.
 create or replace function private.pause_subscription(subscription_id uuid, at timestamp with time zone)
@@ -4285,6 +4548,17 @@ create or replace function private.relation_grant(role_id oid, relation_id oid, 
 comment on function private.relation_grant(role_id oid, relation_id oid, privilege text, columns text[]) is 'Returns whether a role holds a privilege on a table or on the named columns of it, through which role, and the columns that it lacks.';
 revoke execute on function private.relation_grant(role_id oid, relation_id oid, privilege text, columns text[]) from public;
 
+-- Returns a claimed answer without deltas, so that another server writes it; returns whether it was returned.
+create or replace function private.release_answer(message_id uuid, claim_id uuid)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/release_answer.sql
+
+comment on function private.release_answer(message_id uuid, claim_id uuid) is 'Returns a claimed answer without deltas, so that another server writes it; returns whether it was returned.';
+revoke execute on function private.release_answer(message_id uuid, claim_id uuid) from public;
+grant execute on function private.release_answer(message_id uuid, claim_id uuid) to :PLINTH_SERVICE;
+
 -- Releases all tokens of a hold; a released or expired hold stays unchanged. PL404 for an unknown hold, PL409 when it was settled.
 create or replace function private.release_hold(hold_id uuid, at timestamp with time zone default now())
   returns billing.token_holds
@@ -4295,6 +4569,17 @@ create or replace function private.release_hold(hold_id uuid, at timestamp with 
 comment on function private.release_hold(hold_id uuid, at timestamp with time zone) is 'Releases all tokens of a hold; a released or expired hold stays unchanged. PL404 for an unknown hold, PL409 when it was settled.';
 revoke execute on function private.release_hold(hold_id uuid, at timestamp with time zone) from public;
 grant execute on function private.release_hold(hold_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
+
+-- Returns the answer of a room, so that a server starts it again with the present context; returns false without the claim.
+create or replace function private.release_room_answer(room_id uuid, claim_id uuid)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/rooms/private/release_room_answer.sql
+
+comment on function private.release_room_answer(room_id uuid, claim_id uuid) is 'Returns the answer of a room, so that a server starts it again with the present context; returns false without the claim.';
+revoke execute on function private.release_room_answer(room_id uuid, claim_id uuid) from public;
+grant execute on function private.release_room_answer(room_id uuid, claim_id uuid) to :PLINTH_SERVICE;
 
 -- Ends a membership and hands over the room or deletes an empty one; returns whether there was a membership.
 create or replace function private.remove_from_room(room_id uuid, user_id uuid)
@@ -4457,6 +4742,16 @@ create or replace function private.require_own_billing(subscription billing.user
 
 comment on function private.require_own_billing(subscription billing.user_subscriptions) is 'Raises PL404 without a subscription, PL409 when a payment provider bills it.';
 revoke execute on function private.require_own_billing(subscription billing.user_subscriptions) from public;
+
+-- Requires that the signed-in user may use an own model and has set one. PL403, PL422.
+create or replace function private.require_own_model(user_id uuid)
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/require_own_model.sql
+
+comment on function private.require_own_model(user_id uuid) is 'Requires that the signed-in user may use an own model and has set one. PL403, PL422.';
+revoke execute on function private.require_own_model(user_id uuid) from public;
 
 -- Raises PL403 with the hint "Confirm it is you with reauthenticate." unless the calling session was authenticated within 10 minutes.
 create or replace function private.require_recent_authentication()
@@ -4755,6 +5050,17 @@ comment on function private.set_conversation_memory(user_id uuid, key_id uuid, m
 revoke execute on function private.set_conversation_memory(user_id uuid, key_id uuid, memory text, expected_version bigint) from public;
 grant execute on function private.set_conversation_memory(user_id uuid, key_id uuid, memory text, expected_version bigint) to :PLINTH_SERVICE;
 
+-- Stores the sealed key of the signed-in user's own model, or deletes it (null); returns whether there was something to do. PL403 without use_own_model.
+create or replace function private.set_own_model_key(sealed_key text)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/set_own_model_key.sql
+
+comment on function private.set_own_model_key(sealed_key text) is 'Stores the sealed key of the signed-in user''s own model, or deletes it (null); returns whether there was something to do. PL403 without use_own_model.';
+revoke execute on function private.set_own_model_key(sealed_key text) from public;
+grant execute on function private.set_own_model_key(sealed_key text) to :PLINTH_SERVICE;
+
 -- Stores a password, keeps the last history_length - 1 before it, and ends links that were sent under the old one.
 create or replace function private.set_password(user_id uuid, password_hash text, hash_algorithm text, suffices_alone boolean, history_length integer)
   returns void
@@ -4763,6 +5069,17 @@ create or replace function private.set_password(user_id uuid, password_hash text
 
 comment on function private.set_password(user_id uuid, password_hash text, hash_algorithm text, suffices_alone boolean, history_length integer) is 'Stores a password, keeps the last history_length - 1 before it, and ends links that were sent under the old one.';
 revoke execute on function private.set_password(user_id uuid, password_hash text, hash_algorithm text, suffices_alone boolean, history_length integer) from public;
+
+-- Stores the sealed key of a provider, or deletes it (null); returns whether there was something to do. PL404 for an unknown provider and for callers without manage_models.
+create or replace function private.set_provider_key(provider_id uuid, sealed_key text)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/set_provider_key.sql
+
+comment on function private.set_provider_key(provider_id uuid, sealed_key text) is 'Stores the sealed key of a provider, or deletes it (null); returns whether there was something to do. PL404 for an unknown provider and for callers without manage_models.';
+revoke execute on function private.set_provider_key(provider_id uuid, sealed_key text) from public;
+grant execute on function private.set_provider_key(provider_id uuid, sealed_key text) to :PLINTH_SERVICE;
 
 -- Sets or (null) removes the password of a room that the signed-in user moderates. PL403, PL404.
 create or replace function private.set_room_password(room_id uuid, password_hash text)

@@ -80,6 +80,10 @@ export const TEXTS: Readonly<Record<string, string>> = {
   parentId: "The message it follows; defaults to the end of the active path.",
   "startTurn.leaseSeconds": "Seconds without activity after which the answer is aborted; defaults to 60.",
   "startTurn.maxTokens": "Tokens to reserve for the answer; defaults to 4096.",
+  "requestAnswer.maxTokens": "Maximum number of tokens of the answer; defaults to 4096.",
+  "requestAnswer.modelId": "The model; if omitted, that of the signed-in user's own settings.",
+  "requestAnswer.tools":
+    "Tools that the model may call, as OpenAI's API takes them: [{type, function: {name, description, parameters}}].",
   "LabelPromptPayload.promptLabel": "The current label; null when it was deleted.",
   "RateMessagePayload.feedback": "The current rating; null when it was deleted.",
   "SelectBranchPayload.chat": "The chat, with its new active path.",

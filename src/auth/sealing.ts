@@ -10,7 +10,8 @@ export type SealingPurpose =
   | "oauth flow"
   | "mail token"
   | "user key"
-  | "lookup key";
+  | "lookup key"
+  | "model key";
 
 /** Encrypts small secrets that the database stores but must not be able to read. */
 export interface Sealer {

@@ -29,14 +29,17 @@ export async function ask(question: string, options: { hidden?: boolean } = {}):
   }
 }
 
-/** Reads the first line of stdin, for a password from a file or another program. */
-export async function readLineFromStdin(): Promise<string> {
+/**
+ * Reads the first line of stdin, for a secret from a file or another program.
+ * @param name the secret, for the error
+ */
+export async function readLineFromStdin(name = "password"): Promise<string> {
   let text = "";
   for await (const chunk of process.stdin.setEncoding("utf8")) {
     text += chunk;
     if (text.includes("\n") || text.length > MAX_STDIN_BYTES) break;
   }
   const line = text.split(/\r?\n/, 1)[0] ?? "";
-  if (!line) throw new PlinthError("PASSWORD_MISSING", "stdin contains no password.");
+  if (!line) throw new PlinthError(`${name.toUpperCase()}_MISSING`, `stdin contains no ${name}.`);
   return line;
 }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { Command, Help, type Option } from "commander";
 import { PACKAGE_ROOT } from "../support/paths.ts";
 import { addAccess } from "./commands/access.ts";
+import { addAnswer } from "./commands/answer.ts";
 import { addDb } from "./commands/db.ts";
 import { addDocs } from "./commands/docs.ts";
 import { addDoctor } from "./commands/doctor.ts";
@@ -14,6 +15,7 @@ import { addInit } from "./commands/init.ts";
 import { addJobs } from "./commands/jobs.ts";
 import { addKeys } from "./commands/keys.ts";
 import { addMigrate } from "./commands/migrate.ts";
+import { addProvider } from "./commands/provider.ts";
 import { addRollback } from "./commands/rollback.ts";
 import { addSchema } from "./commands/schema.ts";
 import { addServe } from "./commands/serve.ts";
@@ -73,6 +75,7 @@ export function buildProgram(): Command {
     addServe,
     addWork,
     addJobs,
+    addAnswer,
     addMigrate,
     addRollback,
     addDb,
@@ -83,6 +86,7 @@ export function buildProgram(): Command {
     addAccess,
     addExplainAccess,
     addKeys,
+    addProvider,
     addSchema,
     addDocs,
     addDoctor,

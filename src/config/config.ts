@@ -8,6 +8,7 @@ import {
   flag,
   integer,
   invalid,
+  isAddressRange,
   isNetwork,
   isOrigin,
   list,
@@ -119,6 +120,19 @@ export interface Config {
     /** Page that a checkout returns to, with `?checkout=success` or `?checkout=canceled`. */
     readonly checkoutReturnUrl: string | undefined;
   };
+  readonly models: {
+    /** Whether `plinth start` writes requested answers; if omitted, only with the embedded database. */
+    readonly answerer: boolean | undefined;
+    /** Maximum number of answers that a process writes at the same time. */
+    readonly concurrency: number;
+    /** Networks of model servers that are allowed although they are not public. */
+    readonly privateNetworks: readonly string[];
+    /** Base URL of an OpenAI-compatible API that `plinth start` connects. */
+    readonly url: string | undefined;
+    readonly key: string | undefined;
+    /** Name of its model. */
+    readonly name: string;
+  };
   readonly logLevel: string;
   /** A server on which commands and tests create databases of their own, which they drop; otherwise they start one. */
   readonly testDatabaseUrl: string | undefined;
@@ -222,6 +236,19 @@ export function loadConfig(env: Environment = process.env): Config {
       stripeSecretKey: env.PLINTH_STRIPE_SECRET_KEY || undefined,
       stripeApiUrl: optionalUrl(env, "PLINTH_STRIPE_API_URL"),
       checkoutReturnUrl: optionalUrl(env, "PLINTH_CHECKOUT_RETURN_URL"),
+    },
+    models: {
+      answerer: env.PLINTH_ANSWERER ? flag(env, "PLINTH_ANSWERER", false) : undefined,
+      concurrency: integer(env, "PLINTH_ANSWERER_CONCURRENCY", 200, 1, 10_000),
+      privateNetworks: listOf(
+        env,
+        "PLINTH_LLM_PRIVATE_ADDRESSES",
+        isAddressRange,
+        "addresses or CIDR blocks such as 10.0.0.0/8",
+      ),
+      url: optionalUrl(env, "PLINTH_LLM_URL")?.replace(/\/+$/, ""),
+      key: textOrFile(env, "PLINTH_LLM_KEY", "").trim() || undefined,
+      name: text(env, "PLINTH_LLM_MODEL", "default"),
     },
     logLevel: matching(
       env,

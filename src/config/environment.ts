@@ -129,6 +129,11 @@ export function isNetwork(item: string): boolean {
   return /^[1-9]\d{0,2}$/.test(range) && Number(range) <= (version === 4 ? 32 : 128);
 }
 
+/** Whether an item is an address, or a network in CIDR notation that does not contain all addresses. */
+export function isAddressRange(item: string): boolean {
+  return isNetwork(item) && !NAMED_NETWORK.test(item) && !NETMASK.test(item.split("/")[1] ?? "");
+}
+
 /** Whether an item has the form of a browser's Origin header (RFC 6454 §6.2), which is compared as a whole; `*` means all. */
 export function isOrigin(item: string): boolean {
   return item === "*" || item === "null" || /^[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+$/i.test(item);

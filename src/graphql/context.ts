@@ -1,5 +1,6 @@
 import type { GraphQLError } from "graphql";
 import type { ConversationMemories } from "../accounts/conversation-memory/conversation-memories.ts";
+import type { ModelKeys } from "../accounts/model-keys.ts";
 import type { RoomPasswords } from "../accounts/room-passwords.ts";
 import type { Credentials } from "../accounts/sign-in/credentials.ts";
 import type { SignIn } from "../accounts/sign-in/index.ts";
@@ -29,6 +30,8 @@ interface PlinthContext {
   readonly checkout: Checkout | undefined;
   /** Undefined when a schema is only built or printed. */
   readonly roomPasswords: RoomPasswords | undefined;
+  /** Likewise. */
+  readonly modelKeys: ModelKeys | undefined;
   /** Called with the number of fields of each newly planned operation. */
   readonly onPlan?: ((fields: number) => void) | undefined;
   /** Returns the snapshot that all statements of a query share; it takes a connection when the first is sent. */

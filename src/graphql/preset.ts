@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import { PostGraphileConnectionFilterPreset } from "postgraphile-plugin-connection-filter";
 import { PLUGINS } from "../../plugins/index.ts";
 import type { ConversationMemories } from "../accounts/conversation-memory/conversation-memories.ts";
+import type { ModelKeys } from "../accounts/model-keys.ts";
 import type { RoomPasswords } from "../accounts/room-passwords.ts";
 import type { SignIn } from "../accounts/sign-in/index.ts";
 import type { Application } from "../application/application.ts";
@@ -57,6 +58,8 @@ export interface PresetOptions {
   readonly checkout?: Checkout | undefined;
   /** If omitted, room passwords return UNAVAILABLE. */
   readonly roomPasswords?: RoomPasswords | undefined;
+  /** If omitted, keys of models return UNAVAILABLE. */
+  readonly modelKeys?: ModelKeys | undefined;
   /** Called with the request and the number of fields of each newly planned operation. */
   readonly onPlan?: ((request: RequestContext, fields: number) => void) | undefined;
 }
@@ -76,6 +79,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
     memories,
     checkout,
     roomPasswords,
+    modelKeys,
     onPlan,
     onUnforeseen,
   } = options;
@@ -134,6 +138,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
             memories,
             checkout,
             roomPasswords,
+            modelKeys,
             onPlan: (fields) => onPlan?.(request, fields),
             openSnapshot: (settings) => new Snapshot(pool, settings),
             settingsOf: ({ userId, sessionId }) =>

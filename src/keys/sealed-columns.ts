@@ -20,6 +20,20 @@ export const SEALED_COLUMNS: readonly SealedColumn[] = [
   { table: "private.totp_secrets", id: "factor_id", column: "sealed_secret", purpose: "totp secret" },
   { table: "private.oauth_tokens", id: "profile_id", column: "access_token_sealed", purpose: "oauth token" },
   { table: "private.oauth_tokens", id: "profile_id", column: "refresh_token_sealed", purpose: "oauth token" },
+  {
+    table: "private.model_provider_keys",
+    id: "provider_id",
+    column: "sealed_key",
+    purpose: "model key",
+    owner: "provider_id",
+  },
+  {
+    table: "private.user_model_keys",
+    id: "user_id",
+    column: "sealed_key",
+    purpose: "model key",
+    owner: "user_id",
+  },
   { table: "private.oauth_states", id: "id", column: "secrets_sealed", purpose: "oauth flow" },
 ];
 

@@ -1,4 +1,6 @@
 import type { Logger } from "pino";
+import type { Answerer } from "../answerer/answerer.ts";
+import type { ConnectedModel } from "../answerer/connect-model.ts";
 import type { Application } from "../application/application.ts";
 import { timetableOf } from "../application/timetable.ts";
 import type { Config } from "../config/config.ts";
@@ -33,6 +35,8 @@ export interface Plinth {
   readonly database: Database;
   /** Demo accounts that can sign in; empty without demo data. */
   readonly demoAccounts: readonly DemoAccount[];
+  /** The model that answers without further settings: the one of PLINTH_LLM_URL, or the local echo of the demo. */
+  readonly model: { readonly provider: string; readonly name: string } | undefined;
   /** Resolves with a sentence if the embedded database stops without `close()`. */
   readonly died: Promise<string>;
   /** Waits for requests, then for jobs, then stops the database. Can be called again. */
@@ -51,8 +55,13 @@ export async function startPlinth(options: PlinthOptions): Promise<Plinth> {
   parts.defer(() => database.close());
   await bringUpToDate(config, database, { application: options.application, log });
   const demoAccounts = await prepareDemo(options, database);
+  const model = await prepareModel(options, database, parts);
   const worker = await startJobs(config, database, logger, options);
   parts.defer(() => worker.close());
+  if (config.models.answerer ?? database.kind === "embedded") {
+    const answerer = await startAnswers(config, database, logger, model);
+    parts.defer(() => answerer.close());
+  }
   const server = await serveApi(config, database, logger, options);
   parts.defer(() => server.close());
 
@@ -62,6 +71,7 @@ export async function startPlinth(options: PlinthOptions): Promise<Plinth> {
     url: server.url,
     database,
     demoAccounts,
+    model: model && { provider: model.provider, name: model.name },
     died: database.died,
     close: () => {
       closing ??= running.disposeAsync();
@@ -96,6 +106,30 @@ export async function startJobs(
     await mailer.close();
     throw error;
   }
+}
+
+/**
+ * Starts only the answerer.
+ * @param model a model that this process has set up; its address is trusted
+ * @throws PlinthError MASTER_KEYS_MISSING
+ */
+export async function startAnswers(
+  config: Config,
+  database: Database,
+  logger: Logger,
+  model?: Pick<ConnectedModel, "url">,
+): Promise<Answerer> {
+  const { startAnswerer } = await import("../answerer/answerer.ts");
+  const { concurrency, privateNetworks, url } = config.models;
+  const trusted = [model?.url, url].filter((each) => each !== undefined);
+  return startAnswerer({
+    serviceUrl: database.url("service"),
+    masterKeys: masterKeysOf(config, database),
+    pool: config.pool,
+    concurrency,
+    providerRules: { privateNetworks, trustedOrigins: trusted.map((each) => new URL(each).origin) },
+    logger,
+  });
 }
 
 /**
@@ -137,4 +171,26 @@ async function prepareDemo(
     });
     return findDemoAccounts(client, config.dataDirectory);
   });
+}
+
+/** Sets up the model of PLINTH_LLM_URL, or a local echo that answers in the demo. */
+async function prepareModel(
+  { config, demo }: PlinthOptions,
+  database: Database,
+  parts: AsyncDisposableStack,
+): Promise<ConnectedModel | undefined> {
+  const { answerer, url, key, name } = config.models;
+  const isEmbedded = database.kind === "embedded";
+  let model: ConnectedModel;
+  if (url) model = { provider: "PLINTH_LLM_URL", url, key, name, displayName: name };
+  else if ((demo ?? isEmbedded) && (answerer ?? isEmbedded)) {
+    const { startFakeModel } = await import("../answerer/fake-model.ts");
+    const echo = await startFakeModel();
+    parts.defer(() => echo.close());
+    model = { provider: "Demo", url: echo.url, key: undefined, name: "echo", displayName: "Local echo" };
+  } else return undefined;
+  const { connectModel } = await import("../answerer/connect-model.ts");
+  const connection = { connectionString: database.url("owner"), application_name: "plinth model" };
+  await withConnection(connection, (client) => connectModel(client, model, masterKeysOf(config, database)));
+  return model;
 }

@@ -86,7 +86,7 @@ test("creates a database with demo data at the first start and says how to sign 
   expect(mine.data).toMatchObject({
     currentUser: { username: "ada" },
     chats: { totalCount: 2 },
-    models: { totalCount: 7 },
+    models: { totalCount: 8 },
     prompts: { totalCount: 12 },
   });
   expect(mine.text).toMatch(/"thinking":"[^"]/);
@@ -115,11 +115,45 @@ test("creates a database with demo data at the first start and says how to sign 
   expect(isAlive(postmaster)).toBe(false);
 });
 
+test("answers a chat with the local echo, as the banner says, and again after a restart", async () => {
+  const { child, outcome, banner } = await start();
+  expect(banner).toMatch(/Model +Demo\/echo.*requestAnswer/);
+  const { url, token } = await signIn(banner);
+  const run = async (query: string, variables: Record<string, unknown> = {}) => {
+    const { data, errors, text } = await ask(url, query, { token, variables });
+    if (errors) throw new Error(text);
+    return data;
+  };
+  const { models } = await run('{ models(filter: { name: { equalTo: "echo" } }) { nodes { id } } }');
+  const { createChat } = await run("mutation { createChat(input: { chat: {} }) { chat { id } } }");
+  const chat = createChat.chat.id;
+  await run(
+    'mutation ($chat: UUID!) { sendChatMessage(input: { chatId: $chat, content: "Hello?" }) { message { id } } }',
+    { chat },
+  );
+  const { requestAnswer } = await run(
+    "mutation ($chat: UUID!, $model: UUID!) { requestAnswer(input: { chatId: $chat, modelId: $model }) { message { id } } }",
+    { chat, model: models.nodes[0].id },
+  );
+  const read = async () =>
+    (
+      await run("query ($id: UUID!) { message(id: $id) { state content tokensUsed } }", {
+        id: requestAnswer.message.id,
+      })
+    ).message;
+  await until(async () => (await read()).state !== "streaming", { timeoutMs: 30_000, everyMs: 50 });
+  const answer = await read();
+  expect(answer).toMatchObject({ state: "complete", content: expect.stringContaining("You said: Hello?") });
+  expect(answer.tokensUsed).toBeGreaterThan(0);
+  child.kill("SIGTERM");
+  expect(await outcome).toMatchObject({ code: 0 });
+});
+
 test("finds the same accounts and data at the next start; SIGTERM also stops it", async () => {
   const { child, outcome, banner } = await start();
   const { url, token } = await signIn(banner);
   const { data } = await ask(url, "{ chats(first: 1) { totalCount } }", { token });
-  expect(data.chats.totalCount).toBe(2);
+  expect(data.chats.totalCount).toBe(3);
   child.kill("SIGTERM");
   expect(await outcome).toMatchObject({ code: 0 });
 });

@@ -1,4 +1,4 @@
-import { RBAC_MODEL } from "../support/access-probes.ts";
+import { IDS, RBAC_MODEL } from "../support/access-probes.ts";
 
 /** Rows beyond those of SEED that mutations need to succeed. */
 export const MORE_ROWS = `
@@ -69,7 +69,10 @@ export const OPTIONS: Readonly<Record<string, Options>> = {
   register: { username: ["eve"], password: ["a few unrelated words, in a row"] },
   replaceCasbinPolicy: { model: ["default"], definition: [RBAC_MODEL], rules: [[["p", "x", "y", "z"]]] },
   requestPhoneVerification: { phoneNumber: ["+4915112345678"] },
+  requestAnswer: { maxTokens: ["1"], modelId: [IDS.shown!] },
   revokeRole: { roleName: ["user"] },
+  setModelProviderKey: { key: ["a-key-of-the-provider"] },
+  setOwnModelKey: { key: ["a-key"] },
   setRoomPassword: { password: ["a password for the room"] },
   startTurn: { maxTokens: ["1"] },
   unlinkProvider: { provider: ["p"] },

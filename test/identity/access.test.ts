@@ -180,6 +180,7 @@ describe("roles and permissions", () => {
         "manage_content_access",
         "manage_skills",
         "explain_access",
+        "use_own_model",
       ],
     ],
     ["moderator", ["edit_content", "moderate_general_chat"]],

@@ -227,7 +227,10 @@ describe("keys and indexes", () => {
       "private.provider_subscriptions.provider_subscription_id", // names a row of the payment provider's
       "private.recorded_heartbeats.event_id", // the client's id of the event
       "private.refresh_tokens.parent_id", // the parent is cleaned up first, and the lock order matters
+      "private.room_turns.answer_id", // becomes the idempotency key of a message
+      "private.room_turns.claim_id", // names a claim, not a row
       "private.token_blacklist.subject_id", // outlives the session or account it names
+      "private.turns.claim_id", // names a claim, not a row
       "private.usage_keys.event_id", // the event may lie in any partition
       "security.audit_trail.correlation_id", // names a request, not a row
       "security.error_logs.correlation_id", // names a request, not a row

@@ -34,6 +34,8 @@ let service: Awaited<ReturnType<typeof connect>>;
 let owner: Awaited<ReturnType<typeof connect>>;
 const cases = new Map<string, Case>();
 
+const TOOL = { type: "function", function: { name: "weather", parameters: {} } };
+
 beforeAll(async () => {
   db = await createTestDatabase();
   const id = await registerUser(db, "ada");
@@ -148,6 +150,21 @@ beforeAll(async () => {
       others: { message_id: second, content: "another", attachments: "[]" },
     },
     "llm.start_turn": started,
+    "llm.request_answer": {
+      request: {
+        ...started.request,
+        chat_id: chats[7]!.chat,
+        parent_id: chats[7]!.question,
+        tools: JSON.stringify([TOOL]),
+      },
+      others: {
+        chat_id: chats[8]!.chat,
+        model_id: model2,
+        parent_id: null,
+        max_tokens: 99,
+        tools: JSON.stringify([TOOL, TOOL]),
+      },
+    },
     "private.start_turn": {
       request: {
         ...started.request,

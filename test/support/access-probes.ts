@@ -175,6 +175,8 @@ export const SEED = `
     select room_id, user_id, case when user_id = :ada then '-infinity' else 'infinity' end::timestamptz from rooms.room_members;
   insert into rooms.presence (user_id, status, expires_at)
     select id, 'online', 'infinity' from identity.users;
+  insert into rooms.room_answers (room_id, reply_to_id, audience_version, first_sequence, last_sequence)
+    select id, :said, audience_version, 1, 1 from rooms.chat_rooms where id in (:own, :lobby);
   insert into identity.users (id, username) values (:chief, 'chief');
   insert into access.user_roles (user_id, role_id) select :chief, id from access.roles where role_name = 'manage_users';
   insert into learning.skills (id, skill_name, is_active) values (:shown, 'shown', true), (:granted, 'granted', true), (:hidden, 'hidden', false);
@@ -509,6 +511,7 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
   "rooms.room_message_reactions": [["ada", "select from rooms.room_message_reactions", 1]],
   "rooms.room_message_revisions": [["ada", "select from rooms.room_message_revisions", 2]],
   "rooms.room_changes": [["ada", "select from rooms.room_changes", 3]],
+  "rooms.room_answers": [["ada", "select from rooms.room_answers", 1]],
   "rooms.room_invites": [["ada", "select from rooms.room_invites", 2]],
   "rooms.room_bans": [
     ["ada", "select from rooms.room_bans", 1],

@@ -28,7 +28,7 @@ Example:
     .action(async ({ json }: { json?: boolean }) => {
       const { writeSchemaFiles } = await import("../../schema-dump/schema-files.ts");
       const changed: string[] = [];
-      for (const [folder, files] of await generate())
+      for (const [folder, files] of await generate(await readApplication()))
         changed.push(...(await writeSchemaFiles(folder, files)));
       if (json) printJson({ changed });
       else print(changed.length === 0 ? "The files were up to date." : `Wrote ${changed.join(", ")}.`);

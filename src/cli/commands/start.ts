@@ -16,7 +16,8 @@ export function addStart(program: Command): void {
       "after",
       `
 Without PLINTH_…_URL variables it starts an embedded PostgreSQL with its data in .plinth/ (PLINTH_DATA). The first start
-creates two demo accounts and prints their passwords. Ctrl-C shuts down cleanly; a second Ctrl-C stops at once.
+creates two demo accounts and prints their passwords. A local echo answers chats, or the model of PLINTH_LLM_URL.
+Ctrl-C shuts down cleanly; a second Ctrl-C stops at once.
 
 Example:
   $ plinth start
@@ -36,7 +37,7 @@ Example:
 }
 
 function printBanner(plinth: Plinth, { http, dataDirectory }: Config): void {
-  const { url, database, demoAccounts } = plinth;
+  const { url, database, demoAccounts, model } = plinth;
   // The setting may be missing in another terminal.
   const folder = dataDirectory === resolve(".plinth") ? "" : `PLINTH_DATA='${dataDirectory}' `;
   const lines = [
@@ -47,6 +48,11 @@ function printBanner(plinth: Plinth, { http, dataDirectory }: Config): void {
     `  GraphQL    ${url}/graphql`,
     ...(database.kind === "embedded"
       ? [`  psql       psql "$(${folder}npx plinth db url --role analyst)"`]
+      : []),
+    ...(model
+      ? [
+          `  Model      ${model.provider}/${model.name} answers chats: createChat, sendChatMessage, requestAnswer (docs/models.md)`,
+        ]
       : []),
     ...signIn(url, demoAccounts),
     "",

@@ -15,7 +15,7 @@ const USES_BEFORE_COMPILING = 3;
 export async function createGraphql(
   { config, application, logger }: ServerOptions,
   { apiPool, errorLog }: Connections,
-  { signIn, memories, checkout, roomPasswords, rateLimit }: Services,
+  { signIn, memories, checkout, roomPasswords, modelKeys, rateLimit }: Services,
 ): Promise<{ engine: GraphqlEngine; compiled: CompiledDocuments | undefined }> {
   const preset = makePreset({
     pool: apiPool,
@@ -26,6 +26,7 @@ export async function createGraphql(
     memories,
     checkout,
     roomPasswords,
+    modelKeys,
     onPlan: ({ clientIp }, fields) => rateLimit.chargePlanning(clientIp, fields),
     onUnforeseen: errorLog.record,
   });

@@ -1,6 +1,7 @@
 import { createConversationMemories } from "../../accounts/conversation-memory/conversation-memories.ts";
 import { createUserKeys } from "../../accounts/conversation-memory/user-keys.ts";
 import { startActivity } from "../../accounts/last-activity.ts";
+import { createModelKeys } from "../../accounts/model-keys.ts";
 import { startRevocations } from "../../accounts/revocation/revocations.ts";
 import { createRoomPasswords } from "../../accounts/room-passwords.ts";
 import { createAttemptLimits } from "../../limits/attempt-limits.ts";
@@ -44,10 +45,21 @@ export async function createServices(
     userKeys: createUserKeys({ callPrivateFunction, sealer: auth.sealer }),
   });
   const roomPasswords = createRoomPasswords({ callPrivateFunction, attemptLimits, hasher: auth.hasher });
+  const modelKeys = createModelKeys({ callPrivateFunction, sealer: auth.sealer });
   const rateLimit = createServerRateLimit(options, connections);
   stack.defer(() => rateLimit.close());
   const checkout = createCheckout({ settings: config.payments, callPrivateFunction });
-  return { openSockets, revocations, activity, signIn, memories, roomPasswords, rateLimit, checkout };
+  return {
+    openSockets,
+    revocations,
+    activity,
+    signIn,
+    memories,
+    roomPasswords,
+    modelKeys,
+    rateLimit,
+    checkout,
+  };
 }
 
 function createServerRateLimit({ config, logger }: ServerOptions, { callPrivateFunction }: Connections) {

@@ -322,6 +322,14 @@ const OF_PARTS: Readonly<Record<string, readonly Probe[]>> = {
     ],
     ["edit_content", "select from rooms.presence", 1],
   ],
+  "rooms.room_answers": [
+    [
+      "ada",
+      "select from rooms.room_answers",
+      0,
+      "update rooms.chat_rooms set audience_version = audience_version + 1 where id = :own",
+    ],
+  ],
   "rooms.room_bans": [
     ["ada", "insert into rooms.room_bans (room_id, user_id) values (:own, :new)", "23503"],
     ["ada", "insert into rooms.room_bans (room_id, user_id) values (:closed, :new)", DENIED],
