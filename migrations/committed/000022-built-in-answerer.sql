@@ -1,5 +1,5 @@
---! Previous: sha1:a6c6c484b42f4a24d2556be0fa40baaaccbc12e3
---! Hash: sha1:c26af805927f4e71a602b10fae7dc75377d06463
+--! Previous: sha1:cce2a8ed3494a1ca3c40850aef10a177fbc0896e
+--! Hash: sha1:4e173a776a7053cf2c0fbaaa5d4b7267adfc7196
 --! Message: built-in answerer
 
 -- Enter migration here
