@@ -8,6 +8,7 @@ import { PostGraphileAmberPreset } from "postgraphile/presets/amber";
 import { PostGraphileConnectionFilterPreset } from "postgraphile-plugin-connection-filter";
 import { PLUGINS } from "../../plugins/index.ts";
 import type { ConversationMemories } from "../accounts/conversation-memory/conversation-memories.ts";
+import type { Memories } from "../accounts/memories/memories.ts";
 import type { RoomPasswords } from "../accounts/room-passwords.ts";
 import type { SignIn } from "../accounts/sign-in/index.ts";
 import type { Config } from "../config/config.ts";
@@ -53,7 +54,9 @@ export interface PresetOptions {
   /** Called with each error that was masked as INTERNAL. */
   readonly onUnforeseen?: ((error: UnforeseenError) => void) | undefined;
   /** If omitted, conversation memories return UNAVAILABLE. */
-  readonly memories?: ConversationMemories | undefined;
+  readonly conversationMemories?: ConversationMemories | undefined;
+  /** If omitted, memories return UNAVAILABLE. */
+  readonly memories?: Memories | undefined;
   /** If omitted, createCheckout and createBillingPortal return UNAVAILABLE. */
   readonly checkout?: Checkout | undefined;
   /** If omitted, room passwords return UNAVAILABLE. */
@@ -67,7 +70,8 @@ export interface PresetOptions {
  * `RequestContext` of each request into `requestContext.plinth`; without one, the caller is a visitor.
  */
 export function makePreset(options: PresetOptions): GraphileConfig.Preset {
-  const { pool, config, logger, signIn, memories, checkout, roomPasswords, onPlan, onUnforeseen } = options;
+  const { pool, config, logger, signIn, checkout, roomPasswords, onPlan, onUnforeseen } = options;
+  const { conversationMemories, memories } = options;
   const { rolePrefix, limits, http } = config;
   const { statementTimeoutMs } = config.pool;
   const constraints = new ConstraintFields();
@@ -128,6 +132,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
           plinth: {
             request,
             signIn,
+            conversationMemories,
             memories,
             checkout,
             roomPasswords,

@@ -16,7 +16,7 @@ const USES_BEFORE_COMPILING = 3;
 export async function createGraphql(
   { config, logger }: ServerOptions,
   { apiPool, errorLog }: Connections,
-  { signIn, memories, checkout, roomPasswords, rateLimit }: Services,
+  { signIn, conversationMemories, memories, checkout, roomPasswords, rateLimit }: Services,
   stack: AsyncDisposableStack,
 ): Promise<{ serv: PlinthGrafserv; compiled: CompiledDocuments | undefined }> {
   const pgl = postgraphile(
@@ -25,6 +25,7 @@ export async function createGraphql(
       config,
       logger,
       signIn,
+      conversationMemories,
       memories,
       checkout,
       roomPasswords,

@@ -1,6 +1,8 @@
 import { createConversationMemories } from "../../accounts/conversation-memory/conversation-memories.ts";
 import { createUserKeys } from "../../accounts/conversation-memory/user-keys.ts";
 import { startActivity } from "../../accounts/last-activity.ts";
+import { createEmbedder } from "../../accounts/memories/embedder.ts";
+import { createMemories } from "../../accounts/memories/memories.ts";
 import { startRevocations } from "../../accounts/revocation/revocations.ts";
 import { createRoomPasswords } from "../../accounts/room-passwords.ts";
 import { createAttemptLimits } from "../../limits/attempt-limits.ts";
@@ -39,15 +41,33 @@ export async function createServices(
 
   const attemptLimits = createAttemptLimits(callPrivateFunction);
   const signIn = createServerSignIn(options, auth, connections, attemptLimits);
-  const memories = createConversationMemories({
+  const userKeysFor = (purpose: Parameters<typeof createUserKeys>[0]["purpose"]) =>
+    createUserKeys({ callPrivateFunction, sealer: auth.sealer, purpose });
+  const conversationMemories = createConversationMemories({
     callPrivateFunction,
-    userKeys: createUserKeys({ callPrivateFunction, sealer: auth.sealer }),
+    userKeys: userKeysFor("conversation memory"),
+  });
+  const memories = createMemories({
+    callPrivateFunction,
+    userKeys: userKeysFor("memories"),
+    embedder: createEmbedder(config.embeddings),
+    logger,
   });
   const roomPasswords = createRoomPasswords({ callPrivateFunction, attemptLimits, hasher: auth.hasher });
   const rateLimit = createServerRateLimit(options, connections);
   stack.defer(() => rateLimit.close());
   const checkout = createCheckout({ settings: config.payments, callPrivateFunction });
-  return { openSockets, revocations, activity, signIn, memories, roomPasswords, rateLimit, checkout };
+  return {
+    openSockets,
+    revocations,
+    activity,
+    signIn,
+    conversationMemories,
+    memories,
+    roomPasswords,
+    rateLimit,
+    checkout,
+  };
 }
 
 function createServerRateLimit({ config, logger }: ServerOptions, { callPrivateFunction }: Connections) {
