@@ -1,4 +1,12 @@
--- The optional tables of plinth memory enable-vectors, if they exist, refer to the memories.
+-- As plinth memory disable-vectors does: these objects refer to the memories.
+drop trigger if exists _800_queue_embedding on llm.memories;
+drop trigger if exists _801_queue_embedding on llm.memories;
+drop function if exists
+  private.queue_memory_embedding(),
+  private.memories_to_embed(text, integer),
+  private.store_memory_embedding(uuid, text, text, text),
+  private.postpone_memory_embeddings(uuid[], text),
+  private.nearest_memories(uuid, text, text, text[], text[], integer);
 drop table if exists private.memory_embeddings;
 --!restore identity/private/is_secret_column.sql
 drop function

@@ -11,6 +11,7 @@ import { addExplainAccess } from "./commands/explain-access.ts";
 import { addExport } from "./commands/export.ts";
 import { addImport } from "./commands/import.ts";
 import { addKeys } from "./commands/keys.ts";
+import { addMemory } from "./commands/memory.ts";
 import { addMigrate } from "./commands/migrate.ts";
 import { addRollback } from "./commands/rollback.ts";
 import { addSchema } from "./commands/schema.ts";
@@ -74,6 +75,7 @@ export function buildProgram(): Command {
     addAccess,
     addExplainAccess,
     addKeys,
+    addMemory,
     addSchema,
     addDocs,
     addDoctor,

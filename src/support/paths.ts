@@ -12,3 +12,4 @@ function findPackageRoot(): string {
 export const PACKAGE_ROOT = findPackageRoot();
 export const MIGRATIONS_FOLDER = join(PACKAGE_ROOT, "migrations");
 export const SCHEMA_FOLDER = join(MIGRATIONS_FOLDER, "schema");
+export const OPTIONAL_MIGRATIONS_FOLDER = join(MIGRATIONS_FOLDER, "optional");

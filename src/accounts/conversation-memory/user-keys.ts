@@ -31,8 +31,7 @@ export function createUserKeys({
   sealer: Sealer;
   purpose: KeyPurpose;
 }) {
-  const open = (userId: string, wrapped: string): string =>
-    sealer.unseal("user key", wrapped, userId).toString();
+  const open = (userId: string, wrapped: string): string => openUserKey(sealer, userId, wrapped);
 
   return {
     open,
@@ -68,6 +67,11 @@ export function createUserKeys({
     const [kept] = await callPrivateFunction<StoredKey>(request, text, [userId, wrapped, purpose]);
     return kept!;
   }
+}
+
+/** @throws PlinthError UNSEALABLE, MASTER_KEY_MISSING */
+export function openUserKey(sealer: Sealer, userId: string, wrapped: string): string {
+  return sealer.unseal("user key", wrapped, userId).toString();
 }
 
 export type UserKeys = ReturnType<typeof createUserKeys>;

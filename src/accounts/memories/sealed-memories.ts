@@ -1,5 +1,6 @@
 import { decryptFernet, encryptFernet } from "../../auth/fernet.ts";
-import type { UserKey } from "../conversation-memory/user-keys.ts";
+import type { Sealer } from "../../auth/sealing.ts";
+import { openUserKey, type UserKey } from "../conversation-memory/user-keys.ts";
 import { type Memory, type MemoryRow, shapeMemory } from "./memory.ts";
 import { wordsOf } from "./text-words.ts";
 import { createHashWords } from "./word-hashes.ts";
@@ -19,4 +20,10 @@ export function openRows({ id, key }: UserKey, rows: readonly MemoryRow[]): Memo
   return rows
     .filter((row) => row.key_id === id)
     .map((row) => shapeMemory(row, decryptFernet(key, row.content).toString()));
+}
+
+/** Returns a function that opens a memory with its sealed key, for jobs. */
+export function createMemoryOpener(sealer: Sealer) {
+  return (userId: string, wrappedKey: string, content: string): string =>
+    decryptFernet(openUserKey(sealer, userId, wrappedKey), content).toString();
 }

@@ -3,6 +3,7 @@ import { type CatalogueObject, titleOf } from "../../drift/catalogue.ts";
 import { compareCatalogues, type Difference } from "../../drift/compare.ts";
 import { isDangerous } from "../../drift/danger.ts";
 import { describeDifference } from "../../drift/describe.ts";
+import { withOptionalMigrations } from "../../drift/optional-migrations.ts";
 import { readCatalogue } from "../../drift/read-catalogue.ts";
 import { readSnapshot } from "../../drift/snapshot.ts";
 import { oneLine } from "../output.ts";
@@ -58,8 +59,8 @@ const MOST_DETAILS = 50;
  * role sees all differences.
  */
 export const checkDrift: CheckGroup = async ({ client, config, role }) => {
-  const expected = await readSnapshot();
   const found = await readCatalogue(client, config.rolePrefix);
+  const expected = await withOptionalMigrations(await readSnapshot(), found);
   // The check of row security reports a database without tables.
   if (![...found.values()].some(({ kind }) => kind === "table")) return [];
   const differences = compareCatalogues(expected, found).flatMap(withoutOtherChecks);
