@@ -1,5 +1,5 @@
 --! Previous: sha1:a6c6c484b42f4a24d2556be0fa40baaaccbc12e3
---! Hash: sha1:b860ccbf7da68caefc2414852275ebcd3e6b0aed
+--! Hash: sha1:79ff6bedbce535b8e28b8be99b336d80da9cdc27
 --! Message: memories
 
 -- Long-term memories: many per user, encrypted as the conversation memory is, found by hashed words.
@@ -468,14 +468,22 @@ create or replace function private.search_memories(
   security definer
   set search_path = pg_catalog
 as $$
-  with candidates as materialized (
-    select m.id, m.word_hashes, m.importance
+  -- Only hashes, so that their index is read and not all memories of the user. An array without elements would read all of it.
+  with found as materialized (
+    select m.id, m.user_id, m.word_hashes, m.importance, m.expires_at
     from llm.memories m
-    where m.user_id = search_memories.user_id
-      and m.word_hashes && search_memories.any_of
-      and m.word_hashes @> search_memories.all_of
-      and not m.word_hashes && search_memories.none_of
-      and (m.expires_at is null or m.expires_at > now())
+    where m.word_hashes && case
+      when cardinality(search_memories.all_of) > 0 then search_memories.all_of
+      else search_memories.any_of
+    end
+  ),
+  candidates as (
+    select f.id, f.word_hashes, f.importance
+    from found f
+    where f.user_id = search_memories.user_id
+      and f.word_hashes @> search_memories.all_of
+      and not f.word_hashes && search_memories.none_of
+      and (f.expires_at is null or f.expires_at > now())
   ),
   matches as (
     select c.id, q.word_hash
