@@ -15,6 +15,7 @@ import { MEMORY_VECTORS_FILE } from "../../src/drift/optional-migrations.ts";
 import { readCatalogue } from "../../src/drift/read-catalogue.ts";
 import { snapshotText } from "../../src/drift/snapshot.ts";
 import { embedMemories } from "../../src/jobs/embed-memories.ts";
+import { cli, databaseEnv } from "../cli/run-cli.ts";
 import { type Api, MASTER_KEYS, type SignedIn, signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, testSetup, withClient } from "../support/database.ts";
 import { type EmbeddingsEndpoint, startEmbeddingsEndpoint } from "../support/embeddings-endpoint.ts";
@@ -110,6 +111,8 @@ describe("without vectors", () => {
       code: "VECTORS_UNAVAILABLE",
       hint: expect.stringContaining("pgvector"),
     });
+    const { code, stderr } = await cli(["memory", "enable-vectors"], { env: databaseEnv(db) });
+    expect([code, stderr]).toEqual([1, expect.stringContaining("pgvector")]);
     expect(await findingsOf(checkDrift)).toEqual([]);
   });
 });
