@@ -6,6 +6,7 @@ import type { Database } from "../../database/database.ts";
 import { explainError } from "../explain-error.ts";
 import { type CheckGroup, type Finding, fail } from "./check.ts";
 import { checkJobs } from "./jobs.ts";
+import { checkMemories } from "./memories.ts";
 import { checkMigrations } from "./migrations.ts";
 import { checkPayments } from "./payments.ts";
 import { checkRoles } from "./roles.ts";
@@ -24,6 +25,7 @@ const GROUPS: readonly CheckGroup[] = [
   checkSecurityRules,
   checkJobs,
   checkSealedSecrets,
+  checkMemories,
   checkPayments,
 ];
 

@@ -15,7 +15,7 @@ const USES_BEFORE_COMPILING = 3;
 export async function createGraphql(
   { config, application, logger }: ServerOptions,
   { apiPool, errorLog }: Connections,
-  { signIn, memories, checkout, roomPasswords, modelKeys, rateLimit }: Services,
+  { signIn, conversationMemories, memories, checkout, roomPasswords, modelKeys, rateLimit }: Services,
 ): Promise<{ engine: GraphqlEngine; compiled: CompiledDocuments | undefined }> {
   const preset = makePreset({
     pool: apiPool,
@@ -23,6 +23,7 @@ export async function createGraphql(
     application,
     logger,
     signIn,
+    conversationMemories,
     memories,
     checkout,
     roomPasswords,
