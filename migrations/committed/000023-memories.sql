@@ -1,5 +1,5 @@
---! Previous: sha1:a6c6c484b42f4a24d2556be0fa40baaaccbc12e3
---! Hash: sha1:79ff6bedbce535b8e28b8be99b336d80da9cdc27
+--! Previous: sha1:4e173a776a7053cf2c0fbaaa5d4b7267adfc7196
+--! Hash: sha1:5110b3d4cda4e12a16bb17f244d4ae606354b6fd
 --! Message: memories
 
 -- Long-term memories: many per user, encrypted as the conversation memory is, found by hashed words.
