@@ -2091,6 +2091,15 @@ create or replace function private.check_casbin_rule()
 comment on function private.check_casbin_rule() is 'Trigger: checks a rule against its model and parses its patterns. PL422 with rule, column and reason for one outside the grammar.';
 revoke execute on function private.check_casbin_rule() from public;
 
+-- Checks that policies for the same command grant the same columns. PL422 otherwise.
+create or replace function private.check_granted_columns(target regclass, suffix text, grants text)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/plinth/private/check_granted_columns.sql
+
+comment on function private.check_granted_columns(target regclass, suffix text, grants text) is 'Checks that policies for the same command grant the same columns. PL422 otherwise.';
+revoke execute on function private.check_granted_columns(target regclass, suffix text, grants text) from public;
+
 -- Allows the signed-in account to change its providers and locks its row; PL401 without a live session, PL403 without a recent sign-in.
 create or replace function private.check_provider_change()
   returns void
