@@ -7,7 +7,7 @@ import { PACKAGE_ROOT } from "../src/support/paths.ts";
 const FLOORS: readonly (readonly string[])[] = [
   ["cli", "index.ts"],
   ["start"],
-  ["drift", "schema-dump", "schema-docs", "http"],
+  ["access-contract", "drift", "schema-dump", "schema-docs", "http"],
   ["graphql", "documents"],
   ["demo", "accounts", "application", "jobs"],
   ["import", "keys", "export", "casbin", "payments", "limits", "live"],

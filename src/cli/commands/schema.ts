@@ -39,7 +39,7 @@ Example:
       "after",
       `
 Runs all migrations on a temporary embedded database and compares the files, for CI. Changes nothing. In a folder with
-plinth.config, it checks the application's tables instead: each foreign key that would keep an account from being deleted.
+plinth.config, it checks the application's tables instead: each foreign key must let accounts be deleted.
 
 Example:
   $ plinth schema check`,
@@ -77,7 +77,7 @@ async function checkApplication(application: Application, json: boolean | undefi
   else {
     for (const { kind, table, reason } of gaps)
       note(`${kind === "blocks" ? "error" : "warning"}: ${table} (${kind}): ${reason}`);
-    if (blocking.length === 0) print("No table keeps an account from being deleted.");
+    if (blocking.length === 0) print("No foreign key blocks the deletion of an account.");
   }
   if (blocking.length === 0) return;
   note("hint: Give each of these foreign keys on delete cascade or on delete set null.");
