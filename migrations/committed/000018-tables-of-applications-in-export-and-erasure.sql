@@ -1,5 +1,5 @@
 --! Previous: sha1:a6c6c484b42f4a24d2556be0fa40baaaccbc12e3
---! Hash: sha1:305cf645bb94bdeaf0d6dd56d9939ecbed6f513d
+--! Hash: sha1:b0c33fffb3b5ee65ab6de6b3b7887b9780eed32c
 --! Message: tables of applications in export and erasure
 
 -- Enter migration here
@@ -692,4 +692,4 @@ create or replace trigger _500_revoke_tokens_of_deleted
 --! EndIncluded identity/triggers/users.sql
 
 comment on column identity.account_deletions.last_failure is
-  'SQLSTATE of the last failed attempt, and the table and constraint that keep the account, if any; null if none failed.';
+  'SQLSTATE of the last failed attempt, and the table and constraint that prevent the deletion, if any; null if none failed.';

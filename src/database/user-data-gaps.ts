@@ -1,4 +1,5 @@
 import type pg from "pg";
+import { HISTORY_SCHEMAS } from "./history.ts";
 import { SCHEMAS } from "./schemas.ts";
 
 /** A place in an application's tables that blocks deletions of accounts, outlives them, or is missing in exports. */
@@ -43,7 +44,7 @@ export async function findUserDataGaps(client: pg.ClientBase): Promise<readonly 
 }
 
 /** Schemas without tables of an application. */
-const OTHER_SCHEMAS = [...SCHEMAS, "information_schema", "graphile_migrate", "plinth_app_migrate", "pgboss"];
+const OTHER_SCHEMAS = [...SCHEMAS, ...HISTORY_SCHEMAS, "information_schema", "pgboss"];
 
 /** By name, because to_regclass() requires privileges on the schema. */
 const USERS = `(
