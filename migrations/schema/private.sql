@@ -5540,7 +5540,7 @@ create or replace function private.without_secrets(document jsonb)
 comment on function private.without_secrets(document jsonb) is 'Returns a JSON object without the members whose names suggest secrets.';
 revoke execute on function private.without_secrets(document jsonb) from public;
 
--- Writes the next tables of a pending export; returns continued, finished, failed_<sqlstate>, or null when none is pending.
+-- Writes the next tables of a pending export; returns continued, finished, failed_<sqlstate> in <table>, or null when none is pending.
 create or replace function private.write_data_export()
   returns text
   language plpgsql
@@ -5548,7 +5548,7 @@ create or replace function private.write_data_export()
   set search_path to 'pg_catalog'
   set row_security to 'off'; -- fixtures/identity/private/write_data_export.sql
 
-comment on function private.write_data_export() is 'Writes the next tables of a pending export; returns continued, finished, failed_<sqlstate>, or null when none is pending.';
+comment on function private.write_data_export() is 'Writes the next tables of a pending export; returns continued, finished, failed_<sqlstate> in <table>, or null when none is pending.';
 revoke execute on function private.write_data_export() from public;
 grant execute on function private.write_data_export() to :PLINTH_WORKER;
 
