@@ -11,6 +11,7 @@ import { addExplainAccess } from "./commands/explain-access.ts";
 import { addExport } from "./commands/export.ts";
 import { addImport } from "./commands/import.ts";
 import { addInit } from "./commands/init.ts";
+import { addJobs } from "./commands/jobs.ts";
 import { addKeys } from "./commands/keys.ts";
 import { addMigrate } from "./commands/migrate.ts";
 import { addRollback } from "./commands/rollback.ts";
@@ -71,6 +72,7 @@ export function buildProgram(): Command {
     addStart,
     addServe,
     addWork,
+    addJobs,
     addMigrate,
     addRollback,
     addDb,

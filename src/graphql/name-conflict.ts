@@ -13,7 +13,11 @@ const CONFLICTS: readonly { readonly message: RegExp; readonly what: string; rea
     tag: "@foreignFieldName",
   },
   { message: /^Attempted to add a relation named '(\w+)'/, what: "relation", tag: "@fieldName" },
-  { message: /two entities have tried to define the same key '(\w+)'/, what: "field", tag: "@name" },
+  {
+    message: /two entities have tried to define the same key '(\w+)'/,
+    what: "field",
+    tag: "@foreignFieldName",
+  },
 ];
 
 /**
@@ -51,5 +55,5 @@ function conflictOf(cause: unknown, schemas: readonly string[]): PlinthError | u
 function example(tag: Tag, object: string): string {
   return tag === "@name"
     ? `comment on table ${object} is E'@name ${object.replace(".", "_")}\\n…'; (or on view, type, column, function).`
-    : `comment on constraint … on ${object.split(".")[0]}.… is '${tag} my_name'; for the foreign key.`;
+    : `comment on constraint … on ${object.split(".")[0]}.… is '${tag} my_name'; for a foreign key (or @name on a column or function).`;
 }

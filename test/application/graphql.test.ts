@@ -169,10 +169,12 @@ test("lists have Plinth's limits and pages", async () => {
 
 test("a list that is used often is compiled", async () => {
   const query = "{ orders { nodes { state totalCents product { productName } } } }";
+  const planned = () => api.logLines.filter(({ msg }) => /operation is planned/.test(String(msg))).length;
+  const before = planned();
   const answers = [];
   for (let use = 0; use < 6; use++) answers.push((await api.ask(query, { token: bob.token })).text);
   expect(new Set(answers).size).toBe(1);
-  expect(api.logLines.filter(({ msg }) => /operation is planned/.test(String(msg)))).toEqual([]);
+  expect(planned()).toBe(before);
   expect(answers[0]).toContain(`"state":"${STATE.open}"`);
 });
 
