@@ -99,7 +99,7 @@ export const ConversationMemoryPlugin = extendSchema(
 );
 
 function memoriesOf({ plinth }: Grafast.Context): ConversationMemories {
-  if (!plinth.memories)
+  if (!plinth.conversationMemories)
     throw new PlinthError("UNAVAILABLE", "Conversation memories are not configured on this server.");
-  return plinth.memories;
+  return plinth.conversationMemories;
 }

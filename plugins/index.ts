@@ -17,6 +17,7 @@ import { PresencePlugin } from "./live/presence.ts";
 import { RoomAnswerPlugin } from "./live/room-answer.ts";
 import { RoomEventsPlugin } from "./live/room-events.ts";
 import { UnreadCountsPlugin } from "./live/unread-counts.ts";
+import { MemoriesPlugin } from "./memories.ts";
 import { MfaPlugin } from "./mfa.ts";
 import { ModelKeysPlugin } from "./model-keys.ts";
 import { MultirangesPlugin } from "./multiranges.ts";
@@ -59,6 +60,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   ApiTokensPlugin, // the database never sees these secrets
   MfaPlugin, // sealed secrets are opened and passkeys verified outside SQL
   ConversationMemoryPlugin, // only the server has the encryption keys
+  MemoriesPlugin, // likewise
   AccountRecoveryPlugin, // tokens in emails are created outside SQL
   ProvidersPlugin, // sign-in providers are called over HTTP
   RoomEventsPlugin, // SQL cannot wait for news

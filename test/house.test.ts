@@ -7,7 +7,7 @@ import { PACKAGE_ROOT } from "../src/support/paths.ts";
 const FLOORS: readonly (readonly string[])[] = [
   ["cli", "index.ts"],
   ["start", "testing"],
-  ["drift", "schema-dump", "schema-docs", "http", "init"],
+  ["access-contract", "drift", "schema-dump", "schema-docs", "http", "init"],
   ["graphql", "documents"],
   ["demo", "accounts", "application", "answerer", "jobs"],
   ["import", "keys", "export", "casbin", "payments", "limits", "live"],

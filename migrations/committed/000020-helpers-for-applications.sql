@@ -27,6 +27,61 @@ $$;
 comment on function private.granted_commands(text) is
   'Returns the commands that a list of privileges names. PL422 for others than select, insert, update and delete.';
 --! EndIncluded plinth/private/granted_commands.sql
+--! Included plinth/private/check_granted_columns.sql
+-- Privileges on columns hold for the rows of every policy. If users may change the quantity of their own orders, and those with a
+-- permission the state of all, then every user could change the state of an own order.
+create or replace function private.check_granted_columns(target regclass, suffix text, grants text)
+  returns void
+  language plpgsql
+  set search_path = pg_catalog
+as $$
+declare
+  v_command text;
+  v_policy text;
+  v_granted text[];
+  v_wanted text[];
+  v_columns constant text[] := array(
+    select a.attname::text
+    from pg_attribute a
+    where a.attrelid = target and a.attnum > 0 and not a.attisdropped
+  );
+begin
+  foreach v_command in array private.granted_commands(grants) loop
+    continue when v_command not in ('insert', 'update');
+    select p.policyname into v_policy
+    from pg_policies p
+    join pg_class c on c.relname = p.tablename and c.relnamespace = p.schemaname::regnamespace
+    where c.oid = target
+      and p.policyname <> v_command || '_' || suffix
+      and p.permissive = 'PERMISSIVE'
+      and p.cmd in ('ALL', upper(v_command))
+      and p.roles && array['public', ':PLINTH_USER']::name[];
+    continue when not found;
+    v_granted := array(
+      select c.name
+      from unnest(v_columns) c (name)
+      where has_column_privilege(':PLINTH_USER', target, c.name, v_command)
+    );
+    v_wanted := coalesce(
+      (
+        select array_agg(btrim(c.name, E' \n\t"'))
+        from regexp_split_to_table(substring(grants from '(?i)' || v_command || '\s*\(([^)]*)\)'), ',') c (name)
+      ),
+      v_columns
+    );
+    if v_granted <> '{}' and not (v_granted <@ v_wanted and v_granted @> v_wanted) then
+      raise exception 'The policy % of % would let users % other columns than before, because privileges on columns hold for the rows of every policy.',
+        v_policy, target, v_command
+        using errcode = 'PL422',
+          hint = 'Grant the same columns in both, or write the others in a function with the owner''s rights.';
+    end if;
+  end loop;
+end
+$$;
+
+comment on function private.check_granted_columns(regclass, text, text) is
+  'Checks that policies for the same command grant the same columns. PL422 otherwise.';
+--! EndIncluded plinth/private/check_granted_columns.sql
 --! Included plinth/private/replace_policy.sql
 -- Replaces a policy, so that a fixture can run again. The condition holds for the rows that are found and for those that are
 -- written.
@@ -80,6 +135,7 @@ declare
   v_rows constant text := (select replace(c.relname, '_', ' ') from pg_class c where c.oid = target);
   v_command record;
 begin
+  perform private.check_granted_columns(target, suffix, grants);
   execute format('alter table %s enable row level security', target);
   execute format('grant %s on %s to :PLINTH_USER', grants, target);
   for v_command in

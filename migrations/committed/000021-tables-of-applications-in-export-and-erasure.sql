@@ -201,6 +201,7 @@ declare
   v_step_bytes constant integer := 1048576;
   v_export identity.data_exports;
   v_source record;
+  v_table text;
   v_rows refcursor;
   v_row text;
   v_count bigint := 0;
@@ -237,6 +238,7 @@ begin
       order by s.table_name
     loop
       v_count := 0;
+      v_table := v_source.table_name;
       open v_rows no scroll for execute private.data_export_query(v_source.table_oid, v_source.condition) using v_export.user_id;
       loop
         fetch v_rows into v_row;
@@ -293,7 +295,7 @@ begin
         next_attempt_at = now() + least(interval '1 hour', interval '1 minute' * power(2, least(e.attempts, 10))),
         status = case when e.attempts >= 9 then 'failed' else e.status end
       where e.id = v_export.id;
-      return 'failed_' || lower(sqlstate);
+      return 'failed_' || lower(sqlstate) || coalesce(' in ' || v_table, '');
   end;
 
   if not v_is_finished then
@@ -308,7 +310,7 @@ end
 $$;
 
 comment on function private.write_data_export() is
-  'Writes the next tables of a pending export; returns continued, finished, failed_<sqlstate>, or null when none is pending.';
+  'Writes the next tables of a pending export; returns continued, finished, failed_<sqlstate> in <table>, or null when none is pending.';
 grant execute on function private.write_data_export() to :PLINTH_WORKER;
 --! EndIncluded identity/private/write_data_export.sql
 --! Included identity/private/erase_declared_rows.sql
@@ -690,4 +692,4 @@ create or replace trigger _500_revoke_tokens_of_deleted
 --! EndIncluded identity/triggers/users.sql
 
 comment on column identity.account_deletions.last_failure is
-  'SQLSTATE of the last failed attempt, and the table and constraint that keep the account, if any; null if none failed.';
+  'SQLSTATE of the last failed attempt, and the table and constraint that prevent the deletion, if any; null if none failed.';

@@ -6,4 +6,5 @@ drop function plinth.with_permission(regclass, text, text);
 drop function plinth.own_rows(regclass, text, text);
 drop function private.replace_policies(regclass, text, text, text, text, text);
 drop function private.replace_policy(regclass, text, text, text, text, text);
+drop function private.check_granted_columns(regclass, text, text);
 drop function private.granted_commands(text);

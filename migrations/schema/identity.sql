@@ -44,7 +44,7 @@ comment on column identity.account_deletions.requested_at is 'Time of the reques
 comment on column identity.account_deletions.due_at is 'Time from which the account is deleted; the deletion can be canceled until then.';
 comment on column identity.account_deletions.attempts is 'Number of attempts that failed.';
 comment on column identity.account_deletions.next_attempt_at is 'Time of the next attempt.';
-comment on column identity.account_deletions.last_failure is 'SQLSTATE of the last failed attempt, and the table and constraint that keep the account, if any; null if none failed.';
+comment on column identity.account_deletions.last_failure is 'SQLSTATE of the last failed attempt, and the table and constraint that prevent the deletion, if any; null if none failed.';
 comment on constraint account_deletions_user_id_fkey on identity.account_deletions is '@foreignFieldName deletion';
 
 create policy select_own on identity.account_deletions

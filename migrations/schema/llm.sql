@@ -93,6 +93,79 @@ comment on policy select_own on llm.conversation_memories is 'Users see whether 
 
 grant select (user_id, version, created_at, updated_at) on llm.conversation_memories to :PLINTH_USER;
 
+-- One row per long-term memory of a user: a text that assistants recall, encrypted with the user's key.
+create table llm.memories (
+  id uuid not null default plinth.uuid_v7(),
+  user_id uuid not null,
+  key_id uuid not null,
+  content text not null,
+  word_hashes text[] not null,
+  kind text not null default 'fact'::text,
+  source text not null default 'user'::text,
+  importance integer not null default 3,
+  confidence double precision not null default 1,
+  chat_id uuid,
+  room_id uuid,
+  version bigint generated always as identity,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  last_recalled_at timestamp with time zone,
+  expires_at timestamp with time zone,
+  constraint memories_pkey primary key (id),
+  constraint memories_confidence_check check (confidence >= 0::double precision and confidence <= 1::double precision),
+  constraint memories_content_is_encrypted check (content ~ '^gAAAA[A-Za-z0-9_-]+={0,2}$'::text),
+  constraint memories_content_is_not_too_long check (length(content) <= 25000),
+  constraint memories_importance_check check (importance >= 1 and importance <= 5),
+  constraint memories_kind_check check (kind = any (array['fact'::text, 'preference'::text, 'event'::text, 'instruction'::text])),
+  constraint memories_source_check check (source = any (array['user'::text, 'assistant'::text, 'import'::text])),
+  constraint memories_word_hashes_are_hashes check (array_to_string(word_hashes, ','::text, '?'::text) ~ '^([A-Za-z0-9_-]{16}(,[A-Za-z0-9_-]{16})*)?$'::text),
+  constraint memories_chat_id_user_id_fkey foreign key (chat_id, user_id) references llm.chats(id, user_id) on delete set null (chat_id),
+  constraint memories_key_id_user_id_fkey foreign key (key_id, user_id) references private.user_keys(id, user_id) on delete cascade,
+  constraint memories_room_id_fkey foreign key (room_id) references rooms.chat_rooms(id) on delete set null,
+  constraint memories_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+) with (fillfactor=90);
+
+alter table llm.memories enable row level security;
+
+create index memories_chat_id_user_id_idx on llm.memories using btree (chat_id, user_id) where (chat_id is not null);
+create index memories_expires_at_idx on llm.memories using btree (expires_at) where (expires_at is not null);
+create index memories_key_id_user_id_idx on llm.memories using btree (key_id, user_id);
+create index memories_room_id_idx on llm.memories using btree (room_id) where (room_id is not null);
+create index memories_user_id_id_idx on llm.memories using btree (user_id, id);
+create index memories_word_hashes_idx on llm.memories using gin (word_hashes);
+
+create trigger _900_touch_updated_at
+  before update of content, kind, importance, confidence, expires_at on llm.memories
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table llm.memories is E'@behavior -*\nOne row per long-term memory of a user: a text that assistants recall, encrypted with the user''s key.';
+comment on column llm.memories.id is 'Id (UUIDv7).';
+comment on column llm.memories.user_id is 'The user.';
+comment on column llm.memories.key_id is 'The user''s key that encrypted the memory; deleting the key deletes the row.';
+comment on column llm.memories.content is 'Text as a Fernet token.';
+comment on column llm.memories.word_hashes is 'Hashes of the text''s distinct words under a key derived from the user''s key, in the order of the hashes.';
+comment on column llm.memories.kind is 'Kind: fact, preference, event or instruction.';
+comment on column llm.memories.source is 'Author of the memory: user, assistant or import.';
+comment on column llm.memories.importance is 'Importance from 1 to 5; decides between equal matches.';
+comment on column llm.memories.confidence is 'Confidence that the memory is true, from 0 to 1.';
+comment on column llm.memories.chat_id is 'The chat that it comes from.';
+comment on column llm.memories.room_id is 'The room that it comes from.';
+comment on column llm.memories.version is 'Version of the memory; each change sets a new value, never used before.';
+comment on column llm.memories.created_at is 'Time when the memory was created.';
+comment on column llm.memories.updated_at is 'Time of the last change.';
+comment on column llm.memories.last_recalled_at is 'Time when the memory was last given to a model.';
+comment on column llm.memories.expires_at is 'Time after which the memory is not recalled and is deleted; null for never.';
+
+create policy select_own on llm.memories
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on llm.memories is 'Users see which memories they have.';
+
+grant
+  select (id, user_id, kind, source, importance, confidence, chat_id, room_id, version, created_at, updated_at, last_recalled_at, expires_at)
+  on llm.memories to :PLINTH_USER;
+
 -- One row per file attached to a message, by reference: the file is stored elsewhere. At most ten per message.
 create table llm.message_attachments (
   id uuid not null default plinth.uuid_v7(),

@@ -2091,6 +2091,15 @@ create or replace function private.check_casbin_rule()
 comment on function private.check_casbin_rule() is 'Trigger: checks a rule against its model and parses its patterns. PL422 with rule, column and reason for one outside the grammar.';
 revoke execute on function private.check_casbin_rule() from public;
 
+-- Checks that policies for the same command grant the same columns. PL422 otherwise.
+create or replace function private.check_granted_columns(target regclass, suffix text, grants text)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/plinth/private/check_granted_columns.sql
+
+comment on function private.check_granted_columns(target regclass, suffix text, grants text) is 'Checks that policies for the same command grant the same columns. PL422 otherwise.';
+revoke execute on function private.check_granted_columns(target regclass, suffix text, grants text) from public;
+
 -- Allows the signed-in account to change its providers and locks its row; PL401 without a live session, PL403 without a recent sign-in.
 create or replace function private.check_provider_change()
   returns void
@@ -5531,7 +5540,7 @@ create or replace function private.without_secrets(document jsonb)
 comment on function private.without_secrets(document jsonb) is 'Returns a JSON object without the members whose names suggest secrets.';
 revoke execute on function private.without_secrets(document jsonb) from public;
 
--- Writes the next tables of a pending export; returns continued, finished, failed_<sqlstate>, or null when none is pending.
+-- Writes the next tables of a pending export; returns continued, finished, failed_<sqlstate> in <table>, or null when none is pending.
 create or replace function private.write_data_export()
   returns text
   language plpgsql
@@ -5539,7 +5548,7 @@ create or replace function private.write_data_export()
   set search_path to 'pg_catalog'
   set row_security to 'off'; -- fixtures/identity/private/write_data_export.sql
 
-comment on function private.write_data_export() is 'Writes the next tables of a pending export; returns continued, finished, failed_<sqlstate>, or null when none is pending.';
+comment on function private.write_data_export() is 'Writes the next tables of a pending export; returns continued, finished, failed_<sqlstate> in <table>, or null when none is pending.';
 revoke execute on function private.write_data_export() from public;
 grant execute on function private.write_data_export() to :PLINTH_WORKER;
 

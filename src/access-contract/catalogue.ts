@@ -90,7 +90,8 @@ select c.oid::regclass::text as name,
       ),
       'isUser', exists (select from holder h where h.root = 'identity.users'::regclass and h.relid = c.oid and h.attnum = a.attnum)
         or a.atttypid = 'uuid'::regtype
-          and exists (select from holder_name h where h.root = 'identity.users'::regclass and h.attname = a.attname),
+          and (exists (select from holder_name h where h.root = 'identity.users'::regclass and h.attname = a.attname)
+            or coalesce(col_description(c.oid, a.attnum), '') ~ '(?n)^@userId\\M'),
       'isRoom', exists (select from holder h where h.root = 'rooms.chat_rooms'::regclass and h.relid = c.oid and h.attnum = a.attnum)
         or a.atttypid = 'uuid'::regtype
           and exists (select from holder_name h where h.root = 'rooms.chat_rooms'::regclass and h.attname = a.attname)

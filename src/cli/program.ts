@@ -14,6 +14,7 @@ import { addImport } from "./commands/import.ts";
 import { addInit } from "./commands/init.ts";
 import { addJobs } from "./commands/jobs.ts";
 import { addKeys } from "./commands/keys.ts";
+import { addMemory } from "./commands/memory.ts";
 import { addMigrate } from "./commands/migrate.ts";
 import { addProvider } from "./commands/provider.ts";
 import { addRollback } from "./commands/rollback.ts";
@@ -87,6 +88,7 @@ export function buildProgram(): Command {
     addExplainAccess,
     addKeys,
     addProvider,
+    addMemory,
     addSchema,
     addDocs,
     addDoctor,

@@ -102,6 +102,17 @@ export interface Config {
     /** Whether subscribers to the same operation who see the same rows share one execution of it. */
     readonly isSharing: boolean;
   };
+  /** The endpoint that turns texts into vectors; if omitted, memories are recalled by words only. */
+  readonly embeddings:
+    | {
+        /** URL of an OpenAI-compatible API, to which /embeddings is added. */
+        readonly url: string;
+        readonly key: string | undefined;
+        readonly model: string;
+        /** Number of dimensions to ask for; the model's own if omitted. */
+        readonly dimensions: number | undefined;
+      }
+    | undefined;
   readonly mail: {
     /** `smtp(s)://user:password@host:port`; if omitted, mail is written to the data folder. */
     readonly smtpUrl: string | undefined;
@@ -220,6 +231,7 @@ export function loadConfig(env: Environment = process.env): Config {
       oauthProviders: textOrFile(env, "PLINTH_OAUTH_PROVIDERS", "[]"),
     },
     live: { isSharing: flag(env, "PLINTH_LIVE_SHARING", true) },
+    embeddings: embeddings(env),
     mail: {
       smtpUrl: smtpUrl(env),
       from: matching(
@@ -302,6 +314,20 @@ function app(env: Environment): Config["app"] {
       );
   }
   return { name, rpId, origins: origins.length > 0 ? origins : [fallback] };
+}
+
+function embeddings(env: Environment): Config["embeddings"] {
+  const url = optionalUrl(env, "PLINTH_EMBEDDINGS_URL");
+  const model = text(env, "PLINTH_EMBEDDINGS_MODEL", "");
+  const key = textOrFile(env, "PLINTH_EMBEDDINGS_KEY", "").trim() || undefined;
+  const dimensions = integer(env, "PLINTH_EMBEDDINGS_DIMENSIONS", 0, 1, 16_000) || undefined;
+  if (!url) return undefined;
+  if (!model)
+    throw new PlinthError(
+      "INVALID_SETTING",
+      "PLINTH_EMBEDDINGS_URL is set, but PLINTH_EMBEDDINGS_MODEL is not.",
+    );
+  return { url, key, model, dimensions };
 }
 
 /** The URL may contain a password, so no message contains it. */

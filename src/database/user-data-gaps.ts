@@ -1,7 +1,8 @@
 import type pg from "pg";
+import { HISTORY_SCHEMAS } from "./history.ts";
 import { SCHEMAS } from "./schemas.ts";
 
-/** A place in an application's tables that keeps accounts, or the data of deleted accounts, or is missing in exports. */
+/** A place in an application's tables that blocks deletions of accounts, outlives them, or is missing in exports. */
 export interface UserDataGap {
   readonly kind:
     | "blocks"
@@ -29,16 +30,21 @@ export async function findUserDataGaps(client: pg.ClientBase): Promise<readonly 
        ), false) as "mayCall"`,
   );
   if (!known[0]!.isMigrated) return [];
-  const queries = known[0]!.mayCall
-    ? [BLOCKERS, UNDECLARED, OTHER_OWNERS, NOT_EXPORTED]
-    : [BLOCKERS, UNDECLARED, OTHER_OWNERS];
+  const queries = [
+    BLOCKERS,
+    TAGS,
+    UNDECLARED,
+    OTHER_OWNERS,
+    FORCED,
+    ...(known[0]!.mayCall ? [NOT_EXPORTED] : []),
+  ];
   const gaps: UserDataGap[] = [];
   for (const query of queries) gaps.push(...(await client.query<UserDataGap>(query, [OTHER_SCHEMAS])).rows);
   return gaps;
 }
 
 /** Schemas without tables of an application. */
-const OTHER_SCHEMAS = [...SCHEMAS, "information_schema", "graphile_migrate", "plinth_app_migrate", "pgboss"];
+const OTHER_SCHEMAS = [...SCHEMAS, ...HISTORY_SCHEMAS, "information_schema", "pgboss"];
 
 /** By name, because to_regclass() requires privileges on the schema. */
 const USERS = `(
@@ -93,6 +99,46 @@ const BLOCKERS = `
   order by o.name collate "C", k.conname collate "C"`;
 
 const HAS_TAG = (tag: string, comment: string) => `coalesce(${comment}, '') ~ '(?n)^@${tag}\\M'`;
+
+/** The tag is read when an account is deleted. */
+const TAGS = `
+  with ${OWN_TABLES}
+  select
+    case when p.problem like '%uuid' then 'undeclared' else 'blocks' end as kind,
+    o.name as table,
+    format(p.problem, a.attname) as reason
+  from own o
+  join pg_attribute a on a.attrelid = o.oid and a.attnum > 0
+  cross join lateral (
+    select case
+      when not ${HAS_TAG("userId", "col_description(o.oid, a.attnum)")} then null
+      when a.atttypid <> 'uuid'::regtype then '%s has the tag @userId, but is not a uuid'
+      when col_description(o.oid, a.attnum) !~ '(?n)^@userId[ \\t]+(delete|clear|keep)\\M'
+        then '%s has the tag @userId without delete, clear or keep'
+      when a.attnotnull and col_description(o.oid, a.attnum) ~ '(?n)^@userId[ \\t]+clear\\M'
+        then '%s has the tag @userId clear, but is not null'
+    end
+  ) p (problem)
+  where p.problem is not null
+  order by 1, o.name collate "C", a.attnum`;
+
+/** The export runs with the rights of the owner, to whom only forced policies apply. */
+const FORCED = `
+  with ${OWN_TABLES}
+  select 'not exported' as kind, o.name as table, 'has forced row security, so that exports fail' as reason
+  from own o
+  join pg_class c on c.oid = o.oid and c.relforcerowsecurity
+  where o.relowner = (select c.relowner from pg_class c where c.oid = ${USERS})
+    and exists (
+      select from pg_attribute a
+      where a.attrelid = o.oid and a.atttypid = 'uuid'::regtype
+        and (a.attname = 'user_id' or exists (
+          select from pg_constraint k
+          where k.conrelid = o.oid and k.contype = 'f' and k.confrelid = ${USERS} and a.attnum = any (k.conkey)
+        ))
+    )
+    and not ${HAS_TAG("dataExport", "obj_description(o.oid, 'pg_class')")}
+  order by 2`;
 
 const UNDECLARED = `
   with ${OWN_TABLES}

@@ -18,6 +18,6 @@ export function snapshotText(catalogue: Catalogue): string {
 }
 
 /** Reads the state after all migrations, which `plinth schema dump` wrote. */
-export async function readSnapshot(folder = SCHEMA_FOLDER): Promise<Catalogue> {
-  return catalogueOf(JSON.parse(await readFile(join(folder, SNAPSHOT_FILE), "utf8")) as CatalogueObject[]);
+export async function readSnapshot(file = join(SCHEMA_FOLDER, SNAPSHOT_FILE)): Promise<Catalogue> {
+  return catalogueOf(JSON.parse(await readFile(file, "utf8")) as CatalogueObject[]);
 }

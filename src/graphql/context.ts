@@ -1,5 +1,6 @@
 import type { GraphQLError } from "graphql";
 import type { ConversationMemories } from "../accounts/conversation-memory/conversation-memories.ts";
+import type { Memories } from "../accounts/memories/memories.ts";
 import type { ModelKeys } from "../accounts/model-keys.ts";
 import type { RoomPasswords } from "../accounts/room-passwords.ts";
 import type { Credentials } from "../accounts/sign-in/credentials.ts";
@@ -25,7 +26,9 @@ interface PlinthContext {
   /** Undefined when a schema is only built or printed. */
   readonly signIn: SignIn | undefined;
   /** Likewise. */
-  readonly memories: ConversationMemories | undefined;
+  readonly conversationMemories: ConversationMemories | undefined;
+  /** Likewise. */
+  readonly memories: Memories | undefined;
   /** Undefined when payments are not configured. */
   readonly checkout: Checkout | undefined;
   /** Undefined when a schema is only built or printed. */

@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import { PostGraphileConnectionFilterPreset } from "postgraphile-plugin-connection-filter";
 import { PLUGINS } from "../../plugins/index.ts";
 import type { ConversationMemories } from "../accounts/conversation-memory/conversation-memories.ts";
+import type { Memories } from "../accounts/memories/memories.ts";
 import type { ModelKeys } from "../accounts/model-keys.ts";
 import type { RoomPasswords } from "../accounts/room-passwords.ts";
 import type { SignIn } from "../accounts/sign-in/index.ts";
@@ -53,7 +54,9 @@ export interface PresetOptions {
   /** Called with each error that was masked as INTERNAL. */
   readonly onUnforeseen?: ((error: UnforeseenError) => void) | undefined;
   /** If omitted, conversation memories return UNAVAILABLE. */
-  readonly memories?: ConversationMemories | undefined;
+  readonly conversationMemories?: ConversationMemories | undefined;
+  /** If omitted, memories return UNAVAILABLE. */
+  readonly memories?: Memories | undefined;
   /** If omitted, createCheckout and createBillingPortal return UNAVAILABLE. */
   readonly checkout?: Checkout | undefined;
   /** If omitted, room passwords return UNAVAILABLE. */
@@ -76,6 +79,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
     application = {},
     logger,
     signIn,
+    conversationMemories,
     memories,
     checkout,
     roomPasswords,
@@ -135,6 +139,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
           plinth: {
             request,
             signIn,
+            conversationMemories,
             memories,
             checkout,
             roomPasswords,

@@ -2,7 +2,7 @@ import type { JobFunction } from "./job.ts";
 
 /**
  * Deletes accounts whose grace period is over, each in its own transaction.
- * @throws an error that names the tables whose foreign keys keep accounts, after all others have been deleted
+ * @throws an error that names the tables whose foreign keys block deletions, after all other accounts have been deleted
  */
 export const deleteDueAccounts: JobFunction = async ({ query, signal }) => {
   const done = { deleted: 0, postponed: 0, canceled: 0 };

@@ -5,6 +5,7 @@ import { cancelProviderSubscriptions } from "./cancel-provider-subscriptions.ts"
 import { deleteDueAccounts } from "./delete-due-accounts.ts";
 import { deleteEndedTurns } from "./delete-ended-turns.ts";
 import { deleteExpiredExports } from "./delete-expired-exports.ts";
+import { deleteExpiredMemories } from "./delete-expired-memories.ts";
 import { deleteExpiredPresence } from "./delete-expired-presence.ts";
 import { deleteExpiredRateLimits } from "./delete-expired-rate-limits.ts";
 import { deleteExpiredSignInData } from "./delete-expired-sign-in-data.ts";
@@ -16,6 +17,7 @@ import { deleteOldHeartbeats } from "./delete-old-heartbeats.ts";
 import { deleteOldPromptUseKeys } from "./delete-old-prompt-use-keys.ts";
 import { deliverMail } from "./deliver-mail.ts";
 import { detectSuspiciousActivity } from "./detect-suspicious-activity.ts";
+import { embedMemories } from "./embed-memories.ts";
 import { endExpiredSessions } from "./end-expired-sessions.ts";
 import { ensurePartitions } from "./ensure-partitions.ts";
 import { expireTokenHolds } from "./expire-token-holds.ts";
@@ -175,6 +177,18 @@ export const TIMETABLE: readonly TimetableEntry[] = [
     cron: "53 3 * * *",
     reason: "Clients do not repeat a prompt use after a week, and the keys record each user's prompt uses.",
     run: deleteOldPromptUseKeys,
+  },
+  {
+    name: "embed-memories",
+    cron: "* * * * *",
+    reason: "A new memory is found by its meaning only once it has a vector.",
+    run: embedMemories,
+  },
+  {
+    name: "delete-expired-memories",
+    cron: "*/15 * * * *",
+    reason: "An expired memory is personal data that the user wanted to be forgotten.",
+    run: deleteExpiredMemories,
   },
   {
     name: "delete-expired-presence",

@@ -1,6 +1,7 @@
 import type { QueueOptions } from "pg-boss";
 import type { Mailer } from "../mail/mailer.ts";
 import type { PaymentProvider } from "../payments/payment-provider.ts";
+import type { MemoryEmbeddings } from "./memory-embeddings.ts";
 
 /** Outside services that some jobs need. Each is undefined in a worker that was started without it. */
 export interface JobTools {
@@ -8,6 +9,8 @@ export interface JobTools {
   readonly mailer?: Mailer | undefined;
   /** Cancels subscriptions at the payment provider. */
   readonly payments?: PaymentProvider | undefined;
+  /** Makes vectors of memories. */
+  readonly embeddings?: MemoryEmbeddings | undefined;
 }
 
 /** The arguments of a job: SQL on one connection as the worker role, and the signal to stop early. */

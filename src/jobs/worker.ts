@@ -41,7 +41,7 @@ const MADE_HERE = { madeBy: "plinth" };
  * @throws PlinthError WORKER_CANNOT_START when the database or pg-boss's schema cannot be used.
  */
 export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
-  const { workerUrl, logger, timetable, pollingIntervalSeconds = 2, mailer, payments } = options;
+  const { workerUrl, logger, timetable, pollingIntervalSeconds = 2, mailer, payments, embeddings } = options;
   // pg-boss retries at the next poll.
   const logError = quietly((error: Error & { code?: string }, repeats: number) =>
     logger.error({ code: error.code, repeats }, `The job queue is unavailable; retrying: ${error.message}`),
@@ -58,7 +58,7 @@ export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
   boss.on("error", logError);
   boss.on("warning", ({ message, data }) => logger.warn({ warning: data }, message));
 
-  const running: Running = { boss, database, logger, tools: { mailer, payments } };
+  const running: Running = { boss, database, logger, tools: { mailer, payments, embeddings } };
   try {
     await boss.start();
     await dropOldSchedules(boss, timetable);

@@ -1,14 +1,19 @@
 import type { Logger } from "pino";
+import { createEmbedder } from "../accounts/memories/embedder.ts";
+import { createMemoryOpener } from "../accounts/memories/sealed-memories.ts";
 import type { Answerer } from "../answerer/answerer.ts";
 import type { ConnectedModel } from "../answerer/connect-model.ts";
 import type { Application } from "../application/application.ts";
 import { timetableOf } from "../application/timetable.ts";
+import { parseMasterKeys } from "../auth/master-keys.ts";
+import { createSealer } from "../auth/sealing.ts";
 import type { Config } from "../config/config.ts";
 import { withConnection } from "../database/connection.ts";
 import { type Database, openDatabase } from "../database/database.ts";
 import type { DemoAccount } from "../demo/demo-data.ts";
 import { type PlinthServer, startServer } from "../http/server.ts";
 import { startWorker, type Worker } from "../jobs/index.ts";
+import type { MemoryEmbeddings } from "../jobs/memory-embeddings.ts";
 import { type MailHooks, openMailer } from "../mail/open-mailer.ts";
 import { stripeForJobs } from "../payments/stripe.ts";
 import { createLogger } from "../request/logger.ts";
@@ -100,12 +105,28 @@ export async function startJobs(
       timetable: timetableOf(hooks.application ?? {}),
       mailer,
       payments: stripeForJobs(config.payments),
+      embeddings: embeddingsForJobs(config, masterKeys, logger),
     });
     return { close: () => worker.close().finally(() => mailer.close()) };
   } catch (error) {
     await mailer.close();
     throw error;
   }
+}
+
+/** Undefined without the setting, and without the keys that open memories. */
+function embeddingsForJobs(
+  config: Config,
+  masterKeys: string | undefined,
+  logger: Logger,
+): MemoryEmbeddings | undefined {
+  const embedder = createEmbedder(config.embeddings);
+  if (!embedder) return undefined;
+  if (!masterKeys) {
+    logger.warn("PLINTH_MASTER_KEYS is not set: vectors of memories wait for a worker that has them");
+    return undefined;
+  }
+  return { ...embedder, open: createMemoryOpener(createSealer(parseMasterKeys(masterKeys))) };
 }
 
 /**

@@ -13,3 +13,4 @@ export const PACKAGE_ROOT = findPackageRoot();
 export const MIGRATIONS_FOLDER = join(PACKAGE_ROOT, "migrations");
 export const SCHEMA_FOLDER = join(MIGRATIONS_FOLDER, "schema");
 export const CLIENT_SCHEMA_FOLDER = join(PACKAGE_ROOT, "client", "schema");
+export const OPTIONAL_MIGRATIONS_FOLDER = join(MIGRATIONS_FOLDER, "optional");

@@ -32,7 +32,7 @@ const plinth = (...args: string[]): Promise<Outcome> =>
 
 /** … and the command line for scripts. */
 async function json(...args: string[]) {
-  const { code, stdout, stderr } = await cli([...args, "--json", "--config", config], {
+  const { code, stdout, stderr } = await cli(["--config", config, ...args, "--json"], {
     env: databaseEnv(db),
   });
   if (!stdout) throw new Error(`${args.join(" ")} ended with ${code}: ${stderr}`);
@@ -150,6 +150,20 @@ test("doctor says that the application's schemas are not compared without the fi
       hint: expect.stringContaining("schema dump"),
     }),
   );
+});
+
+test("doctor reports an application that is not valid, and examines the rest", async () => {
+  const wrong = join(folder, "wrong.config.ts");
+  await writeFile(wrong, 'export default { schemas: ["llm"] };\n');
+  const { findings } = await json("doctor", "--config", wrong);
+  expect(findings).toContainEqual(
+    expect.objectContaining({
+      check: "application",
+      status: "fail",
+      message: expect.stringContaining("llm"),
+    }),
+  );
+  expect(findings.length).toBeGreaterThan(10);
 });
 
 test("jobs lists the application's jobs with Plinth's", async () => {

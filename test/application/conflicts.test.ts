@@ -41,6 +41,20 @@ test("a table with the name of one of Plinth's is reported with the smart tag to
   );
 });
 
+test("a schema that does not exist, or that users may not use, is reported", async () => {
+  const config = { ...loadConfig({}), rolePrefix: db.rolePrefix };
+  const read = () => readSchema(config, db.url("authenticator"), { schemas: ["warehouse"] });
+  await expect(read()).rejects.toMatchObject({
+    code: "SCHEMA_MISSING",
+    message: "The application's schema warehouse does not exist.",
+  });
+  await withClient(db.url("owner"), (client) => client.query("create schema warehouse"));
+  await expect(read()).rejects.toMatchObject({
+    code: "SCHEMA_CLOSED",
+    hint: expect.stringContaining("grant usage on schema warehouse to :PLINTH_ANONYMOUS, :PLINTH_USER;"),
+  });
+});
+
 test.each([
   ["a view", "create view shop.profiles as select 1 as id", "object named profiles", "@name shop_profiles"],
   [

@@ -150,6 +150,23 @@ test("with_permission adds the rows of all users for those who hold it", async (
   });
 });
 
+test("columns that one policy's rows may not change are not granted for another's", async () => {
+  await withOrders("select plinth.own_rows('shop.orders', grants => 'select, update (item)')", async (tx) => {
+    const widen = (grants: string) =>
+      tx.attempt("select plinth.with_permission('shop.orders', 'manage_orders', $1)", [grants]);
+    for (const grants of ["update (user_id)", "update", "select, Update ( item , user_id )"])
+      await expect(widen(grants)).rejects.toMatchObject({
+        code: "PL422",
+        message: expect.stringContaining(
+          "The policy update_own of shop.orders would let users update other columns",
+        ),
+      });
+    for (const grants of ["select", 'update ( "item" )', "insert (item), delete"]) await widen(grants);
+    await tx.rows(`revoke all on shop.orders from ${db.rolePrefix}_user`);
+    await tx.attempt("select plinth.own_rows('shop.orders', grants => 'select, update (user_id)')");
+  });
+});
+
 test("readable_by_all lets users and visitors read, and nothing else", async () => {
   await withOrders("select plinth.readable_by_all('shop.orders')", async (tx) => {
     for (const become of [() => tx.asUser(ada), () => tx.asAnonymous()]) {

@@ -72,7 +72,7 @@ test("access contract writes a page and a file for machines from the migrations,
   expect(checked.stderr).toContain("Access has changed: access-contract.jsonl");
 });
 
-test("schema check fails for a foreign key that keeps accounts", async () => {
+test("schema check fails for a foreign key that blocks deletions of accounts", async () => {
   const { code, stderr } = await run("schema", "check");
   expect(code).toBe(1);
   expect(stderr).toContain(

@@ -439,7 +439,7 @@ test("reports secrets under an old or missing master key, and addresses without 
   }
 });
 
-test("names an application's tables that keep accounts, outlive them, or are left out of exports", async () => {
+test("names an application's tables that block deletions of accounts, outlive them, or are left out of exports", async () => {
   const findings = await whileBroken(
     `create schema shop;
      create table shop.invoices (id uuid references identity.users);

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { findUserDataGaps } from "../../src/database/user-data-gaps.ts";
 import { deleteDueAccounts } from "../../src/jobs/delete-due-accounts.ts";
+import { writeDataExports } from "../../src/jobs/write-data-exports.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
 import { SHOP } from "../support/shop.ts";
 
@@ -98,7 +99,10 @@ test("exports the rows of an application's tables, over any number of references
 test("fails an export rather than leave out rows that forced row security hides, and leaves out tables of other roles", async () => {
   const { customer } = await trade("forced");
   await asOwner("alter table shop.orders force row level security", []);
-  await expect(exportOf(customer)).rejects.toThrow();
+  await asOwner("insert into identity.data_exports (user_id) values ($1)", [customer]);
+  await expect(
+    writeDataExports({ query: (sql, values) => asWorker(sql, values), signal: new AbortController().signal }),
+  ).rejects.toThrow("Exports could not be written: 42501 in shop.order_lines.");
   expect(
     await asOwner("select status, attempts from identity.data_exports where user_id = $1", [customer]),
   ).toEqual([{ status: "pending", attempts: 1 }]);
@@ -122,7 +126,7 @@ const rowsOfShop = async (tables: readonly string[]): Promise<Record<string, num
     ),
   );
 
-test("a deleted account takes its rows along, by foreign keys and by the tag @userId", async () => {
+test("deletes and clears the rows of a deleted account, by foreign keys and by the tag @userId", async () => {
   await asOwner(
     "truncate shop.products, shop.orders, shop.subscribers, shop.visits, shop.risk_scores cascade",
     [],
@@ -150,7 +154,7 @@ const makeDue = (id: string) =>
   );
 
 test.each(["", "deferrable initially deferred"])(
-  "a foreign key without an action keeps one account, and the job names its table (%s)",
+  "a foreign key without an action blocks one deletion, and the job names its table (%s)",
   async (deferred) => {
     const [blocked, free] = [
       await createUser(`blocked${deferred.length}`),
@@ -179,7 +183,7 @@ test.each(["", "deferrable initially deferred"])(
   },
 );
 
-test("finds the tables that keep accounts, keep the rows of deleted accounts, or are not exported", async () => {
+test("reports foreign keys that block a deletion, rows that outlive their user, and tables that exports leave out", async () => {
   await asOwner(
     `create table shop.invoices (
        user_id uuid not null references identity.users, paid_by uuid not null references identity.users on delete set null
@@ -187,6 +191,10 @@ test("finds the tables that keep accounts, keep the rows of deleted accounts, or
     [],
   );
   await asOwner("create table shop.sign_ups (user_id uuid)", []);
+  await asOwner("create table shop.guests (host uuid, name text, visit uuid not null)", []);
+  for (const [column, tag] of Object.entries({ host: "erase", name: "delete", visit: "clear" }))
+    await asOwner(`comment on column shop.guests.${column} is '@userId ${tag}'`, []);
+  await asOwner("alter table shop.orders force row level security", []);
   await withClient(db.adminUrl, (client) =>
     client.query("create table shop.audits (auditor uuid references identity.users on delete cascade)"),
   );
@@ -196,11 +204,15 @@ test("finds the tables that keep accounts, keep the rows of deleted accounts, or
     'blocks: shop.invoices: invoices_user_id_fkey refers to identity.users without "on delete cascade" or "on delete set null"',
     'blocks: shop.offers: offers_order_id_fkey refers to shop.orders without "on delete cascade" or "on delete set null"',
     'blocks: shop.parcels: parcels_line_id_fkey refers to shop.order_lines without "on delete cascade" or "on delete set null"',
+    "blocks: shop.guests: host has the tag @userId without delete, clear or keep",
+    "blocks: shop.guests: visit has the tag @userId clear, but is not null",
+    "undeclared: shop.guests: name has the tag @userId, but is not a uuid",
     "undeclared: shop.sign_ups: user_id has no foreign key and no tag @userId",
     expect.stringMatching(/^of another owner: shop\.audits: its owner is \w+$/),
+    "not exported: shop.orders: has forced row security, so that exports fail",
     "not exported: shop.offers: refers to shop.orders and shop.products, but no rule says whose its rows are",
   ]);
-  await asOwner("drop table shop.invoices, shop.offers, shop.parcels", []);
+  await asOwner("drop table shop.invoices, shop.offers, shop.parcels, shop.guests", []);
   expect(
     (await withClient(db.url("owner"), findUserDataGaps)).filter(({ kind }) => kind === "blocks"),
   ).toEqual([]);

@@ -40,6 +40,13 @@ test("requests an export, writes it in the job, lets its owner download it, and 
     'mutation { setConversationMemory(input: { memory: { likes: "tea" } }) { conversationMemory { version } } }',
     { token },
   );
+  // More than a page of them.
+  const texts = Array.from({ length: 103 }, (_, n) => `Tea number ${n} – "grün"`);
+  for (const text of texts)
+    await api.ask("mutation ($text: String!) { createMemory(input: { text: $text }) { memory { id } } }", {
+      token,
+      variables: { text },
+    });
   const id = await request(token);
   expect(await request(token)).toBe(id);
   expect((await download(id, token)).status).toBe(404);
@@ -63,6 +70,10 @@ test("requests an export, writes it in the job, lets its owner download it, and 
   ]);
   expect(Object.keys(document.tables)).toEqual(status.tables);
   expect(document.conversation_memory.memory).toEqual({ likes: "tea" });
+  expect(document.memories.map((memory: { text: string }) => memory.text)).toEqual(texts.toReversed());
+  expect(document.tables["llm.memories"]).toHaveLength(texts.length);
+  for (const secret of ["content", "word_hashes"])
+    expect(document.tables["llm.memories"][0]).not.toHaveProperty(secret);
 
   await asOwner("update identity.data_exports set expires_at = now() where id = $1", [id]);
   expect((await download(id, token)).status).toBe(404);

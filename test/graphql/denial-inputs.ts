@@ -14,6 +14,7 @@ export const MORE_ROWS = `
   update billing.usage_limits set max_tokens = 1000000;
   update learning.training set status = 'active' where user_id = :bob;
   delete from llm.conversation_memories;
+  delete from llm.memories;
   delete from private.user_keys;
   insert into rooms.user_blocks (user_id, blocked_id) values (:bob, :chief);
   insert into private.user_passwords (user_id, password_hash, hash_algorithm)
@@ -80,6 +81,7 @@ export const OPTIONS: Readonly<Record<string, Options>> = {
 };
 
 const PROOF = "It needs a secret that the server sent or that the user knows.";
+const NO_MEMORY = "No user of the walk has a memory that this server's keys open.";
 const PROVIDER = "It needs another server: a provider for signing in, or one for payments.";
 
 /** Mutations that no call of the walk brings to success, each with the reason. Their denials are walked all the same. */
@@ -90,7 +92,9 @@ export const WITHOUT_SUCCESS: Readonly<Record<string, string>> = {
   confirmTotp: PROOF,
   createBillingPortal: PROVIDER,
   createCheckout: PROVIDER,
-  deleteConversationMemory: "No user of the walk has a memory that this server's keys open.",
+  deleteAllMemories: NO_MEMORY,
+  deleteConversationMemory: NO_MEMORY,
+  deleteMemory: NO_MEMORY,
   finishPasskeyRegistration: PROOF,
   finishPasskeySignIn: PROOF,
   finishProviderLink: PROVIDER,
@@ -105,6 +109,7 @@ export const WITHOUT_SUCCESS: Readonly<Record<string, string>> = {
   resumeSubscription: "The subscriptions of the walk renew, because cancelSubscription needs that.",
   startProviderLink: PROVIDER,
   startProviderSignIn: PROVIDER,
+  updateMemory: NO_MEMORY,
   verifyEmail: PROOF,
   verifyPhone: PROOF,
 };
@@ -129,6 +134,7 @@ const ALREADY =
 
 /** Mutations that may succeed and change nothing, each with the reason. */
 export const MAY_CHANGE_NOTHING: Readonly<Record<string, string>> = {
+  deleteAllMemories: "It returns how many memories there were.",
   deleteConversationMemory: "It returns whether there was a memory.",
   deleteMyAccount: ALREADY,
   giveConsent: ALREADY,

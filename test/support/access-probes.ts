@@ -128,6 +128,8 @@ export const SEED = `
   insert into private.user_keys (id, user_id, wrapped_key)
     select id, id, 'v1.' || repeat('A', 40) from identity.users where id in (:ada, :bob);
   insert into llm.conversation_memories (user_id, key_id, memory) values (:ada, :ada, 'gAAAAA=='), (:bob, :bob, 'gAAAAA==');
+  insert into llm.memories (id, user_id, key_id, content, word_hashes)
+    select id, user_id, id, 'gAAAAA==', array[repeat('A', 16)] from private.user_keys;
   insert into learning.content_categories (id, slug, name) values (:shown, 'shown', 'x'), (:hidden, 'hidden', 'x');
   insert into learning.content_items (id, category_id, slug, content_type, title, author_id, required_access_level, is_preview) values
     (:shown, :shown, 'shown', 'lesson', 'x', null, 0, true), (:granted, :shown, 'granted', 'lesson', 'x', null, 1, false),
@@ -492,6 +494,7 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
     ["edit_content", "delete from llm.prompt_shares", 0],
   ],
   "llm.conversation_memories": [["ada", "select from llm.conversation_memories", 1]],
+  "llm.memories": [["ada", "select from llm.memories", 1]],
   "rooms.chat_rooms": [
     ["ada", "select from rooms.chat_rooms", 3],
     ["ada", "update rooms.chat_rooms set name = 'x'", 1],

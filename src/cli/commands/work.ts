@@ -10,6 +10,7 @@ export function addWork(program: Command): void {
       "after",
       `
 Needs PLINTH_WORKER_URL. To send mail, also needs PLINTH_SMTP_URL, and PLINTH_MASTER_KEYS for mail with links and codes.
+To make vectors of memories, also needs PLINTH_EMBEDDINGS_URL, PLINTH_EMBEDDINGS_MODEL and PLINTH_MASTER_KEYS.
 Without any PLINTH_…_URL it uses the embedded database, shared with a running Plinth if there is one. Several workers
 share the jobs. Does not run migrations. Writes its log to stdout as JSON lines.
 

@@ -6,6 +6,7 @@ import type { Database } from "../../database/database.ts";
 import { explainError } from "../explain-error.ts";
 import { type CheckGroup, type Finding, fail } from "./check.ts";
 import { checkJobs } from "./jobs.ts";
+import { checkMemories } from "./memories.ts";
 import { checkMigrations } from "./migrations.ts";
 import { checkPayments } from "./payments.ts";
 import { checkRoles } from "./roles.ts";
@@ -24,6 +25,7 @@ const GROUPS: readonly CheckGroup[] = [
   checkSecurityRules,
   checkJobs,
   checkSealedSecrets,
+  checkMemories,
   checkPayments,
 ];
 
@@ -45,14 +47,14 @@ export async function examineDatabase(
     for (const group of GROUPS)
       findings.push(...(await group({ config, database, application, client, role }).catch(notExamined)));
     return findings;
-  }).catch(unusable);
+  }).catch((error) => unusable(error));
 }
 
-/** Returns the finding for a database that cannot be examined. */
-export function unusable(error: unknown): Finding[] {
+/** Returns the finding for a database, or another part, that cannot be examined. */
+export function unusable(error: unknown, check = "server"): Finding[] {
   const known = explainError(error);
   if (!known) throw error;
-  return [fail("server", known.message, known.hint ?? "See the message.")];
+  return [fail(check, known.message, known.hint ?? "See the message.")];
 }
 
 function notExamined(error: unknown): Finding[] {

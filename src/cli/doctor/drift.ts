@@ -6,6 +6,7 @@ import { type Catalogue, type CatalogueObject, titleOf } from "../../drift/catal
 import { compareCatalogues, type Difference } from "../../drift/compare.ts";
 import { isDangerous } from "../../drift/danger.ts";
 import { describeDifference } from "../../drift/describe.ts";
+import { withOptionalMigrations } from "../../drift/optional-migrations.ts";
 import { readCatalogue } from "../../drift/read-catalogue.ts";
 import { readSnapshot } from "../../drift/snapshot.ts";
 import { oneLine } from "../output.ts";
@@ -62,9 +63,10 @@ const MOST_DETAILS = 50;
  */
 export const checkDrift: CheckGroup = async ({ client, config, role, application }) => {
   const ofApplication = await expectedOfApplication(application);
-  const expected = new Map([...(await readSnapshot()), ...ofApplication.catalogue]);
   const schemas = [...SCHEMAS, ...schemasOf(ofApplication.catalogue)];
   const found = await readCatalogue(client, config.rolePrefix, schemas);
+  const ofPlinth = await withOptionalMigrations(await readSnapshot(), found);
+  const expected = new Map([...ofPlinth, ...ofApplication.catalogue]);
   // The check of row security reports a database without tables.
   if (![...found.values()].some(({ kind }) => kind === "table")) return [];
   const differences = compareCatalogues(expected, found).flatMap(withoutOtherChecks);

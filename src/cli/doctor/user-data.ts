@@ -13,7 +13,7 @@ export const checkUserData: CheckGroup = async ({ client }) => {
   ];
   return [
     blocking.length === 0
-      ? ok("account-deletion", "No table keeps an account from being deleted.")
+      ? ok("account-deletion", "No foreign key blocks the deletion of an account.")
       : fail(
           "account-deletion",
           "Accounts with rows in some tables cannot be deleted.",

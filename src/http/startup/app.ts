@@ -27,7 +27,7 @@ export async function createServerApp(
 ): Promise<WebSocketParts & { readonly listener: RequestListener }> {
   const { config, serviceUrl, logger } = options;
   const { apiPool, servicePool, callPrivateFunction, errorLog, notifier } = connections;
-  const { openSockets, revocations, activity, memories, rateLimit } = services;
+  const { openSockets, revocations, activity, conversationMemories, memories, rateLimit } = services;
   const { engine, compiled } = await createGraphql(options, connections, services);
   const live = await startLive({
     url: serviceUrl,
@@ -57,7 +57,7 @@ export async function createServerApp(
     compiled,
     errorLog,
     signingKeys: auth.signingKeys,
-    dataExport: dataExportStep({ callPrivateFunction, conversationMemories: memories }),
+    dataExport: dataExportStep({ callPrivateFunction, conversationMemories, memories }),
     stripeWebhook: stripeWebhookStep({ ...config.payments, callPrivateFunction, logger }),
     readiness: {
       pools: [apiPool, servicePool],

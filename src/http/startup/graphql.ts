@@ -1,7 +1,9 @@
+import { roleName } from "../../config/roles.ts";
 import { type CompiledDocuments, createCompiledDocuments } from "../../graphql/compiled-documents.ts";
 import { createEngine, type GraphqlEngine } from "../../graphql/engine.ts";
 import { explainConflicts } from "../../graphql/name-conflict.ts";
 import { makePreset } from "../../graphql/preset.ts";
+import { assertSchemasUsable } from "../../request/application-schemas.ts";
 import { requestSettings } from "../../request/settings.ts";
 import { runStatement } from "../../request/transaction.ts";
 import type { Connections } from "./connections.ts";
@@ -11,18 +13,23 @@ import type { Services } from "./services.ts";
 /** Compiling takes about as long as planning, so a document must be used this often before it is compiled. */
 const USES_BEFORE_COMPILING = 3;
 
-/** Builds the GraphQL schema from the database. */
+/**
+ * Builds the GraphQL schema from the database.
+ * @throws PlinthError SCHEMA_MISSING, SCHEMA_CLOSED, NAME_CONFLICT
+ */
 export async function createGraphql(
   { config, application, logger }: ServerOptions,
   { apiPool, errorLog }: Connections,
-  { signIn, memories, checkout, roomPasswords, modelKeys, rateLimit }: Services,
+  { signIn, conversationMemories, memories, checkout, roomPasswords, modelKeys, rateLimit }: Services,
 ): Promise<{ engine: GraphqlEngine; compiled: CompiledDocuments | undefined }> {
+  await assertSchemasUsable(apiPool, application?.schemas ?? [], roleName(config.rolePrefix, "user"));
   const preset = makePreset({
     pool: apiPool,
     config,
     application,
     logger,
     signIn,
+    conversationMemories,
     memories,
     checkout,
     roomPasswords,

@@ -1,6 +1,8 @@
 import { createConversationMemories } from "../../accounts/conversation-memory/conversation-memories.ts";
 import { createUserKeys } from "../../accounts/conversation-memory/user-keys.ts";
 import { startActivity } from "../../accounts/last-activity.ts";
+import { createEmbedder } from "../../accounts/memories/embedder.ts";
+import { createMemories } from "../../accounts/memories/memories.ts";
 import { createModelKeys } from "../../accounts/model-keys.ts";
 import { startRevocations } from "../../accounts/revocation/revocations.ts";
 import { createRoomPasswords } from "../../accounts/room-passwords.ts";
@@ -40,9 +42,17 @@ export async function createServices(
 
   const attemptLimits = createAttemptLimits(callPrivateFunction);
   const signIn = createServerSignIn(options, auth, connections, attemptLimits);
-  const memories = createConversationMemories({
+  const userKeysFor = (purpose: Parameters<typeof createUserKeys>[0]["purpose"]) =>
+    createUserKeys({ callPrivateFunction, sealer: auth.sealer, purpose });
+  const conversationMemories = createConversationMemories({
     callPrivateFunction,
-    userKeys: createUserKeys({ callPrivateFunction, sealer: auth.sealer }),
+    userKeys: userKeysFor("conversation memory"),
+  });
+  const memories = createMemories({
+    callPrivateFunction,
+    userKeys: userKeysFor("memories"),
+    embedder: createEmbedder(config.embeddings),
+    logger,
   });
   const roomPasswords = createRoomPasswords({ callPrivateFunction, attemptLimits, hasher: auth.hasher });
   const modelKeys = createModelKeys({ callPrivateFunction, sealer: auth.sealer });
@@ -54,6 +64,7 @@ export async function createServices(
     revocations,
     activity,
     signIn,
+    conversationMemories,
     memories,
     roomPasswords,
     modelKeys,

@@ -2,6 +2,8 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { RequestHandler } from "express";
 import type { ConversationMemories } from "../../accounts/conversation-memory/conversation-memories.ts";
+import type { Memories } from "../../accounts/memories/memories.ts";
+import type { RequestContext } from "../../request/context.ts";
 import type { CallPrivateFunction } from "../../request/service-caller.ts";
 import { CODES_BY_STATUS, HttpError } from "../http-error.ts";
 
@@ -13,13 +15,15 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /**
  * Streams an export to the user whose data it contains: one part is in memory at a time, and no database connection is held
  * while the client reads. Runs after the authentication step. Other users' exports return 404, like unknown ids. The length
- * is sent first, so that a client notices an incomplete download.
+ * is sent first, so that a client notices an incomplete download. Memories, which only the server can read, are therefore opened
+ * twice: to find the length, and to send them.
  */
 export function dataExportStep(options: {
   callPrivateFunction: CallPrivateFunction;
   conversationMemories: ConversationMemories;
+  memories: Memories;
 }): RequestHandler {
-  const { callPrivateFunction, conversationMemories } = options;
+  const { callPrivateFunction, conversationMemories, memories } = options;
 
   return async (request, response) => {
     const { context } = request;
@@ -27,22 +31,23 @@ export function dataExportStep(options: {
     const id = String(request.params.id);
     const [found] = UUID.test(id) ? await find(id) : [];
     if (!found) throw new HttpError(404, "NOT_FOUND", "Export not found.");
-    // Only the server can read the memory, which is encrypted with the user's own key.
-    const end = `,\n"conversation_memory":${JSON.stringify(await conversationMemories.find(context))}}\n`;
+    let endBytes = 0;
+    for await (const piece of end(context)) endBytes += Buffer.byteLength(piece);
 
     response.status(200).set({
       "Content-Type": "application/json; charset=utf-8",
       "Content-Disposition": `attachment; filename="export-${id}.json"`,
-      "Content-Length": String(Number(found.size_bytes) + Buffer.byteLength(end)),
+      "Content-Length": String(Number(found.size_bytes) + endBytes),
       "Cache-Control": "no-store",
     });
     if (request.method === "HEAD") return void response.end();
     // Waits for slow clients and stops when the client disconnects. An incomplete download is visible by its length.
-    await pipeline(Readable.from(document(id, found.part_count, end), { objectMode: false }), response).catch(
-      () => response.destroy(),
-    );
+    await pipeline(
+      Readable.from(document(id, found.part_count, endBytes), { objectMode: false }),
+      response,
+    ).catch(() => response.destroy());
 
-    async function* document(exportId: string, partCount: number, last: string) {
+    async function* document(exportId: string, partCount: number, restBytes: number) {
       for (let part = 0; part < partCount; part++) {
         const [piece] = await callPrivateFunction<{ content: string | null }>(
           context,
@@ -52,7 +57,14 @@ export function dataExportStep(options: {
         if (piece?.content == null) throw new Error("The export has been deleted.");
         yield piece.content;
       }
-      yield last;
+      let rest = restBytes;
+      for await (const piece of end(context)) {
+        rest -= Buffer.byteLength(piece);
+        // Text beyond the announced length would become part of the next response on this connection.
+        if (rest < 0) break;
+        yield piece;
+      }
+      if (rest !== 0) throw new Error("The memories have changed.");
     }
 
     async function find(exportId: string) {
@@ -67,4 +79,15 @@ export function dataExportStep(options: {
       });
     }
   };
+
+  /** The parts of the document that the database cannot read. */
+  async function* end(request: RequestContext): AsyncGenerator<string> {
+    yield `,\n"conversation_memory":${JSON.stringify(await conversationMemories.find(request))}`;
+    let separator = ',\n"memories":[\n';
+    for await (const page of memories.pages(request)) {
+      yield separator + page.map((memory) => JSON.stringify(memory)).join(",\n");
+      separator = ",\n";
+    }
+    yield separator === ",\n" ? "]}\n" : ',\n"memories":[]}\n';
+  }
 }

@@ -13,8 +13,6 @@ create table app.notes (
   updated_at timestamptz not null default now()
 );
 
-alter table app.notes enable row level security;
-
 -- A user's notes, newest first; also serves the foreign key.
 create index notes_user_id_id_idx on app.notes (user_id, id desc);
 create index notes_expires_at_idx on app.notes (expires_at) where expires_at is not null;
@@ -28,5 +26,4 @@ comment on column app.notes.created_at is 'Time when the note was created.';
 comment on column app.notes.updated_at is 'Time of the last change.';
 
 --!include app/policies/notes.sql
---!include app/triggers/notes.sql
 --!include app/private/delete_expired_notes.sql

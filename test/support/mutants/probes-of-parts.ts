@@ -31,6 +31,7 @@ const OWN_ROWS = [
   "learning.user_content_permissions",
   "learning.user_skills",
   "llm.conversation_memories",
+  "llm.memories",
   "llm.message_attachments",
   "llm.message_deltas",
   "llm.message_feedback",

@@ -41,6 +41,7 @@ export interface TwoServers {
  */
 const CORRECT = `
   delete from llm.conversation_memories;
+  delete from llm.memories;
   delete from private.user_keys;
   update rooms.presence set expires_at = '2100-01-01' where not isfinite(expires_at);
   delete from identity.consents where not isfinite(decided_at)`;

@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:781364b74205fd9aacb949aa98073b0f83fcc37b
+--! Hash: sha1:8e2712d76bb8c814a4f75b72a327e05cab1bcadd
 --! Message: shop
 
 create schema shop;
@@ -38,7 +38,7 @@ comment on column shop.orders.user_id is 'The customer.';
 
 insert into access.permissions (permission_name, description) values
   ('manage_products', 'Add, change and delete products.'),
-  ('manage_orders', 'Read all orders and change their states.');
+  ('manage_orders', 'Read all orders.');
 
 --! Included shop/policies/products.sql
 revoke all on shop.products from :PLINTH_ANONYMOUS, :PLINTH_USER;
@@ -54,7 +54,7 @@ select plinth.track_changes('shop.products');
 --! Included shop/policies/orders.sql
 revoke all on shop.orders from :PLINTH_ANONYMOUS, :PLINTH_USER;
 select plinth.own_rows('shop.orders', grants => 'select, insert (product_id, quantity), update (quantity)');
-select plinth.with_permission('shop.orders', 'manage_orders', 'select, update (state)');
+select plinth.with_permission('shop.orders', 'manage_orders', 'select');
 select plinth.keep_updated_at('shop.orders');
 select plinth.track_changes('shop.orders', owner_column => 'user_id');
 --! EndIncluded shop/policies/orders.sql
