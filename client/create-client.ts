@@ -44,7 +44,7 @@ interface SubscribeOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface PlinthClient extends Disposable {
+export interface PlinthClient {
   readonly auth: Auth;
   readonly chat: Chat;
   /** Whether a user is signed in, and why not. */
@@ -136,7 +136,6 @@ export function createClient(options: ClientOptions): PlinthClient {
     subscribe: live,
     token: () => tokens.token(),
     close,
-    [Symbol.dispose]: close,
   };
 }
 
