@@ -102,10 +102,18 @@ export function createClient(options: ClientOptions): PlinthClient {
       requests.send<Credentials>(REFRESH, { input: { refreshToken } }, { token: null, retries }),
   });
   const tokens = apiToken === undefined ? session : fixedToken(apiToken);
-  const confirm = async () => {
+  /** One question at a time, for all requests that wait for it. */
+  let confirming: Promise<boolean> | undefined;
+  const reauthenticate = async () => {
     const proof = await confirmIdentity?.();
     if (proof) await auth.reauthenticate(proof);
     return proof !== undefined;
+  };
+  const confirm = () => {
+    confirming ??= reauthenticate().finally(() => {
+      confirming = undefined;
+    });
+    return confirming;
   };
   const requests = new Requests(http, tokens, { retries, confirm: confirmIdentity && confirm });
   const auth = new Auth(requests.send, session);

@@ -62,12 +62,13 @@ async function signUp(username: string, options?: Partial<ClientOptions>): Promi
 }
 
 /** Users whose tokens are stale when the tests begin, so that only one wait is needed. */
-const stale: Record<"concurrent" | "lost" | "offline" | "ended" | "leaving", Connected> = {} as never;
+const stale: Record<"concurrent" | "lost" | "offline" | "ended" | "leaving" | "waiting", Connected> =
+  {} as never;
 
 beforeAll(async () => {
   db = await createTestDatabase();
   api = await startApi(db, { PLINTH_ACCESS_TOKEN_SECONDS: String(TOKEN_SECONDS) });
-  for (const name of ["concurrent", "lost", "ended"] as const) stale[name] = await signUp(name);
+  for (const name of ["concurrent", "lost", "ended", "waiting"] as const) stale[name] = await signUp(name);
   stale.leaving = await signUp("stale-leaving");
   stale.offline = await signUp("offline", { retries: 0 });
   await new Promise((resolve) => setTimeout(resolve, (TOKEN_SECONDS / 2) * 1_000));
@@ -100,6 +101,17 @@ describe("a refresh", () => {
     };
     expect(await nameOf(stale.lost.client)).toBe("lost");
     expect(stale.lost.refreshes).toBe(2);
+  });
+
+  test("is not waited for once the signal of a request is aborted", async () => {
+    const { client } = stale.waiting;
+    const leave = new AbortController();
+    stale.waiting.onRequest = () => leave.abort(new Error("left"));
+    await expect(client.request(ME, {}, { signal: leave.signal })).rejects.toThrow("left");
+    expect(stale.waiting.refreshes).toBe(1);
+    stale.waiting.onRequest = () => {};
+    expect(await nameOf(client)).toBe("waiting");
+    expect(stale.waiting.refreshes).toBe(1);
   });
 
   test("that finds no server fails the request and keeps the session", async () => {
@@ -235,7 +247,7 @@ describe("a mutation that needs a recent sign-in", () => {
       [username],
     );
 
-  test("asks for a confirmation and is sent again", async () => {
+  test("asks for one confirmation and is sent again", async () => {
     let asked = 0;
     const { client } = await signUp("confirming", {
       confirmIdentity: async () => {
@@ -244,7 +256,8 @@ describe("a mutation that needs a recent sign-in", () => {
       },
     });
     await makeOld("confirming");
-    expect((await client.request(EXPORT)).requestDataExport.result.status).toBe("pending");
+    const exports = await Promise.all([client.request(EXPORT), client.request(EXPORT)]);
+    for (const { requestDataExport } of exports) expect(requestDataExport.result.status).toBe("pending");
     expect(asked).toBe(1);
   });
 
