@@ -44,7 +44,7 @@ interface SubscribeOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface PlinthClient extends Disposable {
+export interface PlinthClient {
   readonly auth: Auth;
   readonly chat: Chat;
   /** Whether a user is signed in, and why not. */
@@ -102,10 +102,18 @@ export function createClient(options: ClientOptions): PlinthClient {
       requests.send<Credentials>(REFRESH, { input: { refreshToken } }, { token: null, retries }),
   });
   const tokens = apiToken === undefined ? session : fixedToken(apiToken);
-  const confirm = async () => {
+  /** One question at a time, for all requests that wait for it. */
+  let confirming: Promise<boolean> | undefined;
+  const reauthenticate = async () => {
     const proof = await confirmIdentity?.();
     if (proof) await auth.reauthenticate(proof);
     return proof !== undefined;
+  };
+  const confirm = () => {
+    confirming ??= reauthenticate().finally(() => {
+      confirming = undefined;
+    });
+    return confirming;
   };
   const requests = new Requests(http, tokens, { retries, confirm: confirmIdentity && confirm });
   const auth = new Auth(requests.send, session);
@@ -136,7 +144,6 @@ export function createClient(options: ClientOptions): PlinthClient {
     subscribe: live,
     token: () => tokens.token(),
     close,
-    [Symbol.dispose]: close,
   };
 }
 

@@ -3,6 +3,7 @@ import { readOperation } from "./document.ts";
 import { PlinthClientError } from "./error.ts";
 import { type HttpSettings, post, type Reply } from "./http/post.ts";
 import { withRetries } from "./http/retry.ts";
+import { abortable } from "./support/abortable.ts";
 import type { Tokens } from "./tokens.ts";
 
 export interface RequestOptions {
@@ -67,19 +68,22 @@ export class Requests {
     return withRetries(retries, signal, async () => {
       signal?.throwIfAborted();
       const send = (token: string | undefined) => post(this.#http, { query, variables }, token, signal);
-      const reply = token === undefined ? await this.#asUser(send) : await send(token ?? undefined);
+      const reply = token === undefined ? await this.#asUser(send, signal) : await send(token ?? undefined);
       if (token === undefined && this.#confirm && asksForStepUp(reply) && (await this.#confirm()))
-        return dataOf(await this.#asUser(send));
+        return dataOf(await this.#asUser(send, signal));
       return dataOf(reply);
     });
   }
 
   /** Sends with the session's token, and once more with a new one if it is rejected. */
-  async #asUser(send: (token: string | undefined) => Promise<Reply>): Promise<Reply> {
-    const token = await this.#tokens.token();
+  async #asUser(
+    send: (token: string | undefined) => Promise<Reply>,
+    signal: AbortSignal | undefined,
+  ): Promise<Reply> {
+    const token = await abortable(this.#tokens.token(), signal);
     const reply = await send(token);
     if (token === undefined || reply.status !== 401) return reply;
-    const renewed = await this.#tokens.renew(token);
+    const renewed = await abortable(this.#tokens.renew(token), signal);
     return renewed === undefined ? reply : send(renewed);
   }
 }

@@ -105,9 +105,13 @@ export class Auth {
 
   /** Ends the session here at once and, if the server can be reached, also there. */
   async signOut(): Promise<void> {
-    const token = await this.#session.token().catch(() => undefined);
-    this.#session.end("signed-out");
-    if (token) await this.#send(documents.LOGOUT, { input: {} }, { token }).catch(() => {});
+    const lastToken = this.#session.leave();
+    try {
+      const token = await lastToken();
+      if (token) await this.#send(documents.LOGOUT, { input: {} }, { token });
+    } catch {
+      // The session ends on the server when it expires.
+    }
   }
 
   /** Sets a new password; ends all other sessions unless `endOtherSessions` is false. */

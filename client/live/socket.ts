@@ -99,21 +99,23 @@ export class LiveSocket {
 
   async #connect(): Promise<void> {
     const attempt = ++this.#attempt;
+    // Otherwise everything has ended while the token was fetched.
+    const isCurrent = () => attempt === this.#attempt;
+    const rejected = this.#isRejected ? this.#token : undefined;
+    this.#isRejected = false;
     this.#state.set("connecting");
     try {
-      const rejected = this.#isRejected ? this.#token : undefined;
-      this.#isRejected = false;
-      this.#token = rejected === undefined ? await this.#tokens.token() : await this.#tokens.renew(rejected);
-      if (rejected !== undefined && this.#token === undefined) {
+      const token = await (rejected === undefined ? this.#tokens.token() : this.#tokens.renew(rejected));
+      if (!isCurrent()) return;
+      if (rejected !== undefined && token === undefined) {
         const message = "The session has ended. Sign in again.";
         return this.endAll(new PlinthClientError("UNAUTHENTICATED", message));
       }
+      this.#token = token;
+      this.#listen(new this.#WebSocket(this.#url, PROTOCOL));
     } catch {
-      if (attempt === this.#attempt) this.#retry();
-      return;
+      if (isCurrent()) this.#retry();
     }
-    // Otherwise everything has ended while the token was fetched.
-    if (attempt === this.#attempt) this.#listen(new this.#WebSocket(this.#url, PROTOCOL));
   }
 
   #listen(socket: WebSocket): void {

@@ -96,7 +96,21 @@ export class Session {
     this.#tabs?.tell({ version, access });
   }
 
-  end(reason: "signed-out" | "ended"): void {
+  /**
+   * Forgets the session at once.
+   * @returns a function that provides its last access token, to end it on the server, too
+   */
+  leave(): () => Promise<string | undefined> {
+    const access = this.#access;
+    const stored = this.#stored();
+    this.#end("signed-out");
+    return async () => {
+      if (isFresh(access)) return access.token;
+      return stored && (await this.#options.exchange(stored.refreshToken)).accessToken;
+    };
+  }
+
+  #end(reason: "signed-out" | "ended"): void {
     this.#options.storage.removeItem(this.#options.key);
     this.#forget(reason);
   }
@@ -135,7 +149,7 @@ export class Session {
       return credentials.accessToken;
     } catch (error) {
       if (!(error instanceof PlinthClientError) || error.code !== "UNAUTHENTICATED") throw error;
-      if (this.#stored()?.version === version) this.end("ended");
+      if (this.#stored()?.version === version) this.#end("ended");
       return undefined;
     }
   }

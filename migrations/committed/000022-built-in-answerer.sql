@@ -1217,15 +1217,19 @@ begin
   perform private.check_batch_size(max_count, 1000);
   for v_asked in
     select a.room_id, a.message_id, m.sender_id, r.model_id
-    from unnest(coalesce(room_ids, array[null::uuid])) i (room_id)
-    cross join lateral private.rooms_to_answer(i.room_id, 1000) a
-    join rooms.chat_rooms r on r.id = a.room_id and r.model_id is not null
+    from rooms.chat_rooms r
+    cross join lateral private.rooms_to_answer(r.id, 1) a
     join rooms.room_messages m on m.id = a.message_id
     left join rooms.room_answers c on c.room_id = a.room_id
     left join private.room_turns t on t.room_id = a.room_id
-    where c.room_id is null
-      or c.state <> 'streaming' and c.reply_to_id <> a.message_id
-      or c.state = 'streaming' and (t.claim_id is null or t.lease_expires_at <= clock_timestamp())
+    where r.model_id is not null
+      and (room_ids is null or r.id = any (room_ids))
+      and case
+        when c.room_id is null then true
+        when c.state = 'streaming' then t.claim_id is null or t.lease_expires_at <= clock_timestamp()
+        else c.reply_to_id <> a.message_id
+      end
+    order by a.message_id
     limit max_count
   loop
     begin

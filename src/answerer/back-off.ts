@@ -7,7 +7,7 @@ export interface BackOff {
   readonly longestMs: number;
 }
 
-export const BACK_OFF: BackOff = { attempts: 5, firstMs: 500, longestMs: 30_000 };
+const BACK_OFF: BackOff = { attempts: 5, firstMs: 500, longestMs: 30_000 };
 
 /**
  * Runs `attempt` until it succeeds or fails in a way that repetition does not help.

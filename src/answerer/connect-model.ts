@@ -2,6 +2,9 @@ import type pg from "pg";
 import { parseMasterKeys } from "../auth/master-keys.ts";
 import { createSealer } from "../auth/sealing.ts";
 
+/** The provider of the local echo. */
+export const DEMO_PROVIDER = "Demo";
+
 /** A model that the start sets up: the operator's from the environment, or the local echo. */
 export interface ConnectedModel {
   readonly provider: string;
@@ -25,8 +28,8 @@ export async function connectModel(
   await client.query(
     `insert into llm.model_providers as p (name, api_url, auth_type) values ($1, $2, $3)
      on conflict on constraint model_providers_name_key do update
-     set api_url = excluded.api_url, auth_type = excluded.auth_type
-     where (p.api_url, p.auth_type) is distinct from (excluded.api_url, excluded.auth_type)`,
+     set api_url = excluded.api_url, auth_type = excluded.auth_type, is_active = true
+     where (p.api_url, p.auth_type, p.is_active) is distinct from (excluded.api_url, excluded.auth_type, true)`,
     [provider, url, key === undefined ? "none" : "bearer"],
   );
   await client.query(
@@ -35,6 +38,11 @@ export async function connectModel(
     [provider, name, displayName],
   );
   await setProviderKey(client, provider, key, masterKeys);
+  // The echo of an earlier start runs no longer.
+  if (provider !== DEMO_PROVIDER)
+    await client.query("update llm.model_providers set is_active = false where name = $1 and is_active", [
+      DEMO_PROVIDER,
+    ]);
 }
 
 /**

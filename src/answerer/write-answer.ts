@@ -21,7 +21,7 @@ const STOPPED: Failure = {
 };
 
 /** The reasons for which an answer's writing stops. */
-export type Stop = "ended" | "closing";
+type Stop = "ended" | "closing";
 
 /** An answer that this process is writing. */
 export interface RunningAnswer {

@@ -202,15 +202,16 @@ async function prepareModel(
 ): Promise<ConnectedModel | undefined> {
   const { answerer, url, key, name } = config.models;
   const isEmbedded = database.kind === "embedded";
+  const { connectModel, DEMO_PROVIDER } = await import("../answerer/connect-model.ts");
   let model: ConnectedModel;
   if (url) model = { provider: "PLINTH_LLM_URL", url, key, name, displayName: name };
   else if ((demo ?? isEmbedded) && (answerer ?? isEmbedded)) {
     const { startFakeModel } = await import("../answerer/fake-model.ts");
     const echo = await startFakeModel();
     parts.defer(() => echo.close());
-    model = { provider: "Demo", url: echo.url, key: undefined, name: "echo", displayName: "Local echo" };
+    const provider = DEMO_PROVIDER;
+    model = { provider, url: echo.url, key: undefined, name: "echo", displayName: "Local echo" };
   } else return undefined;
-  const { connectModel } = await import("../answerer/connect-model.ts");
   const connection = { connectionString: database.url("owner"), application_name: "plinth model" };
   await withConnection(connection, (client) => connectModel(client, model, masterKeysOf(config, database)));
   return model;

@@ -33,7 +33,7 @@ beforeAll(async () => {
   ada = await connectAs(db, id);
   model = await modelAt(db, provider.url, KEY);
   owner = await connect(db, "owner");
-  answerer = await answererOf(db, { lines, timeouts: { idleMs: 500 } });
+  answerer = await answererOf(db, { lines });
 });
 afterAll(async () => {
   await answerer.close();
@@ -198,7 +198,7 @@ describe("a requested answer", () => {
     const { id } = await requestAnswer(ada, model);
     await until(async () => provider.calls.length === 1);
     await ada.rows("select llm.cancel_turn($1)", [id]);
-    await until(async () => provider.calls[0]!.isAborted && answerer.running === 0, { timeoutMs: 450 });
+    await until(async () => provider.calls[0]!.isAborted && answerer.running === 0, { timeoutMs: 20_000 });
   });
 
   test("that is cancelled before a server claims it costs nothing", async () => {
@@ -209,7 +209,7 @@ describe("a requested answer", () => {
       await ada.rows("select llm.cancel_turn($1)", [id]);
       expect((await ledger(id)).state).toBe("released");
     } finally {
-      answerer = await answererOf(db, { lines, timeouts: { idleMs: 500 } });
+      answerer = await answererOf(db, { lines });
     }
   });
 });
@@ -300,8 +300,15 @@ describe("a failing provider", () => {
 
   test("that stays silent breaks the answer off as model_timeout", async () => {
     provider.script(() => {});
-    const { id } = await requestAnswer(ada, model);
-    expect(await ended(ada, id)).toMatchObject({ state: "broken_off", error_code: "model_timeout" });
+    await answerer.close();
+    answerer = await answererOf(db, { lines, timeouts: { idleMs: 200 } });
+    try {
+      const { id } = await requestAnswer(ada, model);
+      expect(await ended(ada, id)).toMatchObject({ state: "broken_off", error_code: "model_timeout" });
+    } finally {
+      await answerer.close();
+      answerer = await answererOf(db, { lines });
+    }
   });
 
   test("that redirects to another address is not followed", async () => {

@@ -64,7 +64,7 @@ async function startProcess(): Promise<ChildProcess> {
   };
   const child = spawn(
     process.execPath,
-    [join(PACKAGE_ROOT, "test/answerer/answerer-process.ts"), JSON.stringify(options)],
+    [join(PACKAGE_ROOT, "test/support/answerer-process.ts"), JSON.stringify(options)],
     { stdio: ["ignore", "pipe", "inherit"] },
   );
   children.push(child);

@@ -33,11 +33,3 @@ test("writes the types of the configured database, with changes of its own", asy
       .replace(/(?=\n +updatedAt)/, '\n      title: Field<"title", NonNull<Named<"String">>>;'),
   );
 });
-
-test("says so when the file cannot be written", async () => {
-  const outcome = await cli(["schema", "types", "--out", join(folder.path, "missing", "x.ts")], {
-    env: databaseEnv(db),
-  });
-  expect(outcome).toMatchObject({ code: 1, stdout: "" });
-  expect(outcome.stderr).toMatch(/^error: .*missing/);
-});

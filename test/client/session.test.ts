@@ -7,7 +7,7 @@ import {
   type SessionState,
   type TokenStorage,
 } from "../../client/index.ts";
-import { type Api, PASSWORD, startApi } from "../support/api.ts";
+import { type Api, PASSWORD, startApi, until } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 
 let db: TestDatabase;
@@ -62,12 +62,14 @@ async function signUp(username: string, options?: Partial<ClientOptions>): Promi
 }
 
 /** Users whose tokens are stale when the tests begin, so that only one wait is needed. */
-const stale: Record<"concurrent" | "lost" | "offline" | "ended", Connected> = {} as never;
+const stale: Record<"concurrent" | "lost" | "offline" | "ended" | "leaving" | "waiting", Connected> =
+  {} as never;
 
 beforeAll(async () => {
   db = await createTestDatabase();
   api = await startApi(db, { PLINTH_ACCESS_TOKEN_SECONDS: String(TOKEN_SECONDS) });
-  for (const name of ["concurrent", "lost", "ended"] as const) stale[name] = await signUp(name);
+  for (const name of ["concurrent", "lost", "ended", "waiting"] as const) stale[name] = await signUp(name);
+  stale.leaving = await signUp("stale-leaving");
   stale.offline = await signUp("offline", { retries: 0 });
   await new Promise((resolve) => setTimeout(resolve, (TOKEN_SECONDS / 2) * 1_000));
 });
@@ -99,6 +101,17 @@ describe("a refresh", () => {
     };
     expect(await nameOf(stale.lost.client)).toBe("lost");
     expect(stale.lost.refreshes).toBe(2);
+  });
+
+  test("is not waited for once the signal of a request is aborted", async () => {
+    const { client } = stale.waiting;
+    const leave = new AbortController();
+    stale.waiting.onRequest = () => leave.abort(new Error("left"));
+    await expect(client.request(ME, {}, { signal: leave.signal })).rejects.toThrow("left");
+    expect(stale.waiting.refreshes).toBe(1);
+    stale.waiting.onRequest = () => {};
+    expect(await nameOf(client)).toBe("waiting");
+    expect(stale.waiting.refreshes).toBe(1);
   });
 
   test("that finds no server fails the request and keeps the session", async () => {
@@ -159,17 +172,27 @@ test("a session survives the page in its storage, without the access token", asy
   expect(connect({ storage }).client.session.current).toEqual({ status: "signed-out", reason: "none" });
 });
 
-test("signing out ends the session on the server, and here even without a server", async () => {
-  const { client, states } = await signUp("leaving");
-  const token = await client.token();
-  await client.auth.signOut();
-  expect((await api.ask(ME, { token })).status).toBe(401);
-  expect(await client.token()).toBeUndefined();
+test("signing out ends the session here at once, and on the server if it can be reached", async () => {
+  const ada = await signUp("leaving");
+  const token = await ada.client.token();
+  const leaving = ada.client.auth.signOut();
+  expect(ada.client.session.current).toEqual({ status: "signed-out", reason: "signed-out" });
+  await leaving;
+  await until(async () => (await api.ask(ME, { token })).status === 401);
   const offline = await signUp("leaving-offline");
   offline.onRequest = networkError;
   await offline.client.auth.signOut();
-  for (const { at } of [states, offline.states].map((list) => ({ at: list.at(-1) })))
-    expect(at).toEqual({ status: "signed-out", reason: "signed-out" });
+  expect(offline.states.at(-1)).toEqual({ status: "signed-out", reason: "signed-out" });
+  expect(await offline.client.token()).toBeUndefined();
+});
+
+test("signing out with a stale token ends the session on the server, too", async () => {
+  await stale.leaving.client.auth.signOut();
+  const [session] = await asOwner(
+    `select end_reason from identity.user_sessions
+     where user_id = (select id from identity.users where username = 'stale-leaving')`,
+  );
+  expect(session).toEqual({ end_reason: "logout" });
 });
 
 test("a changed password keeps this session signed in", async () => {
@@ -224,7 +247,7 @@ describe("a mutation that needs a recent sign-in", () => {
       [username],
     );
 
-  test("asks for a confirmation and is sent again", async () => {
+  test("asks for one confirmation and is sent again", async () => {
     let asked = 0;
     const { client } = await signUp("confirming", {
       confirmIdentity: async () => {
@@ -233,7 +256,8 @@ describe("a mutation that needs a recent sign-in", () => {
       },
     });
     await makeOld("confirming");
-    expect((await client.request(EXPORT)).requestDataExport.result.status).toBe("pending");
+    const exports = await Promise.all([client.request(EXPORT), client.request(EXPORT)]);
+    for (const { requestDataExport } of exports) expect(requestDataExport.result.status).toBe("pending");
     expect(asked).toBe(1);
   });
 

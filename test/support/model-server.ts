@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** A request that the model received. */
-export interface ModelCall {
+interface ModelCall {
   readonly headers: IncomingHttpHeaders;
   readonly url: string;
   // biome-ignore lint/suspicious/noExplicitAny: the shape is the provider's.
@@ -15,7 +15,7 @@ export interface ModelCall {
 /** Writes one response. */
 export type Script = (response: ModelResponse, call: ModelCall) => void | Promise<void>;
 
-export interface ModelResponse {
+interface ModelResponse {
   readonly raw: ServerResponse;
   /** Sends a chunk with a delta. */
   delta(delta: object, finishReason?: string | null): void;
