@@ -50,28 +50,6 @@ export const MemoriesPlugin = extendSchema(
         expiresAt: Datetime
       }
 
-      """What a memory says."""
-      enum MemoryKind {
-        """Something true about the user or the user's world."""
-        FACT
-        """What the user likes or dislikes."""
-        PREFERENCE
-        """Something that happened or will happen."""
-        EVENT
-        """How the user wants assistants to behave."""
-        INSTRUCTION
-      }
-
-      """The author of a memory."""
-      enum MemorySource {
-        """The user wrote it."""
-        USER
-        """An assistant noted it."""
-        ASSISTANT
-        """It was imported."""
-        IMPORT
-      }
-
       """A page of memories."""
       type MemoryPage {
         """The memories, newest first."""
@@ -99,17 +77,17 @@ export const MemoriesPlugin = extendSchema(
       """Why a memory was recalled."""
       enum RecallReason {
         """It has words of the query."""
-        WORDS
+        words
         """Its meaning is similar."""
-        MEANING
+        meaning
       }
 
       input CreateMemoryInput {
         """What to remember, at most 4,000 characters."""
         text: String!
-        """Defaults to FACT."""
+        """\`fact\` if omitted."""
         kind: MemoryKind
-        """Defaults to USER."""
+        """\`user\` if omitted."""
         source: MemorySource
         """From 1 to 5; defaults to 3."""
         importance: Int
@@ -203,24 +181,6 @@ export const MemoriesPlugin = extendSchema(
         deleteAllMemories: DeleteAllMemoriesPayload
       }
     `,
-    enums: {
-      MemoryKind: {
-        values: {
-          FACT: { value: "fact" },
-          PREFERENCE: { value: "preference" },
-          EVENT: { value: "event" },
-          INSTRUCTION: { value: "instruction" },
-        },
-      },
-      MemorySource: {
-        values: {
-          USER: { value: "user" },
-          ASSISTANT: { value: "assistant" },
-          IMPORT: { value: "import" },
-        },
-      },
-      RecallReason: { values: { WORDS: { value: "words" }, MEANING: { value: "meaning" } } },
-    },
     objects: {
       Query: {
         plans: {

@@ -1389,6 +1389,20 @@ export type introspection = {
       generalChatMute: Field<"generalChatMute", Named<"GeneralChatMute">>;
       query: Field<"query", Named<"Query">>;
     } };
+    CreateMemoryInput: { kind: "INPUT_OBJECT"; name: "CreateMemoryInput"; isOneOf: false; inputFields: [
+      Input<"chatId", Named<"UUID">>,
+      Input<"confidence", Named<"Float">>,
+      Input<"expiresAt", Named<"Datetime">>,
+      Input<"importance", Named<"Int">>,
+      Input<"kind", Named<"MemoryKind">>,
+      Input<"roomId", Named<"UUID">>,
+      Input<"source", Named<"MemorySource">>,
+      Input<"text", NonNull<Named<"String">>>,
+    ] };
+    CreateMemoryPayload: { kind: "OBJECT"; name: "CreateMemoryPayload"; fields: {
+      memory: Field<"memory", NonNull<Named<"Memory">>>;
+      query: Field<"query", Named<"Query">>;
+    } };
     CreateMessageInput: { kind: "INPUT_OBJECT"; name: "CreateMessageInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
       Input<"message", NonNull<Named<"MessageInput">>>,
@@ -1749,6 +1763,10 @@ export type introspection = {
       Input<"notEqualTo", Named<"Datetime">>,
       Input<"notIn", List<NonNull<Named<"Datetime">>>>,
     ] };
+    DeleteAllMemoriesPayload: { kind: "OBJECT"; name: "DeleteAllMemoriesPayload"; fields: {
+      deletedCount: Field<"deletedCount", NonNull<Named<"Int">>>;
+      query: Field<"query", Named<"Query">>;
+    } };
     DeleteCasbinModelInput: { kind: "INPUT_OBJECT"; name: "DeleteCasbinModelInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
       Input<"name", NonNull<Named<"String">>>,
@@ -1863,6 +1881,13 @@ export type introspection = {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       deletedGeneralChatMuteNodeId: Field<"deletedGeneralChatMuteNodeId", Named<"ID">>;
       generalChatMute: Field<"generalChatMute", Named<"GeneralChatMute">>;
+      query: Field<"query", Named<"Query">>;
+    } };
+    DeleteMemoryInput: { kind: "INPUT_OBJECT"; name: "DeleteMemoryInput"; isOneOf: false; inputFields: [
+      Input<"id", NonNull<Named<"UUID">>>,
+    ] };
+    DeleteMemoryPayload: { kind: "OBJECT"; name: "DeleteMemoryPayload"; fields: {
+      id: Field<"id", NonNull<Named<"UUID">>>;
       query: Field<"query", Named<"Query">>;
     } };
     DeleteMfaFactorInput: { kind: "INPUT_OBJECT"; name: "DeleteMfaFactorInput"; isOneOf: false; inputFields: [
@@ -2771,6 +2796,28 @@ export type introspection = {
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"UnreadCount">>;
     } };
+    Memory: { kind: "OBJECT"; name: "Memory"; fields: {
+      chatId: Field<"chatId", Named<"UUID">>;
+      confidence: Field<"confidence", NonNull<Named<"Float">>>;
+      createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
+      expiresAt: Field<"expiresAt", Named<"Datetime">>;
+      id: Field<"id", NonNull<Named<"UUID">>>;
+      importance: Field<"importance", NonNull<Named<"Int">>>;
+      kind: Field<"kind", NonNull<Named<"MemoryKind">>>;
+      lastRecalledAt: Field<"lastRecalledAt", Named<"Datetime">>;
+      roomId: Field<"roomId", Named<"UUID">>;
+      source: Field<"source", NonNull<Named<"MemorySource">>>;
+      text: Field<"text", NonNull<Named<"String">>>;
+      updatedAt: Field<"updatedAt", NonNull<Named<"Datetime">>>;
+      version: Field<"version", NonNull<Named<"String">>>;
+    } };
+    MemoryKind: { name: "MemoryKind"; enumValues: "event" | "fact" | "instruction" | "preference" };
+    MemoryPage: { kind: "OBJECT"; name: "MemoryPage"; fields: {
+      endCursor: Field<"endCursor", Named<"UUID">>;
+      hasNextPage: Field<"hasNextPage", NonNull<Named<"Boolean">>>;
+      nodes: Field<"nodes", NonNull<List<NonNull<Named<"Memory">>>>>;
+    } };
+    MemorySource: { name: "MemorySource"; enumValues: "assistant" | "import" | "user" };
     Message: { kind: "OBJECT"; name: "Message"; fields: {
       alternatives: Field<"alternatives", NonNull<Named<"MessageConnection">>>;
       attachments: Field<"attachments", NonNull<Named<"MessageAttachmentConnection">>>;
@@ -3002,6 +3049,7 @@ export type introspection = {
       provider: Field<"provider", Named<"ModelProvider">>;
       providerId: Field<"providerId", NonNull<Named<"UUID">>>;
       roleModelAccesses: Field<"roleModelAccesses", NonNull<Named<"RoleModelAccessConnection">>>;
+      rooms: Field<"rooms", NonNull<Named<"RoomConnection">>>;
       tokenHolds: Field<"tokenHolds", NonNull<Named<"TokenHoldConnection">>>;
       updatedAt: Field<"updatedAt", NonNull<Named<"Datetime">>>;
       usageEvents: Field<"usageEvents", NonNull<Named<"UsageEventConnection">>>;
@@ -3263,6 +3311,7 @@ export type introspection = {
       createContentSkill: Field<"createContentSkill", Named<"CreateContentSkillPayload">>;
       createDirectRoom: Field<"createDirectRoom", Named<"CreateDirectRoomPayload">>;
       createGeneralChatMute: Field<"createGeneralChatMute", Named<"CreateGeneralChatMutePayload">>;
+      createMemory: Field<"createMemory", Named<"CreateMemoryPayload">>;
       createMessage: Field<"createMessage", Named<"CreateMessagePayload">>;
       createModel: Field<"createModel", Named<"CreateModelPayload">>;
       createModelPrice: Field<"createModelPrice", Named<"CreateModelPricePayload">>;
@@ -3283,6 +3332,7 @@ export type introspection = {
       createUserModelAccess: Field<"createUserModelAccess", Named<"CreateUserModelAccessPayload">>;
       createUserPreference: Field<"createUserPreference", Named<"CreateUserPreferencePayload">>;
       createUserSkill: Field<"createUserSkill", Named<"CreateUserSkillPayload">>;
+      deleteAllMemories: Field<"deleteAllMemories", Named<"DeleteAllMemoriesPayload">>;
       deleteCasbinModel: Field<"deleteCasbinModel", Named<"DeleteCasbinModelPayload">>;
       deleteCasbinRule: Field<"deleteCasbinRule", Named<"DeleteCasbinRulePayload">>;
       deleteChat: Field<"deleteChat", Named<"DeleteChatPayload">>;
@@ -3295,6 +3345,7 @@ export type introspection = {
       deleteConversationMemory: Field<"deleteConversationMemory", Named<"DeleteConversationMemoryPayload">>;
       deleteGeneralChatMessage: Field<"deleteGeneralChatMessage", Named<"DeleteGeneralChatMessagePayload">>;
       deleteGeneralChatMute: Field<"deleteGeneralChatMute", Named<"DeleteGeneralChatMutePayload">>;
+      deleteMemory: Field<"deleteMemory", Named<"DeleteMemoryPayload">>;
       deleteMfaFactor: Field<"deleteMfaFactor", Named<"DeleteMfaFactorPayload">>;
       deleteModel: Field<"deleteModel", Named<"DeleteModelPayload">>;
       deleteModelPrice: Field<"deleteModelPrice", Named<"DeleteModelPricePayload">>;
@@ -3361,6 +3412,7 @@ export type introspection = {
       register: Field<"register", Named<"AuthPayload">>;
       removeRoomMember: Field<"removeRoomMember", Named<"RemoveRoomMemberPayload">>;
       replaceCasbinPolicy: Field<"replaceCasbinPolicy", Named<"ReplaceCasbinPolicyPayload">>;
+      requestAnswer: Field<"requestAnswer", Named<"RequestAnswerPayload">>;
       requestDataExport: Field<"requestDataExport", Named<"RequestDataExportPayload">>;
       requestEmailVerification: Field<"requestEmailVerification", Named<"AcknowledgedPayload">>;
       requestPasswordReset: Field<"requestPasswordReset", Named<"AcknowledgedPayload">>;
@@ -3383,6 +3435,8 @@ export type introspection = {
       setAccountStatus: Field<"setAccountStatus", Named<"SetAccountStatusPayload">>;
       setAllowedNetworks: Field<"setAllowedNetworks", Named<"SetAllowedNetworksPayload">>;
       setConversationMemory: Field<"setConversationMemory", Named<"SetConversationMemoryPayload">>;
+      setModelProviderKey: Field<"setModelProviderKey", Named<"SetModelProviderKeyPayload">>;
+      setOwnModelKey: Field<"setOwnModelKey", Named<"SetOwnModelKeyPayload">>;
       setPresence: Field<"setPresence", Named<"SetPresencePayload">>;
       setRoomMemberRole: Field<"setRoomMemberRole", Named<"SetRoomMemberRolePayload">>;
       setRoomPassword: Field<"setRoomPassword", Named<"SetRoomPasswordPayload">>;
@@ -3410,6 +3464,7 @@ export type introspection = {
       updateDataRightsSetting: Field<"updateDataRightsSetting", Named<"UpdateDataRightsSettingPayload">>;
       updateGeneralChatMute: Field<"updateGeneralChatMute", Named<"UpdateGeneralChatMutePayload">>;
       updateGeneralChatSetting: Field<"updateGeneralChatSetting", Named<"UpdateGeneralChatSettingPayload">>;
+      updateMemory: Field<"updateMemory", Named<"UpdateMemoryPayload">>;
       updateMfaFactor: Field<"updateMfaFactor", Named<"UpdateMfaFactorPayload">>;
       updateModel: Field<"updateModel", Named<"UpdateModelPayload">>;
       updateModelPrice: Field<"updateModelPrice", Named<"UpdateModelPricePayload">>;
@@ -4025,6 +4080,7 @@ export type introspection = {
       hasTokens: Field<"hasTokens", Named<"Boolean">>;
       learningAnalytics: Field<"learningAnalytics", Named<"LearningAnalyticConnection">>;
       loginAttempts: Field<"loginAttempts", Named<"LoginAttemptConnection">>;
+      memories: Field<"memories", Named<"MemoryPage">>;
       message: Field<"message", Named<"Message">>;
       messageDeltasAfter: Field<"messageDeltasAfter", List<Named<"MessageDelta">>>;
       messageFeedback: Field<"messageFeedback", Named<"MessageFeedback">>;
@@ -4063,6 +4119,7 @@ export type introspection = {
       rateLimitRule: Field<"rateLimitRule", Named<"RateLimitRule">>;
       rateLimitRules: Field<"rateLimitRules", Named<"RateLimitRuleConnection">>;
       readContent: Field<"readContent", Named<"ContentBody">>;
+      recallMemories: Field<"recallMemories", List<NonNull<Named<"RecalledMemory">>>>;
       recentRoomMessages: Field<"recentRoomMessages", Named<"RoomMessageConnection">>;
       recommendItems: Field<"recommendItems", Named<"RecommendItemsConnection">>;
       recoveryCodesLeft: Field<"recoveryCodesLeft", Named<"Int">>;
@@ -4211,6 +4268,14 @@ export type introspection = {
       authenticatedAt: Field<"authenticatedAt", NonNull<Named<"Datetime">>>;
       query: Field<"query", Named<"Query">>;
     } };
+    RecallReason: { name: "RecallReason"; enumValues: "meaning" | "words" };
+    RecalledMemory: { kind: "OBJECT"; name: "RecalledMemory"; fields: {
+      matchedWords: Field<"matchedWords", NonNull<List<NonNull<Named<"String">>>>>;
+      memory: Field<"memory", NonNull<Named<"Memory">>>;
+      reasons: Field<"reasons", NonNull<List<NonNull<Named<"RecallReason">>>>>;
+      score: Field<"score", NonNull<Named<"Float">>>;
+      similarity: Field<"similarity", Named<"Float">>;
+    } };
     RecommendItemsConnection: { kind: "OBJECT"; name: "RecommendItemsConnection"; fields: {
       edges: Field<"edges", NonNull<List<Named<"RecommendItemsEdge">>>>;
       nodes: Field<"nodes", NonNull<List<Named<"RecommendItemsRecord">>>>;
@@ -4342,6 +4407,20 @@ export type introspection = {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"CasbinVersion">>;
+    } };
+    RequestAnswerInput: { kind: "INPUT_OBJECT"; name: "RequestAnswerInput"; isOneOf: false; inputFields: [
+      Input<"chatId", NonNull<Named<"UUID">>>,
+      Input<"clientMutationId", Named<"String">>,
+      Input<"idempotencyKey", Named<"String">>,
+      Input<"maxTokens", Named<"BigInt">>,
+      Input<"modelId", Named<"UUID">>,
+      Input<"parentId", Named<"UUID">>,
+      Input<"tools", Named<"JSON">>,
+    ] };
+    RequestAnswerPayload: { kind: "OBJECT"; name: "RequestAnswerPayload"; fields: {
+      clientMutationId: Field<"clientMutationId", Named<"String">>;
+      message: Field<"message", Named<"Message">>;
+      query: Field<"query", Named<"Query">>;
     } };
     RequestDataExportInput: { kind: "INPUT_OBJECT"; name: "RequestDataExportInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
@@ -4601,12 +4680,23 @@ export type introspection = {
       lastSequence: Field<"lastSequence", NonNull<Named<"BigInt">>>;
       members: Field<"members", NonNull<Named<"RoomMemberConnection">>>;
       messages: Field<"messages", NonNull<Named<"RoomMessageConnection">>>;
+      model: Field<"model", Named<"Model">>;
+      modelId: Field<"modelId", Named<"UUID">>;
       myMembership: Field<"myMembership", Named<"RoomMember">>;
       name: Field<"name", NonNull<Named<"String">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       roomType: Field<"roomType", NonNull<Named<"RoomType">>>;
       unread: Field<"unread", Named<"UnreadCount">>;
       updatedAt: Field<"updatedAt", NonNull<Named<"Datetime">>>;
+    } };
+    RoomAnswerPayload: { kind: "OBJECT"; name: "RoomAnswerPayload"; fields: {
+      contents: Field<"contents", NonNull<List<NonNull<Named<"String">>>>>;
+      errorCode: Field<"errorCode", Named<"String">>;
+      isNew: Field<"isNew", NonNull<Named<"Boolean">>>;
+      messageId: Field<"messageId", Named<"UUID">>;
+      replyToId: Field<"replyToId", Named<"UUID">>;
+      sequence: Field<"sequence", NonNull<Named<"BigInt">>>;
+      state: Field<"state", Named<"String">>;
     } };
     RoomBan: { kind: "OBJECT"; name: "RoomBan"; fields: {
       bannedBy: Field<"bannedBy", Named<"UUID">>;
@@ -4705,6 +4795,9 @@ export type introspection = {
       Input<"creatorId", Named<"UUIDFilter">>,
       Input<"id", Named<"UUIDFilter">>,
       Input<"isPublic", Named<"BooleanFilter">>,
+      Input<"model", Named<"ModelFilter">>,
+      Input<"modelExists", Named<"Boolean">>,
+      Input<"modelId", Named<"UUIDFilter">>,
       Input<"name", Named<"StringFilter">>,
       Input<"not", Named<"RoomFilter">>,
       Input<"or", List<NonNull<Named<"RoomFilter">>>>,
@@ -5009,12 +5102,13 @@ export type introspection = {
       Input<"notIn", List<NonNull<Named<"RoomMessageSenderType">>>>,
     ] };
     RoomMessageType: { name: "RoomMessageType"; enumValues: "invite" | "system" | "text" };
-    RoomOrderBy: { name: "RoomOrderBy"; enumValues: "CREATOR_ID_ASC" | "CREATOR_ID_DESC" | "ID_ASC" | "ID_DESC" | "IS_PUBLIC_ASC" | "IS_PUBLIC_DESC" | "NAME_ASC" | "NAME_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "ROOM_TYPE_ASC" | "ROOM_TYPE_DESC" };
+    RoomOrderBy: { name: "RoomOrderBy"; enumValues: "CREATOR_ID_ASC" | "CREATOR_ID_DESC" | "ID_ASC" | "ID_DESC" | "IS_PUBLIC_ASC" | "IS_PUBLIC_DESC" | "MODEL_ID_ASC" | "MODEL_ID_DESC" | "NAME_ASC" | "NAME_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "ROOM_TYPE_ASC" | "ROOM_TYPE_DESC" };
     RoomPatch: { kind: "INPUT_OBJECT"; name: "RoomPatch"; isOneOf: false; inputFields: [
       Input<"description", Named<"String">>,
       Input<"isAiEnabled", Named<"Boolean">>,
       Input<"isHistoryShared", Named<"Boolean">>,
       Input<"isPublic", Named<"Boolean">>,
+      Input<"modelId", Named<"UUID">>,
       Input<"name", Named<"String">>,
     ] };
     RoomType: { name: "RoomType"; enumValues: "direct" | "group" | "private" };
@@ -5211,6 +5305,21 @@ export type introspection = {
     ] };
     SetConversationMemoryPayload: { kind: "OBJECT"; name: "SetConversationMemoryPayload"; fields: {
       conversationMemory: Field<"conversationMemory", NonNull<Named<"ConversationMemory">>>;
+      query: Field<"query", Named<"Query">>;
+    } };
+    SetModelProviderKeyInput: { kind: "INPUT_OBJECT"; name: "SetModelProviderKeyInput"; isOneOf: false; inputFields: [
+      Input<"key", Named<"String">>,
+      Input<"providerId", NonNull<Named<"UUID">>>,
+    ] };
+    SetModelProviderKeyPayload: { kind: "OBJECT"; name: "SetModelProviderKeyPayload"; fields: {
+      hasKey: Field<"hasKey", NonNull<Named<"Boolean">>>;
+      query: Field<"query", Named<"Query">>;
+    } };
+    SetOwnModelKeyInput: { kind: "INPUT_OBJECT"; name: "SetOwnModelKeyInput"; isOneOf: false; inputFields: [
+      Input<"key", Named<"String">>,
+    ] };
+    SetOwnModelKeyPayload: { kind: "OBJECT"; name: "SetOwnModelKeyPayload"; fields: {
+      hasKey: Field<"hasKey", NonNull<Named<"Boolean">>>;
       query: Field<"query", Named<"Query">>;
     } };
     SetPresenceInput: { kind: "INPUT_OBJECT"; name: "SetPresenceInput"; isOneOf: false; inputFields: [
@@ -5489,6 +5598,7 @@ export type introspection = {
     Subscription: { kind: "OBJECT"; name: "Subscription"; fields: {
       messageDeltas: Field<"messageDeltas", Named<"MessageDeltasPayload">>;
       presence: Field<"presence", Named<"PresencePayload">>;
+      roomAnswer: Field<"roomAnswer", Named<"RoomAnswerPayload">>;
       roomEvents: Field<"roomEvents", Named<"RoomEventsPayload">>;
       typing: Field<"typing", Named<"TypingPayload">>;
       unreadCounts: Field<"unreadCounts", Named<"UnreadCountsPayload">>;
@@ -6051,6 +6161,19 @@ export type introspection = {
     UpdateGeneralChatSettingPayload: { kind: "OBJECT"; name: "UpdateGeneralChatSettingPayload"; fields: {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       generalChatSetting: Field<"generalChatSetting", Named<"GeneralChatSetting">>;
+      query: Field<"query", Named<"Query">>;
+    } };
+    UpdateMemoryInput: { kind: "INPUT_OBJECT"; name: "UpdateMemoryInput"; isOneOf: false; inputFields: [
+      Input<"confidence", Named<"Float">>,
+      Input<"expectedVersion", Named<"String">>,
+      Input<"expiresAt", Named<"Datetime">>,
+      Input<"id", NonNull<Named<"UUID">>>,
+      Input<"importance", Named<"Int">>,
+      Input<"kind", Named<"MemoryKind">>,
+      Input<"text", Named<"String">>,
+    ] };
+    UpdateMemoryPayload: { kind: "OBJECT"; name: "UpdateMemoryPayload"; fields: {
+      memory: Field<"memory", NonNull<Named<"Memory">>>;
       query: Field<"query", Named<"Query">>;
     } };
     UpdateMfaFactorInput: { kind: "INPUT_OBJECT"; name: "UpdateMfaFactorInput"; isOneOf: false; inputFields: [

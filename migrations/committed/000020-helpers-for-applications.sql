@@ -1,5 +1,5 @@
 --! Previous: sha1:d8451b853a5355cb686eaba5de3834c1672eccfd
---! Hash: sha1:0a3d1a9910a1735e3038ee02a2c91e9d034b9eb3
+--! Hash: sha1:0003a8f61267690e1ff5c8385fe21a2bee92e49e
 --! Message: helpers for applications
 
 --! Included plinth/private/granted_commands.sql

@@ -1,8 +1,7 @@
---! Previous: sha1:0a3d1a9910a1735e3038ee02a2c91e9d034b9eb3
---! Hash: sha1:cce2a8ed3494a1ca3c40850aef10a177fbc0896e
+--! Previous: sha1:0003a8f61267690e1ff5c8385fe21a2bee92e49e
+--! Hash: sha1:7ebcbff96e703f51cb2421611f263342d8f00a57
 --! Message: tables of applications in export and erasure
 
--- Enter migration here
 --! Included identity/private/smart_tag.sql
 -- An application's migrations decide about its tables in their comments, as they do for the API: `@dataExport omit: reason`.
 create or replace function private.smart_tag(comment text, tag text)

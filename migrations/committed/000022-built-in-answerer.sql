@@ -1,8 +1,7 @@
---! Previous: sha1:cce2a8ed3494a1ca3c40850aef10a177fbc0896e
---! Hash: sha1:4e173a776a7053cf2c0fbaaa5d4b7267adfc7196
+--! Previous: sha1:7ebcbff96e703f51cb2421611f263342d8f00a57
+--! Hash: sha1:ce3675f3b50eec2628840f24d2806097389972c0
 --! Message: built-in answerer
 
--- Enter migration here
 alter table private.turns
   drop constraint turns_writer_check,
   add constraint turns_writer_check check (writer in ('client', 'service', 'server')),

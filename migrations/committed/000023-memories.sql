@@ -1,5 +1,5 @@
---! Previous: sha1:4e173a776a7053cf2c0fbaaa5d4b7267adfc7196
---! Hash: sha1:5110b3d4cda4e12a16bb17f244d4ae606354b6fd
+--! Previous: sha1:ce3675f3b50eec2628840f24d2806097389972c0
+--! Hash: sha1:947d8817ab8d80ef82007b2977c4501f08e0e202
 --! Message: memories
 
 -- Long-term memories: many per user, encrypted as the conversation memory is, found by hashed words.
@@ -133,6 +133,18 @@ create table llm.memories (
 ) with (fillfactor = 90);
 
 alter table llm.memories enable row level security;
+
+comment on constraint memories_kind_check on llm.memories is
+  E'What a memory says.\n'
+  'fact: Something true about the user or the user''s world.\n'
+  'preference: Something that the user likes or dislikes.\n'
+  'event: Something that happened or will happen.\n'
+  'instruction: How the user wants assistants to behave.';
+comment on constraint memories_source_check on llm.memories is
+  E'Author of a memory.\n'
+  'user: The user wrote it.\n'
+  'assistant: An assistant noted it.\n'
+  'import: It was imported.';
 
 -- A user's memories, newest first; also serves the foreign key.
 create index memories_user_id_id_idx on llm.memories (user_id, id);

@@ -156,6 +156,8 @@ comment on column llm.memories.created_at is 'Time when the memory was created.'
 comment on column llm.memories.updated_at is 'Time of the last change.';
 comment on column llm.memories.last_recalled_at is 'Time when the memory was last given to a model.';
 comment on column llm.memories.expires_at is 'Time after which the memory is not recalled and is deleted; null for never.';
+comment on constraint memories_kind_check on llm.memories is E'What a memory says.\nfact: Something true about the user or the user''s world.\npreference: Something that the user likes or dislikes.\nevent: Something that happened or will happen.\ninstruction: How the user wants assistants to behave.';
+comment on constraint memories_source_check on llm.memories is E'Author of a memory.\nuser: The user wrote it.\nassistant: An assistant noted it.\nimport: It was imported.';
 
 create policy select_own on llm.memories
   for select to :PLINTH_USER

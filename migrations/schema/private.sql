@@ -1044,7 +1044,7 @@ comment on column private.usage_keys.arguments is 'Arguments of the call, to det
 comment on column private.usage_keys.event_id is 'The usage event that the call created; null if it created none.';
 comment on column private.usage_keys.amount is 'Result of close_grant: number of tokens carried over.';
 
--- One row per user with encrypted data: the user's Fernet key, encrypted. Deleting the row makes that data unreadable.
+-- One row per user and purpose with encrypted data: the user's Fernet key, encrypted. Deleting the row makes that data unreadable.
 create table private.user_keys (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid not null,
@@ -1052,9 +1052,11 @@ create table private.user_keys (
   master_key_version integer not null generated always as ("substring"(wrapped_key, '^v([0-9]+)'::text)::integer) stored,
   created_at timestamp with time zone not null default now(),
   updated_at timestamp with time zone not null default now(),
+  purpose text not null default 'conversation memory'::text,
   constraint user_keys_pkey primary key (id),
   constraint user_keys_id_user_id_key unique (id, user_id),
-  constraint user_keys_user_id_key unique (user_id),
+  constraint user_keys_user_id_purpose_key unique (user_id, purpose),
+  constraint user_keys_purpose_check check (purpose = any (array['conversation memory'::text, 'memories'::text])),
   constraint user_keys_wrapped_key_is_sealed check (wrapped_key ~ '^v[1-9][0-9]{0,5}[.][A-Za-z0-9_-]{38,}$'::text),
   constraint user_keys_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
 );
@@ -1068,13 +1070,14 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at('master_key_version');
 
-comment on table private.user_keys is 'One row per user with encrypted data: the user''s Fernet key, encrypted. Deleting the row makes that data unreadable.';
+comment on table private.user_keys is 'One row per user and purpose with encrypted data: the user''s Fernet key, encrypted. Deleting the row makes that data unreadable.';
 comment on column private.user_keys.id is 'Id (UUIDv7); after a key is deleted, the user''s next key has a different id.';
 comment on column private.user_keys.user_id is 'The owner of the key; bound into the encryption, so that the key opens in no other row.';
 comment on column private.user_keys.wrapped_key is 'Fernet key, encrypted with a master key: v<version>.<base64url>.';
 comment on column private.user_keys.master_key_version is 'Version of the master key that encrypted the key.';
 comment on column private.user_keys.created_at is 'Time when the key was created.';
 comment on column private.user_keys.updated_at is 'Time when the key was last encrypted.';
+comment on column private.user_keys.purpose is 'Data that the key encrypts: conversation memory or memories.';
 
 -- One row per user with a key for the own model.
 create table private.user_model_keys (
@@ -2401,6 +2404,17 @@ comment on function private.create_api_token(user_id uuid, session_id uuid, name
 revoke execute on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) from public;
 grant execute on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) to :PLINTH_SERVICE;
 
+-- Stores an encrypted memory; no row when the key was deleted. PL402 at 10,000 memories, PL404 for a chat or room that is not the user's, PL422 for a time of expiry in the past.
+create or replace function private.create_memory(user_id uuid, key_id uuid, content text, word_hashes text[], kind text, source text, importance integer, confidence double precision, chat_id uuid default null::uuid, room_id uuid default null::uuid, expires_at timestamp with time zone default null::timestamp with time zone)
+  returns setof llm.memories
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/create_memory.sql
+
+comment on function private.create_memory(user_id uuid, key_id uuid, content text, word_hashes text[], kind text, source text, importance integer, confidence double precision, chat_id uuid, room_id uuid, expires_at timestamp with time zone) is 'Stores an encrypted memory; no row when the key was deleted. PL402 at 10,000 memories, PL404 for a chat or room that is not the user''s, PL422 for a time of expiry in the past.';
+revoke execute on function private.create_memory(user_id uuid, key_id uuid, content text, word_hashes text[], kind text, source text, importance integer, confidence double precision, chat_id uuid, room_id uuid, expires_at timestamp with time zone) from public;
+grant execute on function private.create_memory(user_id uuid, key_id uuid, content text, word_hashes text[], kind text, source text, importance integer, confidence double precision, chat_id uuid, room_id uuid, expires_at timestamp with time zone) to :PLINTH_SERVICE;
+
 -- Completes courses, advances trainings and adds evidence for items a user completed; repeating it changes nothing.
 create or replace function private.credit_completions(user_id uuid, item_ids uuid[])
   returns void
@@ -2493,6 +2507,17 @@ comment on function private.delete_expired_exports(batch_size integer) is 'Delet
 revoke execute on function private.delete_expired_exports(batch_size integer) from public;
 grant execute on function private.delete_expired_exports(batch_size integer) to :PLINTH_WORKER;
 
+-- Deletes expired memories, up to max_count; returns their number.
+create or replace function private.delete_expired_memories(max_count integer)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/delete_expired_memories.sql
+
+comment on function private.delete_expired_memories(max_count integer) is 'Deletes expired memories, up to max_count; returns their number.';
+revoke execute on function private.delete_expired_memories(max_count integer) from public;
+grant execute on function private.delete_expired_memories(max_count integer) to :PLINTH_WORKER;
+
 -- Deletes expired presence and typing rows, up to max_count of each; returns the larger of both numbers.
 create or replace function private.delete_expired_presence(max_count integer)
   returns integer
@@ -2536,6 +2561,28 @@ create or replace function private.delete_expired_verifications(batch_size integ
 comment on function private.delete_expired_verifications(batch_size integer) is 'Deletes up to batch_size reset tokens and verifications that ended 30 days ago; returns their number.';
 revoke execute on function private.delete_expired_verifications(batch_size integer) from public;
 grant execute on function private.delete_expired_verifications(batch_size integer) to :PLINTH_WORKER;
+
+-- Deletes all memories of a user with their encryption key, permanently; returns their number.
+create or replace function private.delete_memories(user_id uuid)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/delete_memories.sql
+
+comment on function private.delete_memories(user_id uuid) is 'Deletes all memories of a user with their encryption key, permanently; returns their number.';
+revoke execute on function private.delete_memories(user_id uuid) from public;
+grant execute on function private.delete_memories(user_id uuid) to :PLINTH_SERVICE;
+
+-- Deletes a user's memory; PL404 if the user has no such memory.
+create or replace function private.delete_memory(user_id uuid, id uuid)
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/delete_memory.sql
+
+comment on function private.delete_memory(user_id uuid, id uuid) is 'Deletes a user''s memory; PL404 if the user has no such memory.';
+revoke execute on function private.delete_memory(user_id uuid, id uuid) from public;
+grant execute on function private.delete_memory(user_id uuid, id uuid) to :PLINTH_SERVICE;
 
 -- Deletes up to batch_size API tokens that were revoked or expired 90 days ago; returns their number.
 create or replace function private.delete_old_api_tokens(batch_size integer default 1000)
@@ -2621,16 +2668,16 @@ create or replace function private.delete_provider_key()
 comment on function private.delete_provider_key() is 'Trigger: a provider''s key is deleted when its address changes.';
 revoke execute on function private.delete_provider_key() from public;
 
--- Deletes a user's key and all data encrypted under it, permanently; returns whether there was one.
-create or replace function private.delete_user_key(user_id uuid)
+-- Deletes a user's key for a purpose, or all of the user's keys, and all data encrypted under them, permanently; returns whether there was one.
+create or replace function private.delete_user_key(user_id uuid, purpose text default null::text)
   returns boolean
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/identity/private/delete_user_key.sql
 
-comment on function private.delete_user_key(user_id uuid) is 'Deletes a user''s key and all data encrypted under it, permanently; returns whether there was one.';
-revoke execute on function private.delete_user_key(user_id uuid) from public;
-grant execute on function private.delete_user_key(user_id uuid) to :PLINTH_SERVICE;
+comment on function private.delete_user_key(user_id uuid, purpose text) is 'Deletes a user''s key for a purpose, or all of the user''s keys, and all data encrypted under them, permanently; returns whether there was one.';
+revoke execute on function private.delete_user_key(user_id uuid, purpose text) from public;
+grant execute on function private.delete_user_key(user_id uuid, purpose text) to :PLINTH_SERVICE;
 
 -- Returns private.known_device, and for an unknown browser the name that the program gives itself.
 create or replace function private.describe_user_agent(user_agent text)
@@ -3097,16 +3144,16 @@ comment on function private.find_unconfirmed_totp(factor_id uuid) is 'Returns th
 revoke execute on function private.find_unconfirmed_totp(factor_id uuid) from public;
 grant execute on function private.find_unconfirmed_totp(factor_id uuid) to :PLINTH_SERVICE;
 
--- Returns the user's sealed key; no row when it was never created or was deleted.
-create or replace function private.find_user_key(user_id uuid)
+-- Returns the user's sealed key for a purpose; no row when it was never created or was deleted.
+create or replace function private.find_user_key(user_id uuid, purpose text default 'conversation memory'::text)
   returns table(key_id uuid, wrapped_key text)
   language sql
   stable security definer
   set search_path to 'pg_catalog'; -- fixtures/identity/private/find_user_key.sql
 
-comment on function private.find_user_key(user_id uuid) is 'Returns the user''s sealed key; no row when it was never created or was deleted.';
-revoke execute on function private.find_user_key(user_id uuid) from public;
-grant execute on function private.find_user_key(user_id uuid) to :PLINTH_SERVICE;
+comment on function private.find_user_key(user_id uuid, purpose text) is 'Returns the user''s sealed key for a purpose; no row when it was never created or was deleted.';
+revoke execute on function private.find_user_key(user_id uuid, purpose text) from public;
+grant execute on function private.find_user_key(user_id uuid, purpose text) to :PLINTH_SERVICE;
 
 -- Ends a claimed answer as complete and settles its usage; returns the state in which it ended, null without the claim.
 create or replace function private.finish_answer(message_id uuid, claim_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb default null::jsonb, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
@@ -3746,6 +3793,17 @@ create or replace function private.limits_passed(user_id uuid, model_id uuid, to
 comment on function private.limits_passed(user_id uuid, model_id uuid, tokens bigint, is_hard boolean, at timestamp with time zone) is 'Returns how many hard or soft limits of a user (on a model, or all) this many more tokens would exceed.';
 revoke execute on function private.limits_passed(user_id uuid, model_id uuid, tokens bigint, is_hard boolean, at timestamp with time zone) from public;
 
+-- Returns a user's encrypted memories that have not expired, newest first; after_id continues a list.
+create or replace function private.list_memories(user_id uuid, max_count integer, after_id uuid default null::uuid, kind text default null::text)
+  returns setof llm.memories
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/list_memories.sql
+
+comment on function private.list_memories(user_id uuid, max_count integer, after_id uuid, kind text) is 'Returns a user''s encrypted memories that have not expired, newest first; after_id continues a list.';
+revoke execute on function private.list_memories(user_id uuid, max_count integer, after_id uuid, kind text) from public;
+grant execute on function private.list_memories(user_id uuid, max_count integer, after_id uuid, kind text) to :PLINTH_SERVICE;
+
 -- Returns credential ids (hex) and transports of an account's passkeys, as JSON.
 create or replace function private.list_passkeys(user_id uuid)
   returns jsonb
@@ -3945,6 +4003,17 @@ create or replace function private.mail_variables(user_id uuid)
 
 comment on function private.mail_variables(user_id uuid) is 'Returns the names of the account and the context of the request, for mail texts.';
 revoke execute on function private.mail_variables(user_id uuid) from public;
+
+-- Returns whether an answer in a room may use a user's memories: the user is its only person, and it is not public.
+create or replace function private.may_recall_in_room(user_id uuid, room_id uuid)
+  returns boolean
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/may_recall_in_room.sql
+
+comment on function private.may_recall_in_room(user_id uuid, room_id uuid) is 'Returns whether an answer in a room may use a user''s memories: the user is its only person, and it is not public.';
+revoke execute on function private.may_recall_in_room(user_id uuid, room_id uuid) from public;
+grant execute on function private.may_recall_in_room(user_id uuid, room_id uuid) to :PLINTH_SERVICE;
 
 -- Returns user names that a text may mention: a row for each place, with the name there and its prefix at each full stop.
 create or replace function private.mentioned_names(content text)
@@ -4313,6 +4382,17 @@ comment on function private.read_data_export_part(export_id uuid, part_number in
 revoke execute on function private.read_data_export_part(export_id uuid, part_number integer) from public;
 grant execute on function private.read_data_export_part(export_id uuid, part_number integer) to :PLINTH_SERVICE;
 
+-- Returns a user's encrypted memories with these ids that have not expired.
+create or replace function private.read_memories(user_id uuid, ids uuid[])
+  returns setof llm.memories
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/read_memories.sql
+
+comment on function private.read_memories(user_id uuid, ids uuid[]) is 'Returns a user''s encrypted memories with these ids that have not expired.';
+revoke execute on function private.read_memories(user_id uuid, ids uuid[]) from public;
+grant execute on function private.read_memories(user_id uuid, ids uuid[]) to :PLINTH_SERVICE;
+
 -- Marks the calling session as freshly authenticated; returns the time, or null if refused. PL422 for a password where there is a second factor.
 create or replace function private.reauthenticate(proof jsonb)
   returns timestamp with time zone
@@ -4413,6 +4493,17 @@ create or replace function private.record_message_usage(message llm.messages, at
 
 comment on function private.record_message_usage(message llm.messages, at timestamp with time zone) is 'Brings the ledger up to a message''s tokens_used, unless a service has settled the message.';
 revoke execute on function private.record_message_usage(message llm.messages, at timestamp with time zone) from public;
+
+-- Records that memories of a user were given to a model.
+create or replace function private.record_recall(user_id uuid, ids uuid[])
+  returns void
+  language sql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/record_recall.sql
+
+comment on function private.record_recall(user_id uuid, ids uuid[]) is 'Records that memories of a user were given to a model.';
+revoke execute on function private.record_recall(user_id uuid, ids uuid[]) from public;
+grant execute on function private.record_recall(user_id uuid, ids uuid[]) to :PLINTH_SERVICE;
 
 -- Adds a row to security.security_audit_log with the request's context, and notifies the owner if private.notification_of lists the event.
 create or replace function private.record_security_event(event_type text, user_id uuid, event_data jsonb default '{}'::jsonb, severity text default 'info'::text)
@@ -4980,6 +5071,17 @@ create or replace function private.schema_grant(role_id oid, schema_id oid)
 comment on function private.schema_grant(role_id oid, schema_id oid) is 'Returns whether a role may use a schema, and through which role.';
 revoke execute on function private.schema_grant(role_id oid, schema_id oid) from public;
 
+-- Returns a user's memories with any of these hashed words, all of the second list and none of the third, best first.
+create or replace function private.search_memories(user_id uuid, any_of text[], all_of text[], none_of text[], max_count integer)
+  returns table(memory_id uuid, rank double precision)
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/search_memories.sql
+
+comment on function private.search_memories(user_id uuid, any_of text[], all_of text[], none_of text[], max_count integer) is 'Returns a user''s memories with any of these hashed words, all of the second list and none of the third, best first.';
+revoke execute on function private.search_memories(user_id uuid, any_of text[], all_of text[], none_of text[], max_count integer) from public;
+grant execute on function private.search_memories(user_id uuid, any_of text[], all_of text[], none_of text[], max_count integer) to :PLINTH_SERVICE;
+
 -- Returns the second factors of an account: passkey, totp, recovery_code; empty without a confirmed factor.
 create or replace function private.second_factors(user_id uuid)
   returns text[]
@@ -5236,16 +5338,16 @@ create or replace function private.store_recovery_codes(user_id uuid, code_hashe
 comment on function private.store_recovery_codes(user_id uuid, code_hashes bytea[]) is 'Replaces the account''s recovery codes; the old codes become invalid.';
 revoke execute on function private.store_recovery_codes(user_id uuid, code_hashes bytea[]) from public;
 
--- Stores a sealed key for a user who has none; returns the stored key, which may be another server's.
-create or replace function private.store_user_key(user_id uuid, new_wrapped_key text)
+-- Stores a sealed key for a user who has none for the purpose; returns the stored key, which may be another server's.
+create or replace function private.store_user_key(user_id uuid, new_wrapped_key text, purpose text default 'conversation memory'::text)
   returns table(key_id uuid, wrapped_key text)
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/identity/private/store_user_key.sql
 
-comment on function private.store_user_key(user_id uuid, new_wrapped_key text) is 'Stores a sealed key for a user who has none; returns the stored key, which may be another server''s.';
-revoke execute on function private.store_user_key(user_id uuid, new_wrapped_key text) from public;
-grant execute on function private.store_user_key(user_id uuid, new_wrapped_key text) to :PLINTH_SERVICE;
+comment on function private.store_user_key(user_id uuid, new_wrapped_key text, purpose text) is 'Stores a sealed key for a user who has none for the purpose; returns the stored key, which may be another server''s.';
+revoke execute on function private.store_user_key(user_id uuid, new_wrapped_key text, purpose text) from public;
+grant execute on function private.store_user_key(user_id uuid, new_wrapped_key text, purpose text) to :PLINTH_SERVICE;
 
 -- Runs billing.subscribe for a user as of a time.
 create or replace function private.subscribe_at(user_id uuid, plan_id uuid, at timestamp with time zone)
@@ -5479,6 +5581,17 @@ create or replace function private.unpause_subscription(subscription_id uuid, at
 
 comment on function private.unpause_subscription(subscription_id uuid, at timestamp with time zone) is 'Resumes a paused subscription: the period is extended by the length of the pause. PL409 when it is not paused.';
 revoke execute on function private.unpause_subscription(subscription_id uuid, at timestamp with time zone) from public;
+
+-- Changes a user's memory. PL404 if the user has no such memory, PL409 when its version is not the expected one, PL422 for a time of expiry in the past.
+create or replace function private.update_memory(user_id uuid, id uuid, key_id uuid, changes jsonb, expected_version bigint default null::bigint)
+  returns setof llm.memories
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/llm/private/update_memory.sql
+
+comment on function private.update_memory(user_id uuid, id uuid, key_id uuid, changes jsonb, expected_version bigint) is 'Changes a user''s memory. PL404 if the user has no such memory, PL409 when its version is not the expected one, PL422 for a time of expiry in the past.';
+revoke execute on function private.update_memory(user_id uuid, id uuid, key_id uuid, changes jsonb, expected_version bigint) from public;
+grant execute on function private.update_memory(user_id uuid, id uuid, key_id uuid, changes jsonb, expected_version bigint) to :PLINTH_SERVICE;
 
 -- Returns the earlier use of the key, or nulls. PL409 when it was used with other arguments, PL422 without a key.
 create or replace function private.used_key(user_id uuid, operation text, idempotency_key text, arguments jsonb)

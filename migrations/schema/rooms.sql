@@ -33,6 +33,7 @@ create table rooms.chat_rooms (
   idempotency_key uuid,
   created_at timestamp with time zone not null default now(),
   updated_at timestamp with time zone not null default now(),
+  model_id uuid,
   constraint chat_rooms_pkey primary key (id),
   constraint chat_rooms_counters_are_not_negative check (last_sequence >= 0 and last_event_sequence >= last_sequence),
   constraint chat_rooms_description_check check (length(description) <= 2000),
@@ -40,7 +41,8 @@ create table rooms.chat_rooms (
   constraint chat_rooms_name_check check (length(name) <= 200 and name !~ '[[:cntrl:]]'::text),
   constraint chat_rooms_only_groups_are_public check (not is_public or room_type = 'group'::text),
   constraint chat_rooms_room_type_check check (room_type = any (array['direct'::text, 'group'::text, 'private'::text])),
-  constraint chat_rooms_creator_id_fkey foreign key (creator_id) references identity.users(id) on delete set null
+  constraint chat_rooms_creator_id_fkey foreign key (creator_id) references identity.users(id) on delete set null,
+  constraint chat_rooms_model_id_fkey foreign key (model_id) references llm.models(id) on delete set null
 ) with (fillfactor=70);
 
 alter table rooms.chat_rooms enable row level security;
@@ -48,6 +50,7 @@ alter table rooms.chat_rooms enable row level security;
 create index chat_rooms_creator_id_idx on rooms.chat_rooms using btree (creator_id);
 create unique index chat_rooms_idempotency_key_idx on rooms.chat_rooms using btree (creator_id, idempotency_key) where (idempotency_key is not null);
 create index chat_rooms_is_public_idx on rooms.chat_rooms using btree (id) where is_public;
+create index chat_rooms_model_id_idx on rooms.chat_rooms using btree (model_id);
 
 create trigger _100_lock_account
   before update of name, description, is_public, has_password, ai_enabled, history_is_shared on rooms.chat_rooms
@@ -62,6 +65,11 @@ create trigger _100_number
   for each row
   when (old.name is distinct from new.name or old.description is distinct from new.description or old.is_public is distinct from new.is_public or old.has_password is distinct from new.has_password or old.ai_enabled is distinct from new.ai_enabled or old.history_is_shared is distinct from new.history_is_shared)
   execute function private.number_room_change();
+create trigger _100_room_models
+  before update of model_id on rooms.chat_rooms
+  for each row
+  when (new.model_id is not null and new.model_id is distinct from old.model_id)
+  execute function rooms.check_room_model();
 create trigger _500_follow
   after update of name, description, is_public, has_password, ai_enabled, history_is_shared on rooms.chat_rooms
   for each row
@@ -89,6 +97,7 @@ comment on column rooms.chat_rooms.last_activity_at is 'Time of the latest messa
 comment on column rooms.chat_rooms.idempotency_key is E'@behavior -*\nIdempotency key of the request that created the room; a repeated request creates no second room.';
 comment on column rooms.chat_rooms.created_at is 'Time when the room was created.';
 comment on column rooms.chat_rooms.updated_at is 'Time of the last change of name or settings.';
+comment on column rooms.chat_rooms.model_id is 'Model with which the server answers as the room''s AI; null if the application answers, or the AI stays silent.';
 comment on constraint chat_rooms_room_type_check on rooms.chat_rooms is E'@name room_type\nType of a room.\ndirect: Two users; each pair has one such room.\ngroup: Members can invite others.\nprivate: Only moderators can invite others.';
 comment on constraint chat_rooms_creator_id_fkey on rooms.chat_rooms is '@behavior -*';
 
@@ -108,7 +117,7 @@ comment on policy update_moderator on rooms.chat_rooms is 'Moderators change the
 
 grant
   select,
-  update (name, description, is_public, ai_enabled, history_is_shared),
+  update (name, description, is_public, ai_enabled, history_is_shared, model_id),
   delete
   on rooms.chat_rooms to :PLINTH_USER;
 
@@ -304,6 +313,58 @@ create policy select_fellow_member on rooms.presence
 comment on policy select_fellow_member on rooms.presence is 'Users see who of the people in their rooms is present, except users they have blocked.';
 
 grant select on rooms.presence to :PLINTH_USER;
+
+-- One row per room whose AI answers with a model: the answer being written, or the last one.
+create table rooms.room_answers (
+  room_id uuid not null,
+  reply_to_id uuid not null,
+  message_id uuid,
+  audience_version bigint not null,
+  state text not null default 'streaming'::text,
+  error_code text,
+  pieces text[] not null default '{}'::text[],
+  first_sequence bigint not null,
+  last_sequence bigint not null,
+  started_at timestamp with time zone not null default clock_timestamp(),
+  ended_at timestamp with time zone,
+  constraint room_answers_pkey primary key (room_id),
+  constraint room_answers_end_with_a_time check ((ended_at is not null) = (state <> 'streaming'::text)),
+  constraint room_answers_error_code_check check (length(error_code) >= 1 and length(error_code) <= 100),
+  constraint room_answers_only_broken_off_ones_have_an_error check ((error_code is not null) = (state = 'broken_off'::text)),
+  constraint room_answers_only_complete_ones_have_a_message check ((message_id is not null) = (state = 'complete'::text)),
+  constraint room_answers_sequences_grow check (first_sequence >= 1 and last_sequence >= first_sequence),
+  constraint room_answers_state_check check (state = any (array['streaming'::text, 'complete'::text, 'broken_off'::text])),
+  constraint room_answers_message_id_fkey foreign key (message_id) references rooms.room_messages(id) on delete cascade,
+  constraint room_answers_reply_to_id_fkey foreign key (reply_to_id) references rooms.room_messages(id) on delete cascade,
+  constraint room_answers_room_id_fkey foreign key (room_id) references rooms.chat_rooms(id) on delete cascade
+) with (fillfactor=50);
+
+alter table rooms.room_answers enable row level security;
+
+create index room_answers_message_id_idx on rooms.room_answers using btree (message_id);
+create index room_answers_reply_to_id_idx on rooms.room_answers using btree (reply_to_id);
+
+comment on table rooms.room_answers is E'@behavior -*\nOne row per room whose AI answers with a model: the answer being written, or the last one.';
+comment on column rooms.room_answers.room_id is 'The room.';
+comment on column rooms.room_answers.reply_to_id is 'The message that is answered.';
+comment on column rooms.room_answers.message_id is 'The answer as a message; null until it is complete.';
+comment on column rooms.room_answers.audience_version is 'Audience of the room when the model read its context.';
+comment on column rooms.room_answers.state is 'State: streaming, complete or broken_off.';
+comment on column rooms.room_answers.error_code is 'Reason for a broken-off answer, or null.';
+comment on column rooms.room_answers.pieces is 'Text so far, in pieces as they arrived.';
+comment on column rooms.room_answers.first_sequence is 'Sequence number before the first piece; increases with each answer of the room.';
+comment on column rooms.room_answers.last_sequence is 'Sequence number of the last piece or of the end.';
+comment on column rooms.room_answers.started_at is 'Time when the answer started.';
+comment on column rooms.room_answers.ended_at is 'Time when the answer ended; null while it is being written.';
+
+create policy select_member on rooms.room_answers
+  for select to :PLINTH_USER
+  using ((room_id = any ((array(select rooms.my_room_ids())))) and audience_version = (( select r.audience_version
+   from rooms.chat_rooms r
+  where r.id = room_answers.room_id)));
+comment on policy select_member on rooms.room_answers is 'Members read the answer that their room''s AI is writing, until its audience changes.';
+
+grant select on rooms.room_answers to :PLINTH_USER;
 
 -- One row per room and user banned from it.
 create table rooms.room_bans (
@@ -915,6 +976,15 @@ create or replace function rooms.chat_rooms_my_membership(room rooms.chat_rooms)
 comment on function rooms.chat_rooms_my_membership(room rooms.chat_rooms) is 'Returns the signed-in user''s membership, with role and read mark; null for a user who is not a member.';
 revoke execute on function rooms.chat_rooms_my_membership(room rooms.chat_rooms) from public;
 grant execute on function rooms.chat_rooms_my_membership(room rooms.chat_rooms) to :PLINTH_USER;
+
+-- Trigger: the model of a room must be one that its moderator may use. PL404 otherwise.
+create or replace function rooms.check_room_model()
+  returns trigger
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/rooms/triggers/room_models.sql
+
+comment on function rooms.check_room_model() is 'Trigger: the model of a room must be one that its moderator may use. PL404 otherwise.';
+revoke execute on function rooms.check_room_model() from public;
 
 -- Returns the number of unread messages and mentions of the signed-in user in a room; no row for a caller who is not a member.
 create or replace function rooms.count_unread(room_id uuid)

@@ -94,7 +94,7 @@ describe("without vectors", () => {
   test("words recall memories, the job does nothing, and doctor says what is missing", async () => {
     await remember("Likes green tea", ada);
     expect(await recall("tea", ada)).toEqual([
-      { memory: { text: "Likes green tea" }, reasons: ["WORDS"], similarity: null },
+      { memory: { text: "Likes green tea" }, reasons: ["words"], similarity: null },
     ]);
     expect(await runJob()).toEqual({ embedded: 0, refused: 0, postponed: 0 });
     expect(endpoint.requests).toEqual([]);
@@ -175,10 +175,10 @@ describe("without vectors", () => {
     await remember("Has a cat", bob);
     await runJob();
     expect(await recall("Which animals does she have? A pet animal?", ada)).toEqual([
-      { memory: { text: "My dog is called Rex" }, reasons: ["MEANING"], similarity: 1 },
+      { memory: { text: "My dog is called Rex" }, reasons: ["meaning"], similarity: 1 },
     ]);
     expect(await textsOf("pet", bob)).toEqual(["Has a cat"]);
-    expect(await recall("any dog?", ada)).toMatchObject([{ reasons: ["WORDS", "MEANING"], similarity: 1 }]);
+    expect(await recall("any dog?", ada)).toMatchObject([{ reasons: ["words", "meaning"], similarity: 1 }]);
   });
 
   test("are fused with words: a memory that both find comes first", async () => {

@@ -80,8 +80,8 @@ describe("memories [S1]", () => {
     const plain = await remembered({ text: "Lives in Zürich \u0000 😀" }, { token } as SignedIn);
     expect(plain).toMatchObject({
       text: "Lives in Zürich \u0000 😀",
-      kind: "FACT",
-      source: "USER",
+      kind: "fact",
+      source: "user",
       importance: 3,
       confidence: 1,
       chatId: null,
@@ -91,8 +91,8 @@ describe("memories [S1]", () => {
     });
     const full = {
       text: "Prefers tea",
-      kind: "PREFERENCE",
-      source: "ASSISTANT",
+      kind: "preference",
+      source: "assistant",
       importance: 5,
       confidence: 0.25,
       expiresAt: "2100-01-01T00:00:00.000Z",
@@ -105,11 +105,11 @@ describe("memories [S1]", () => {
     const first = (await list(token, { first: 1 })).data.memories;
     expect(first).toEqual({ nodes: [second], hasNextPage: true, endCursor: second.id });
     expect((await list(token, { first: 1, after: second.id })).data.memories.nodes).toEqual([plain]);
-    expect((await list(token, { kind: "PREFERENCE" })).data.memories.nodes).toEqual([second]);
+    expect((await list(token, { kind: "preference" })).data.memories.nodes).toEqual([second]);
 
     const { memory } = (await update({ id: plain.id, text: "Lives in Basel", importance: 1 }, token)).data
       .updateMemory;
-    expect(memory).toMatchObject({ text: "Lives in Basel", importance: 1, kind: "FACT" });
+    expect(memory).toMatchObject({ text: "Lives in Basel", importance: 1, kind: "fact" });
     expect(memory.version).not.toBe(plain.version);
     expect((await update({ id: second.id, expiresAt: null }, token)).data.updateMemory.memory).toMatchObject({
       text: "Prefers tea",
@@ -280,7 +280,7 @@ describe("recall [S1]", () => {
     expect(best).toEqual({
       memory: { id: expect.any(String), text: texts[1] },
       score: expect.any(Number),
-      reasons: ["WORDS"],
+      reasons: ["words"],
       matchedWords: ["anna", "zurich"],
       similarity: null,
     });
