@@ -1,5 +1,5 @@
 import type { Send } from "../request.ts";
-import { START_ANSWER } from "./documents.ts";
+import { REQUEST_ANSWER } from "./documents.ts";
 
 /** Where an answer goes, and which model writes it. */
 export interface AnswerRequest {
@@ -17,7 +17,7 @@ export interface AnswerRequest {
 export async function startAnswer(send: Send, request: AnswerRequest, signal?: AbortSignal): Promise<string> {
   const { maxTokens, ...input } = request;
   const { message } = await send<{ message: { id: string } }>(
-    START_ANSWER,
+    REQUEST_ANSWER,
     { input: { ...input, maxTokens: maxTokens?.toString() } },
     { signal },
   );
