@@ -14,9 +14,8 @@ export const ACCOUNT = graphql(`query {
 }`);
 export type Account = ResultOf<typeof ACCOUNT>;
 
-/** Only models whose provider has an address can be asked. */
 export const MODELS = graphql(`query {
-  models(first: 50, filter: { provider: { apiUrl: { isNull: false } } }) { nodes { id displayName } }
+  models(first: 50) { nodes { id displayName provider { apiUrl } } }
 }`);
 
 export const CHATS = graphql(`query { chats(first: 30, orderBy: [UPDATED_AT_DESC]) { nodes { id title } } }`);

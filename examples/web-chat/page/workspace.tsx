@@ -31,7 +31,8 @@ export function Workspace({ userId }: { userId: string }) {
     document.title = total > 0 ? `(${total}) Web chat` : "Web chat";
   }, [total]);
 
-  const choices = nodesOf(models?.models);
+  // A model without an address is in the catalogue only; it cannot answer.
+  const choices = nodesOf(models?.models).filter(({ provider }) => provider?.apiUrl);
   const onAnswer = () => {
     reloadAccount();
     reloadChats();
