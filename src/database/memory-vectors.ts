@@ -37,7 +37,7 @@ export async function disableMemoryVectors(options: MigrationOptions): Promise<b
   });
 }
 
-export function hasMemoryVectors(client: pg.ClientBase): Promise<boolean> {
+function hasMemoryVectors(client: pg.ClientBase): Promise<boolean> {
   return exists(client, "select where to_regclass('private.memory_embeddings') is not null");
 }
 

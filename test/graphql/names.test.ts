@@ -71,6 +71,7 @@ test("create, update and delete are followed by the name of a type", () => {
       createBillingPortal: "It opens a page of the payment provider, which the API cannot read.",
       createCheckout: "It opens a page of the payment provider, which the API cannot read.",
       createDirectRoom: "It creates a Room, of another kind than createRoom.",
+      deleteAllMemories: "It deletes all of the user's; deleteMemory deletes one.",
       deleteMyAccount: "It requests the deletion of the own account; deleteUser deletes any account at once.",
     },
   );
@@ -115,6 +116,7 @@ test("an id ends in Id, a key of the client in Key, and a user who acted in By",
   expectOnly(places(ids.filter(({ name }) => !/(^id|Id|Key|By)$/.test(name))), {
     "InviteToRoomInput.announceIn":
       "The room in which the invite appears as a message, in the words of the mutation.",
+    "MemoryPage.endCursor": "A position in a list; it happens to be an id.",
   });
 });
 

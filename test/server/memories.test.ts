@@ -151,7 +151,7 @@ describe("memories [S1]", () => {
     ])
       expect(codeOf(answer)).toBe("UNAUTHENTICATED");
     const made = await api.ask(
-      'mutation { createApiToken(input: { name: "t", scopes: ["read"] }) { token } }',
+      'mutation { createApiToken(input: { name: "t", scopes: [read] }) { token } }',
       { token: ada.token },
     );
     const { token } = made.data.createApiToken;

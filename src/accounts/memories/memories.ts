@@ -24,7 +24,7 @@ export interface MemoryPage {
   readonly endCursor: string | null;
 }
 
-export interface ListMemoriesInput {
+interface ListMemoriesInput {
   readonly first: number;
   readonly after?: string | null;
   readonly kind?: MemoryKind | null;
@@ -50,7 +50,7 @@ export interface Memories {
   recallForAnswer(context: AnswerContext, request: RequestContext): Promise<RecalledMemory[]>;
 }
 
-export interface AnswerContext {
+interface AnswerContext {
   readonly userId: string;
   /** What the user wrote. */
   readonly query: string;

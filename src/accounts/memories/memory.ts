@@ -1,9 +1,7 @@
 import { PlinthError } from "../../support/errors.ts";
 
-export const MEMORY_KINDS = ["fact", "preference", "event", "instruction"] as const;
-export const MEMORY_SOURCES = ["user", "assistant", "import"] as const;
-export type MemoryKind = (typeof MEMORY_KINDS)[number];
-export type MemorySource = (typeof MEMORY_SOURCES)[number];
+export type MemoryKind = "fact" | "preference" | "event" | "instruction";
+type MemorySource = "user" | "assistant" | "import";
 
 /** A long-term memory of a user, opened. */
 export interface Memory {

@@ -23,7 +23,7 @@ export interface RecalledMemory {
   readonly similarity: number | null;
 }
 
-export type RecallReason = "words" | "meaning";
+type RecallReason = "words" | "meaning";
 
 /** Finds memories by words, and by meaning where vectors are enabled. */
 export type Recall = (
