@@ -84,6 +84,7 @@ export const FORGET = graphql(`mutation ($id: UUID!) { deleteMemory(input: { id:
 export const RECALL = graphql(`query ($question: String!) {
   recallMemories(query: $question, first: 5) { memory { text } }
 }`);
-export const SET_SYSTEM_PROMPT = graphql(`mutation ($chatId: UUID!, $content: String!) {
+export const SET_SYSTEM_PROMPT = graphql(`mutation ($chatId: UUID!, $content: String!, $title: String!) {
   createMessage(input: { message: { chatId: $chatId, role: system, content: $content } }) { message { id } }
+  updateChat(input: { id: $chatId, patch: { title: $title } }) { chat { id } }
 }`);

@@ -10,6 +10,7 @@ export async function tellWhatIsRemembered(chatId: string, question: string): Pr
   if (!recallMemories?.length) return undefined;
   const facts = recallMemories.map(({ memory }) => `- ${memory.text}`);
   const content = `What you know about the user:\n${facts.join("\n")}`;
-  await client.request(SET_SYSTEM_PROMPT, { chatId, content });
+  // A chat names itself only after a question that is its first message.
+  await client.request(SET_SYSTEM_PROMPT, { chatId, content, title: question.slice(0, 80) });
   return content;
 }
