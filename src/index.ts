@@ -40,8 +40,8 @@ export interface CreateOptions extends Application, Omit<PlinthOptions, "config"
  */
 export async function createPlinth(options: CreateOptions = {}): Promise<Plinth> {
   assertNodeVersion();
-  const { settings = {}, schemas, migrations, plugins, jobs, ...others } = options;
-  const application = { schemas, migrations, plugins, jobs };
+  const { settings = {}, schemas, migrations, plugins, jobs, modules, ...others } = options;
+  const application = { schemas, migrations, plugins, jobs, modules };
   return startPlinth({ ...others, application, config: mergeConfig(loadConfig(), settings) });
 }
 

@@ -10,4 +10,6 @@ export interface Application {
   readonly plugins?: readonly GraphileConfig.Plugin[] | undefined;
   /** Jobs on the same worker. */
   readonly jobs?: readonly TimetableEntry[] | undefined;
+  /** Names of the modules to use, see docs/mount.md; all by default. Replaces PLINTH_MODULES. */
+  readonly modules?: readonly string[] | undefined;
 }

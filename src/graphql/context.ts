@@ -13,6 +13,8 @@ import type { Statement, StatementResult, TransactionSettings } from "../request
 export interface PlinthPresetOptions {
   readonly limits: Config["limits"];
   readonly introspection: boolean;
+  /** Whether a table, view or function belongs to a module that is left out. */
+  readonly isLeftOut: (schema: string, name: string) => boolean;
 }
 
 /** The context that Plinth's plugins read while an operation runs. */

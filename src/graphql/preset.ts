@@ -11,6 +11,7 @@ import type { ConversationMemories } from "../accounts/conversation-memory/conve
 import type { RoomPasswords } from "../accounts/room-passwords.ts";
 import type { SignIn } from "../accounts/sign-in/index.ts";
 import type { Application } from "../application/application.ts";
+import { leftOutModules, moduleOfPlugin, moduleOfRelation, withoutModules } from "../application/modules.ts";
 import type { Config } from "../config/config.ts";
 import { roleName } from "../config/roles.ts";
 import type { Checkout } from "../payments/checkout.ts";
@@ -45,9 +46,10 @@ const PLANNING_TIMEOUT_MS = 2_000;
 export interface PresetOptions {
   /** Connections as the authenticator role, created by `createPool`. */
   readonly pool: Pool;
-  readonly config: Pick<Config, "rolePrefix" | "limits" | "pool"> & {
-    readonly http: Pick<Config["http"], "bodyLimitBytes" | "graphiql" | "introspection">;
-  };
+  readonly config: Pick<Config, "rolePrefix" | "limits" | "pool"> &
+    Partial<Pick<Config, "modules">> & {
+      readonly http: Pick<Config["http"], "bodyLimitBytes" | "graphiql" | "introspection">;
+    };
   readonly application?: Application | undefined;
   readonly logger: Logger;
   /** If omitted, register, login, refresh and changePassword return UNAVAILABLE. */
@@ -84,14 +86,25 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
   const { rolePrefix, limits, http } = config;
   const { statementTimeoutMs } = config.pool;
   const constraints = new ConstraintFields();
+  const leftOut = leftOutModules(application.modules ?? config.modules);
   const settingsFor = (request: Parameters<typeof requestSettings>[0], readOnly: boolean) =>
     requestSettings(request, { rolePrefix, statementTimeoutMs, readOnly });
 
   return {
     extends: [PostGraphileAmberPreset, PgSimplifyInflectionPreset, PostGraphileConnectionFilterPreset],
-    plugins: [...PLUGINS, ...(application.plugins ?? [])],
+    plugins: [
+      ...withoutModules(leftOut, PLUGINS, ({ name }) => moduleOfPlugin(name)),
+      ...(application.plugins ?? []),
+    ],
     disablePlugins: LEFT_OUT,
-    plinth: { limits, introspection: http.introspection },
+    plinth: {
+      limits,
+      introspection: http.introspection,
+      isLeftOut(schema, name) {
+        const module = moduleOfRelation(schema, name);
+        return module !== undefined && leftOut.has(module);
+      },
+    },
     pgServices: [makePlinthPgService({ pool, schemas: [...API_SCHEMAS, ...(application.schemas ?? [])] })],
     gather: {
       // Arguments without a default are required.

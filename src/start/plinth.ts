@@ -1,11 +1,12 @@
 import type { Logger } from "pino";
 import type { Application } from "../application/application.ts";
+import { leftOutModules, moduleOfJob, withoutModules } from "../application/modules.ts";
 import type { Config } from "../config/config.ts";
 import { withConnection } from "../database/connection.ts";
 import { type Database, openDatabase } from "../database/database.ts";
 import type { DemoAccount } from "../demo/demo-data.ts";
 import { type PlinthServer, startServer } from "../http/server.ts";
-import { startWorker, type Worker } from "../jobs/index.ts";
+import { startWorker, TIMETABLE, type Worker } from "../jobs/index.ts";
 import { type MailHooks, openMailer } from "../mail/open-mailer.ts";
 import { stripeForJobs } from "../payments/stripe.ts";
 import { createLogger } from "../request/logger.ts";
@@ -44,6 +45,7 @@ export interface Plinth {
  */
 export async function startPlinth(options: PlinthOptions): Promise<Plinth> {
   const { config, log = () => {}, logger = createLogger(config.logLevel) } = options;
+  leftOutModules(options.application?.modules ?? config.modules); // reported before anything starts
   // Disposed in reverse order: the API first, the database last.
   await using parts = new AsyncDisposableStack();
   const database = await openDatabase(config, { log });
@@ -79,6 +81,7 @@ export async function startJobs(
   logger: Logger,
   hooks: Parts = {},
 ): Promise<Worker> {
+  const leftOut = leftOutModules(hooks.application?.modules ?? config.modules);
   const isDevelopment = database.kind === "embedded";
   const masterKeys = findMasterKeys(config, database);
   const mailer = openMailer({ ...hooks, config, masterKeys, isDevelopment, logger });
@@ -88,6 +91,7 @@ export async function startJobs(
       logger,
       mailer,
       payments: stripeForJobs(config.payments),
+      timetable: withoutModules(leftOut, TIMETABLE, ({ name }) => moduleOfJob(name)),
     });
     return { close: () => worker.close().finally(() => mailer.close()) };
   } catch (error) {

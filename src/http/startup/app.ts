@@ -1,5 +1,6 @@
 import type { RequestListener } from "node:http";
 import { createApiTokenFinder } from "../../accounts/api-tokens/find-api-token.ts";
+import { leftOutModules } from "../../application/modules.ts";
 import { loadAddedDocuments } from "../../documents/added-documents.ts";
 import { startLive } from "../../live/index.ts";
 import { createAllowedOrigins } from "../allowed-origins.ts";
@@ -25,7 +26,8 @@ export async function createServerApp(
   isClosing: () => boolean,
   stack: AsyncDisposableStack,
 ): Promise<WebSocketParts & { readonly listener: RequestListener }> {
-  const { config, serviceUrl, logger } = options;
+  const { config, application, serviceUrl, logger } = options;
+  const leftOut = leftOutModules(application?.modules ?? config.modules);
   const { apiPool, servicePool, callPrivateFunction, errorLog, notifier } = connections;
   const { openSockets, revocations, activity, memories, rateLimit } = services;
   const { serv, compiled } = await createGraphql(options, connections, services, stack);
@@ -58,7 +60,9 @@ export async function createServerApp(
     errorLog,
     signingKeys: auth.signingKeys,
     dataExport: dataExportStep({ callPrivateFunction, conversationMemories: memories }),
-    stripeWebhook: stripeWebhookStep({ ...config.payments, callPrivateFunction, logger }),
+    stripeWebhook: leftOut.has("payments")
+      ? undefined
+      : stripeWebhookStep({ ...config.payments, callPrivateFunction, logger }),
     readiness: {
       pools: [apiPool, servicePool],
       hearsRevocations: revocations.isListening,
