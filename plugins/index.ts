@@ -10,6 +10,7 @@ import { DescriptionsPlugin } from "./descriptions/descriptions.ts";
 import { ExactJsonPlugin } from "./exact-json.ts";
 import { FilterInputsPlugin } from "./filter-inputs.ts";
 import { FilterableColumnsPlugin } from "./filterable-columns.ts";
+import { GraphiqlBasePlugin } from "./graphiql-base.ts";
 import { LeftOutPlugin } from "./left-out.ts";
 import { MessageDeltasPlugin } from "./live/message-deltas/message-deltas.ts";
 import { PresencePlugin } from "./live/presence.ts";
@@ -72,5 +73,6 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   OneRoundTripPlugin, // begin, settings, statement and commit would each be a message
   OneSnapshotPlugin, // two fields of a query cannot contradict each other
   CompiledDocumentsPlugin, // the response of a plain read is one value of one statement
+  GraphiqlBasePlugin, // an application mounts the API below a path of its own
   PlanCachePlugin, // many different operations cannot exhaust the memory
 ];

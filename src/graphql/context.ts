@@ -54,6 +54,8 @@ declare global {
   namespace Grafast {
     interface RequestContext {
       plinth?: import("../request/context.ts").RequestContext;
+      /** Path at which an application has mounted Plinth, for GraphiQL's page. */
+      plinthBase?: string;
     }
     interface Context {
       plinth: PlinthContext;

@@ -3,6 +3,7 @@ import { type CompiledDocuments, createCompiledDocuments } from "../../graphql/c
 import { PlinthGrafserv } from "../../graphql/grafserv.ts";
 import { parserOf } from "../../graphql/limits/parse-and-validate.ts";
 import { makePreset } from "../../graphql/preset.ts";
+import type { ConstraintFields } from "../../request/constraint-fields.ts";
 import { requestSettings } from "../../request/settings.ts";
 import { runStatement } from "../../request/transaction.ts";
 import type { Connections } from "./connections.ts";
@@ -18,7 +19,11 @@ export async function createGraphql(
   { apiPool, errorLog }: Connections,
   { signIn, memories, checkout, roomPasswords, rateLimit }: Services,
   stack: AsyncDisposableStack,
-): Promise<{ serv: PlinthGrafserv; compiled: CompiledDocuments | undefined }> {
+): Promise<{
+  serv: PlinthGrafserv;
+  compiled: CompiledDocuments | undefined;
+  constraints: ConstraintFields;
+}> {
   const pgl = postgraphile(
     makePreset({
       pool: apiPool,
@@ -49,5 +54,10 @@ export async function createGraphql(
     logger,
     usesBefore: http.compiledDocuments === "always" ? 0 : USES_BEFORE_COMPILING,
   });
-  return { serv, compiled: http.compiledDocuments === "never" ? undefined : compiled };
+  const { plinthConstraints: constraints } = pgl.getResolvedPreset().schema ?? {};
+  return {
+    serv,
+    compiled: http.compiledDocuments === "never" ? undefined : compiled,
+    constraints: constraints!,
+  };
 }

@@ -14,7 +14,11 @@ export function graphqlStep(): RequestHandler {
 export function graphiqlStep(serv: PlinthGrafserv): RequestHandler {
   return async (request, response, next) => {
     const { context, path } = request;
-    const result = await serv.handle(digest(request, context, path, () => ({ type: "text", text: "" })));
+    const page = digest(request, context, path, () => ({ type: "text", text: "" }));
+    const result = await serv.handle({
+      ...page,
+      requestContext: { ...page.requestContext, plinthBase: request.baseUrl },
+    });
     if (result === null) return next();
     const body = bodyOf(result);
     response.status(result.statusCode).set(result.headers).end(body);
