@@ -14,7 +14,8 @@ function loadedBy(file: string, found = new Map<string, string>()): Map<string, 
   const text = readFileSync(join(PACKAGE_ROOT, file), "utf8");
   found.set(file, text);
   for (const [, path] of text.matchAll(LOADS))
-    if (path!.startsWith(".")) loadedBy(relative(PACKAGE_ROOT, join(PACKAGE_ROOT, dirname(file), path!)), found);
+    if (path!.startsWith("."))
+      loadedBy(relative(PACKAGE_ROOT, join(PACKAGE_ROOT, dirname(file), path!)), found);
   return found;
 }
 

@@ -37,10 +37,11 @@ export function createFetch(handler: Handler): FetchHandler {
     });
     const answered = Promise.withResolvers<IncomingMessage>();
     outgoing.once("response", answered.resolve).on("error", answered.reject);
-    if (request.body)
+    if (request.body) {
+      outgoing.flushHeaders();
       // The server may answer before it has read everything; the answer tells.
       pipeline(Readable.fromWeb(request.body as ReadableStream), outgoing).catch(() => {});
-    else outgoing.end();
+    } else outgoing.end();
     return toResponse(await answered.promise, request.method);
   };
 
