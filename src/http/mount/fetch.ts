@@ -1,7 +1,5 @@
-import { createServer, type IncomingMessage, request as sendRequest } from "node:http";
+import { type ClientRequest, createServer, type IncomingMessage, request as sendRequest } from "node:http";
 import { type Duplex, duplexPair, Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import type { ReadableStream } from "node:stream/web";
 import type { Handler } from "./handler.ts";
 
 /** Answers a request of the Fetch Standard, for frameworks that pass on those. */
@@ -39,8 +37,7 @@ export function createFetch(handler: Handler): FetchHandler {
     outgoing.once("response", answered.resolve).on("error", answered.reject);
     if (request.body) {
       outgoing.flushHeaders();
-      // The server may answer before it has read everything; the answer tells.
-      pipeline(Readable.fromWeb(request.body as ReadableStream), outgoing).catch(() => {});
+      sendBody(request.body, outgoing).catch((error) => outgoing.destroy(error));
     } else outgoing.end();
     return toResponse(await answered.promise, request.method);
   };
@@ -57,6 +54,23 @@ export function createFetch(handler: Handler): FetchHandler {
   }
 }
 
+/**
+ * Sends a body until the server has answered without the rest. The rest is not canceled: canceling a Request that a framework made
+ * from a Node stream can throw an error that nothing catches.
+ */
+async function sendBody(body: ReadableStream<Uint8Array>, outgoing: ClientRequest): Promise<void> {
+  const closed = new Promise<void>((resolve) => outgoing.once("close", resolve));
+  const reader = body.getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (outgoing.destroyed) return;
+    if (done) break;
+    if (!outgoing.write(value))
+      await Promise.race([closed, new Promise<void>((resolve) => outgoing.once("drain", resolve))]);
+  }
+  outgoing.end();
+}
+
 function toResponse(incoming: IncomingMessage, method: string): Response {
   const headers = new Headers();
   const { rawHeaders, statusCode: status = 500 } = incoming;
@@ -66,5 +80,5 @@ function toResponse(incoming: IncomingMessage, method: string): Response {
     incoming.resume();
     return new Response(null, { status, headers });
   }
-  return new Response(Readable.toWeb(incoming) as globalThis.ReadableStream, { status, headers });
+  return new Response(Readable.toWeb(incoming) as ReadableStream, { status, headers });
 }
