@@ -12,6 +12,7 @@ import { ValuesElsewherePlugin } from "./enums/values-elsewhere.ts";
 import { ExactJsonPlugin } from "./exact-json.ts";
 import { FilterInputsPlugin } from "./filter-inputs.ts";
 import { FilterableColumnsPlugin } from "./filterable-columns.ts";
+import { LeftOutPlugin } from "./left-out.ts";
 import { MessageDeltasPlugin } from "./live/message-deltas/message-deltas.ts";
 import { PresencePlugin } from "./live/presence.ts";
 import { RoomAnswerPlugin } from "./live/room-answer.ts";
@@ -50,6 +51,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   UniqueKeysPlugin, // one mutation to change a row instead of one per unique key
   NodeIdsPlugin, // likewise, without a second one by node id
   FilterableColumnsPlugin, // a user has few chats, so filters on them need no index
+  LeftOutPlugin, // modules can be left out
   MultirangesPlugin, // PostGraphile does not know this type
   ExactJsonPlugin, // numbers beyond double precision keep their value
   StrictScalarsPlugin, // rejects values that could not be read back

@@ -1,22 +1,28 @@
 import type { Application } from "./application/application.ts";
-import { checkApplication } from "./application/check-application.ts";
 import { type Config, loadConfig } from "./config/config.ts";
-import { type Plinth, type PlinthOptions, startPlinth } from "./start/plinth.ts";
+import type { PresetOptions } from "./graphql/preset.ts";
+import type { MountedPlinth, Plinth, PlinthOptions } from "./start/plinth.ts";
 import { assertNodeVersion } from "./support/node-version.ts";
 
 export { type Application, defineApplication } from "./application/application.ts";
+export type { Claims } from "./auth/api-token.ts";
 export { type Config, loadConfig } from "./config/config.ts";
 export type { LoginRole, Role } from "./config/roles.ts";
 export type { Database } from "./database/database.ts";
 export type { DemoAccount } from "./demo/demo-data.ts";
-export { makePreset } from "./graphql/preset.ts";
+export type { PresetOptions } from "./graphql/preset.ts";
+export { HttpError } from "./http/http-error.ts";
+export type { AnyRequest } from "./http/mount/caller.ts";
+export type { FetchHandler } from "./http/mount/fetch.ts";
+export type { Handler } from "./http/mount/handler.ts";
 export type { JobContext, JobDefinition, JobFunction, TimetableEntry } from "./jobs/index.ts";
 export type { SendSms, SmsMessage } from "./mail/message.ts";
 export type { MailHooks } from "./mail/open-mailer.ts";
 export type { Content, Part, Template, TemplateContext, Variables } from "./mail/template.ts";
 export { type ClientErrorCode, clientError } from "./request/client-error.ts";
 export { type RequestContext, requireClaims } from "./request/context.ts";
-export type { Plinth } from "./start/plinth.ts";
+export type { UserClient } from "./request/user-client.ts";
+export type { MountedPlinth, Plinth } from "./start/plinth.ts";
 export { PlinthError } from "./support/errors.ts";
 
 /** Settings at any depth. Omitted settings come from the environment. Lists are replaced as a whole. */
@@ -34,18 +40,31 @@ export interface CreateOptions extends Application, Omit<PlinthOptions, "config"
 }
 
 /**
- * Starts Plinth inside your own process, as `plinth start` does.
+ * Starts Plinth inside your own process, as `plinth start` does. With `listen: false` it opens no port, and your server passes
+ * requests on, see docs/mount.md.
  * @example
  * const plinth = await createPlinth({ schemas: ["shop"], migrations: "./migrations", settings: { http: { port: 0 } } });
  * await fetch(`${plinth.url}/graphql`, …);
  * await plinth.close();
  * @throws PlinthError INVALID_APPLICATION, and with the reason if a part cannot start; parts that were already started are stopped
  */
-export async function createPlinth(options: CreateOptions = {}): Promise<Plinth> {
+export async function createPlinth(options: CreateOptions & { listen: false }): Promise<MountedPlinth>;
+export async function createPlinth(options?: CreateOptions): Promise<Plinth>;
+export async function createPlinth(options: CreateOptions = {}): Promise<MountedPlinth> {
   assertNodeVersion();
-  const { settings = {}, schemas, migrations, plugins, jobs, ...others } = options;
-  const application = checkApplication({ schemas, migrations, plugins, jobs });
+  // An older Node could not even parse these, so its error would not name the reason.
+  const { checkApplication } = await import("./application/check-application.ts");
+  const { startPlinth } = await import("./start/plinth.ts");
+  const { settings = {}, schemas, migrations, plugins, jobs, modules, ...others } = options;
+  const application = checkApplication({ schemas, migrations, plugins, jobs, modules });
   return startPlinth({ ...others, application, config: mergeConfig(loadConfig(), settings) });
+}
+
+/** Returns the PostGraphile preset of the API, for a server or a schema of your own. */
+export async function makePreset(options: PresetOptions): Promise<GraphileConfig.Preset> {
+  assertNodeVersion();
+  const preset = await import("./graphql/preset.ts");
+  return preset.makePreset(options);
 }
 
 function mergeConfig(base: Config, overrides: ConfigOverrides): Config {

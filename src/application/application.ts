@@ -10,6 +10,8 @@ export interface Application {
   readonly plugins?: readonly GraphileConfig.Plugin[] | undefined;
   /** Jobs on the same worker. */
   readonly jobs?: readonly JobDefinition[] | undefined;
+  /** Names of the modules to use, see docs/mount.md; all by default. Replaces PLINTH_MODULES. */
+  readonly modules?: readonly string[] | undefined;
 }
 
 /** Returns the application unchanged, with its types checked: `export default defineApplication({ … })` in plinth.config.ts. */

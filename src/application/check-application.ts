@@ -7,6 +7,7 @@ import { nextRun } from "../jobs/next-run.ts";
 import { PlinthError } from "../support/errors.ts";
 import { isObject } from "../support/is-object.ts";
 import type { Application } from "./application.ts";
+import { leftOutModules } from "./modules.ts";
 
 /** Schemas that other parts of Plinth or of PostgreSQL own. */
 const TAKEN_SCHEMAS: ReadonlySet<string> = new Set([
@@ -38,6 +39,11 @@ const CHECKS: Checks = {
       jobs.map(({ name }) => name),
     );
     return jobs;
+  },
+  modules(value) {
+    const names = listOf("modules", value).map(String);
+    leftOutModules(names);
+    return names;
   },
 };
 

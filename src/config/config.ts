@@ -121,6 +121,8 @@ export interface Config {
     /** URL of the application for links in mail, without a trailing slash. */
     readonly appUrl: string;
   };
+  /** Names of the modules to use; undefined for all. */
+  readonly modules: readonly string[] | undefined;
   readonly payments: {
     /** If omitted, the webhook is disabled. */
     readonly stripeWebhookSecret: string | undefined;
@@ -243,6 +245,7 @@ export function loadConfig(env: Environment = process.env): Config {
       ),
       appUrl: webUrl(env, "PLINTH_APP_URL", "http://localhost:3000"),
     },
+    modules: env.PLINTH_MODULES ? list(env, "PLINTH_MODULES") : undefined,
     payments: {
       stripeWebhookSecret: env.PLINTH_STRIPE_WEBHOOK_SECRET || undefined,
       stripeSecretKey: env.PLINTH_STRIPE_SECRET_KEY || undefined,

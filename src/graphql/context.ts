@@ -18,6 +18,8 @@ export interface PlinthPresetOptions {
   readonly introspection: boolean;
   /** Reduces an error to what a client may see. */
   readonly maskError: (error: GraphQLError) => GraphQLError;
+  /** Whether a table, view or function belongs to a module that is left out. */
+  readonly isLeftOut: (schema: string, name: string) => boolean;
 }
 
 /** The context that Plinth's plugins read while an operation runs. */

@@ -11,6 +11,7 @@ import type { ModelKeys } from "../accounts/model-keys.ts";
 import type { RoomPasswords } from "../accounts/room-passwords.ts";
 import type { SignIn } from "../accounts/sign-in/index.ts";
 import type { Application } from "../application/application.ts";
+import { leftOutModules, moduleOfPlugin, moduleOfRelation, withoutModules } from "../application/modules.ts";
 import type { Config } from "../config/config.ts";
 import { roleName } from "../config/roles.ts";
 import type { Checkout } from "../payments/checkout.ts";
@@ -44,9 +45,8 @@ const PLANNING_TIMEOUT_MS = 2_000;
 export interface PresetOptions {
   /** Connections as the authenticator role, created by `createPool`. */
   readonly pool: Pool;
-  readonly config: Pick<Config, "rolePrefix" | "limits" | "pool"> & {
-    readonly http: Pick<Config["http"], "introspection">;
-  };
+  readonly config: Pick<Config, "rolePrefix" | "limits" | "pool"> &
+    Partial<Pick<Config, "modules">> & { readonly http: Pick<Config["http"], "introspection"> };
   readonly application?: Application | undefined;
   readonly logger: Logger;
   /** If omitted, register, login, refresh and changePassword return UNAVAILABLE. */
@@ -90,12 +90,16 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
   const { rolePrefix, limits, http } = config;
   const { statementTimeoutMs } = config.pool;
   const constraints = new ConstraintFields();
+  const leftOut = leftOutModules(application.modules ?? config.modules);
   const settingsFor = (request: Parameters<typeof requestSettings>[0], readOnly: boolean) =>
     requestSettings(request, { rolePrefix, statementTimeoutMs, readOnly });
 
   return {
     extends: [POSTGRAPHILE_PRESET, PgSimplifyInflectionPreset, PostGraphileConnectionFilterPreset],
-    plugins: [...PLUGINS, ...(application.plugins ?? [])],
+    plugins: [
+      ...withoutModules(leftOut, PLUGINS, ({ name }) => moduleOfPlugin(name)),
+      ...(application.plugins ?? []),
+    ],
     disablePlugins: LEFT_OUT,
     plinth: {
       limits,
@@ -106,6 +110,10 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
         anonymousRole: roleName(rolePrefix, "anonymous"),
         onUnforeseen,
       }),
+      isLeftOut(schema, name) {
+        const module = moduleOfRelation(schema, name);
+        return module !== undefined && leftOut.has(module);
+      },
     },
     pgServices: [makePlinthPgService({ pool, schemas: [...API_SCHEMAS, ...(application.schemas ?? [])] })],
     gather: {

@@ -1,4 +1,4 @@
-import type { RequestListener } from "node:http";
+import type { IncomingMessage, RequestListener } from "node:http";
 import express, { type Express, type RequestHandler } from "express";
 import type { Logger } from "pino";
 import type { SigningKey } from "../auth/signing-keys.ts";
@@ -7,7 +7,8 @@ import { GRAPHIQL_PATH, GRAPHQL_PATH } from "../graphql/preset.ts";
 import type { ErrorLog } from "../request/error-log.ts";
 import type { AllowedOrigins } from "./allowed-origins.ts";
 import { createAddressOf } from "./client-address.ts";
-import { createErrorDescription, errorResponses, HttpError } from "./http-error.ts";
+import { createErrorDescription, type DescribeError, errorResponses } from "./error-responses.ts";
+import { HttpError } from "./http-error.ts";
 import { createPostGraphql, isPostGraphql, type PostGraphqlParts } from "./post-graphql/handler.ts";
 import { type Authenticator, authenticateStep } from "./steps/authenticate.ts";
 import { correlationStep } from "./steps/correlation.ts";
@@ -16,7 +17,13 @@ import { DATA_EXPORT_PATH } from "./steps/data-export.ts";
 import { FRONT_PAGE_PATH, frontPageStep } from "./steps/front-page.ts";
 import { graphiqlStep } from "./steps/graphiql.ts";
 import { graphqlStep } from "./steps/graphql.ts";
-import { healthStep, type ReadinessChecks, readinessStep } from "./steps/health.ts";
+import {
+  HEALTH_PATH,
+  healthStep,
+  READINESS_PATH,
+  type ReadinessChecks,
+  readinessStep,
+} from "./steps/health.ts";
 import { JWKS_PATH, jwksStep } from "./steps/jwks.ts";
 import { createRequestLog, logStep } from "./steps/log.ts";
 import { type RateLimit, rateLimitStep } from "./steps/rate-limit.ts";
@@ -41,11 +48,20 @@ export interface AppParts {
   readonly compiled: PostGraphqlParts["compiled"];
 }
 
+export interface App {
+  readonly app: Express;
+  readonly listener: RequestListener;
+  /** Whether a path is one of Plinth's; an application that mounts Plinth keeps all others. */
+  readonly ownsPath: (path: string) => boolean;
+  readonly describeError: DescribeError;
+  readonly addressOf: (request: IncomingMessage) => string | undefined;
+}
+
 /**
  * The HTTP side: POST /graphql has a handler of its own, everything else passes an ordered list of steps, each in its own
  * file.
  */
-export function createApp(parts: AppParts): { app: Express; listener: RequestListener } {
+export function createApp(parts: AppParts): App {
   const { config, logger, origins, authenticator, rateLimit, readiness, stripeWebhook } = parts;
   const app = express();
   app.disable("x-powered-by");
@@ -64,8 +80,8 @@ export function createApp(parts: AppParts): { app: Express; listener: RequestLis
   app.use(correlationStep()); // everything after it logs and returns the id
   app.use(logStep(logRequest)); // sees the outcome of all later steps
   app.use(securityHeadersStep()); // on errors too
-  app.get("/healthz", healthStep()); // before the limits, which do not apply to probes
-  app.get("/readyz", readinessStep(readiness));
+  app.get(HEALTH_PATH, healthStep()); // before the limits, which do not apply to probes
+  app.get(READINESS_PATH, readinessStep(readiness));
   app.use(corsStep(origins)); // preflights carry no token and are not counted
   app.use(rateLimitStep(rateLimit)); // before the token is checked, so that guessing tokens is limited too
   app.get(FRONT_PAGE_PATH, frontPageStep(config));
@@ -82,5 +98,24 @@ export function createApp(parts: AppParts): { app: Express; listener: RequestLis
 
   const listener: RequestListener = (request, response) =>
     isPostGraphql(request) ? postGraphql(request, response) : app(request, response);
-  return { app, listener };
+  const ownsPath = createOwnsPath([
+    GRAPHQL_PATH,
+    HEALTH_PATH,
+    READINESS_PATH,
+    FRONT_PAGE_PATH,
+    JWKS_PATH,
+    DATA_EXPORT_PATH,
+    ...(stripeWebhook ? [STRIPE_WEBHOOK_PATH] : []),
+    ...(config.graphiql ? [GRAPHIQL_PATH, `${GRAPHIQL_PATH}/*file`] : []),
+  ]);
+  return { app, listener, ownsPath, describeError, addressOf };
+}
+
+/** Matches paths as the routes above do. */
+function createOwnsPath(routes: readonly string[]): (path: string) => boolean {
+  const patterns = routes.map((route) =>
+    route.replace(/[.]/g, "\\$&").replace(/:\w+/g, "[^/]+").replace(/\*\w+/g, ".+"),
+  );
+  const own = new RegExp(`^(${patterns.join("|")})/?$`);
+  return (path) => own.test(path);
 }

@@ -4,11 +4,46 @@ import { parseExactJson } from "../support/exact-json.ts";
 import { HttpError } from "./http-error.ts";
 
 /**
- * Reads the body of a request as sent.
+ * Reads the body of a request: as sent, or as a body parser of the application has left it in `body`.
  * @throws HttpError PAYLOAD_TOO_LARGE as soon as more than `limitBytes` are announced or arrive, UNSUPPORTED_MEDIA_TYPE
  * for a compressed body, which could unpack to any size
  */
-export function readBody(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
+export async function readBody(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
+  if (!isRead(request)) return readStream(request, limitBytes);
+  const { body } = request;
+  if (body == null) throw alreadyRead();
+  const buffer = Buffer.from(isBytes(body) ? body : JSON.stringify(body));
+  if (buffer.length > limitBytes) throw tooLarge(limitBytes);
+  return buffer;
+}
+
+/**
+ * Reads the body of a request exactly as sent, for signatures.
+ * @throws HttpError like readBody, and BAD_REQUEST if a body parser has replaced the bytes
+ */
+export async function readSentBody(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
+  if (!isRead(request)) return readStream(request, limitBytes);
+  if (!isBytes(request.body)) throw alreadyRead();
+  return Buffer.from(request.body);
+}
+
+/** Whether the application has read the body. A body parser leaves a stream alone that it does not parse. */
+function isRead(request: IncomingMessage): request is IncomingMessage & { readonly body?: unknown } {
+  return request.readableDidRead || request.readableEnded;
+}
+
+const isBytes = (body: unknown): body is string | Uint8Array =>
+  typeof body === "string" || body instanceof Uint8Array;
+
+function alreadyRead(): HttpError {
+  return new HttpError(
+    400,
+    "BAD_REQUEST",
+    "The application read the body before Plinth. Mount Plinth before the body parser.",
+  );
+}
+
+function readStream(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
   const { "content-encoding": encoding = "identity", "content-length": announced } = request.headers;
   if (encoding.toLowerCase() !== "identity")
     throw new HttpError(415, "UNSUPPORTED_MEDIA_TYPE", "Send the body without Content-Encoding.");

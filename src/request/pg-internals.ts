@@ -104,6 +104,11 @@ export function queryWithin(client: ClientBase, text: string, timeoutMs: number)
   return client.query({ text, query_timeout: timeoutMs } as QueryConfig);
 }
 
+/** Runs exactly one statement: the extended protocol rejects a text with several. */
+export function queryOne(client: ClientBase, text: string, values: readonly unknown[]): Promise<QueryResult> {
+  return client.query({ text, values: [...values], queryMode: "extended" } as QueryConfig);
+}
+
 /**
  * Sends a statement and its preparations with a single Sync at the end: the server answers in one piece and skips the rest
  * after a failure.

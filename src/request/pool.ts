@@ -4,6 +4,15 @@ import { forgoNames } from "./prepared-statements.ts";
 
 /** Longer than any of our transactions is idle between two statements; ends the transaction of a hanging process. */
 const IDLE_IN_TRANSACTION_TIMEOUT = "30s";
+/** JIT costs short queries more than it saves; the API returns times in UTC whatever the server's time zone. */
+const SESSION_SETTINGS = `set jit_optimize_above_cost = -1; set timezone = 'UTC';
+         set idle_in_transaction_session_timeout = '${IDLE_IN_TRANSACTION_TIMEOUT}'`;
+/**
+ * Undoes all that foreign SQL can leave on a connection. DISCARD ALL would also deallocate the statements that node-pg believes
+ * prepared, and cannot run inside a transaction.
+ */
+export const RESET_SESSION = `close all; unlisten *; reset all; reset role; reset session authorization;
+         select pg_advisory_unlock_all(); ${SESSION_SETTINGS}`;
 /** Time past the statement timeout after which the connection counts as dead. */
 const ANSWER_GRACE_MS = 5_000;
 
@@ -32,12 +41,7 @@ export function createPool(options: {
     keepAliveInitialDelayMillis: 10_000,
     pipeline: true,
     // The pool waits for this before it returns a new connection.
-    onConnect: (client) =>
-      client.query(
-        // JIT costs short queries more than it saves; the API returns times in UTC whatever the server's time zone.
-        `set jit_optimize_above_cost = -1; set timezone = 'UTC';
-         set idle_in_transaction_session_timeout = '${IDLE_IN_TRANSACTION_TIMEOUT}'`,
-      ) as unknown as undefined,
+    onConnect: (client) => client.query(SESSION_SETTINGS) as unknown as undefined,
   });
   pool.on("error", onError);
   // The pool itself listens for errors only while a connection is idle.

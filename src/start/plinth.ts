@@ -4,6 +4,7 @@ import { createMemoryOpener } from "../accounts/memories/sealed-memories.ts";
 import type { Answerer } from "../answerer/answerer.ts";
 import type { ConnectedModel } from "../answerer/connect-model.ts";
 import type { Application } from "../application/application.ts";
+import { leftOutModules } from "../application/modules.ts";
 import { timetableOf } from "../application/timetable.ts";
 import { parseMasterKeys } from "../auth/master-keys.ts";
 import { createSealer } from "../auth/sealing.ts";
@@ -11,12 +12,15 @@ import type { Config } from "../config/config.ts";
 import { withConnection } from "../database/connection.ts";
 import { type Database, openDatabase } from "../database/database.ts";
 import type { DemoAccount } from "../demo/demo-data.ts";
-import { type PlinthServer, startServer } from "../http/server.ts";
+import { type MountedServer, mountServer, type PlinthServer, startServer } from "../http/server.ts";
+import type { Mounted } from "../http/startup/mount.ts";
+import type { ServerOptions } from "../http/startup/options.ts";
 import { startWorker, type Worker } from "../jobs/index.ts";
 import type { MemoryEmbeddings } from "../jobs/memory-embeddings.ts";
 import { type MailHooks, openMailer } from "../mail/open-mailer.ts";
 import { stripeForJobs } from "../payments/stripe.ts";
 import { createLogger } from "../request/logger.ts";
+import { PlinthError } from "../support/errors.ts";
 import { findMasterKeys, masterKeysOf, signingKeysOf } from "./key-settings.ts";
 import { bringUpToDate } from "./up-to-date.ts";
 
@@ -28,15 +32,23 @@ export interface PlinthOptions extends MailHooks {
   /** Called with progress messages of long steps. */
   readonly log?: (line: string) => void;
   readonly logger?: Logger;
+  /** False to open no port: the application's own server passes requests on, see docs/mount.md. */
+  readonly listen?: boolean;
+  /** Path below which the application mounts the API, such as `/api`. Used only without a port. */
+  readonly prefix?: string;
 }
 
 /** Parts that the caller of the library supplies. */
 type Parts = MailHooks & Pick<PlinthOptions, "application">;
 
 /** A running Plinth: a database, its API and its jobs. */
-export interface Plinth {
+export interface Plinth extends MountedPlinth {
   /** URL of the API, such as http://127.0.0.1:5678; GraphQL is at /graphql. */
   readonly url: string;
+}
+
+/** A running Plinth without a port of its own. */
+export interface MountedPlinth extends Mounted {
   readonly database: Database;
   /** Demo accounts that can sign in; empty without demo data. */
   readonly demoAccounts: readonly DemoAccount[];
@@ -52,8 +64,13 @@ export interface Plinth {
  * Starts everything in one process: opens the database, brings it up to date, serves the API and runs the jobs.
  * @throws PlinthError with the reason; parts that were already started are stopped
  */
-export async function startPlinth(options: PlinthOptions): Promise<Plinth> {
+export async function startPlinth(options: PlinthOptions & { listen: false }): Promise<MountedPlinth>;
+export async function startPlinth(options: PlinthOptions): Promise<Plinth>;
+export async function startPlinth(options: PlinthOptions): Promise<MountedPlinth> {
   const { config, log = () => {}, logger = createLogger(config.logLevel) } = options;
+  // Reported before anything starts.
+  leftOutModules(options.application?.modules ?? config.modules);
+  mountPrefix(options.prefix);
   // Disposed in reverse order: the API first, the database last.
   await using parts = new AsyncDisposableStack();
   const database = await openDatabase(config, { log });
@@ -67,13 +84,14 @@ export async function startPlinth(options: PlinthOptions): Promise<Plinth> {
     const answerer = await startAnswers(config, database, logger, model);
     parts.defer(() => answerer.close());
   }
-  const server = await serveApi(config, database, logger, options);
+  const serve = options.listen === false ? mountApi : serveApi;
+  const server = await serve(config, database, logger, options);
   parts.defer(() => server.close());
 
   const running = parts.move();
   let closing: Promise<void> | undefined;
   return {
-    url: server.url,
+    ...server,
     database,
     demoAccounts,
     model: model && { provider: model.provider, name: model.name },
@@ -95,6 +113,7 @@ export async function startJobs(
   logger: Logger,
   hooks: Parts = {},
 ): Promise<Worker> {
+  const leftOut = leftOutModules(hooks.application?.modules ?? config.modules);
   const isDevelopment = database.kind === "embedded";
   const masterKeys = findMasterKeys(config, database);
   const mailer = openMailer({ ...hooks, config, masterKeys, isDevelopment, logger });
@@ -102,7 +121,7 @@ export async function startJobs(
     const worker = await startWorker({
       workerUrl: database.url("worker"),
       logger,
-      timetable: timetableOf(hooks.application ?? {}),
+      timetable: timetableOf(hooks.application ?? {}, leftOut),
       mailer,
       payments: stripeForJobs(config.payments),
       embeddings: embeddingsForJobs(config, masterKeys, logger),
@@ -161,9 +180,31 @@ export function serveApi(
   config: Config,
   database: Database,
   logger: Logger,
-  { application, sendSms }: Parts = {},
+  parts: Parts = {},
 ): Promise<PlinthServer> {
-  return startServer({
+  return startServer(serverOptions(config, database, logger, parts));
+}
+
+/** The same without a port. */
+function mountApi(
+  config: Config,
+  database: Database,
+  logger: Logger,
+  parts: Parts & Pick<PlinthOptions, "prefix">,
+): Promise<MountedServer> {
+  return mountServer({
+    ...serverOptions(config, database, logger, parts),
+    prefix: mountPrefix(parts.prefix),
+  });
+}
+
+function serverOptions(
+  config: Config,
+  database: Database,
+  logger: Logger,
+  { application, sendSms }: Parts,
+): ServerOptions {
+  return {
     config,
     application,
     authenticatorUrl: database.url("authenticator"),
@@ -174,7 +215,16 @@ export function serveApi(
     canSendSms: sendSms !== undefined || database.kind === "embedded",
     allowLoopbackOrigins: database.kind === "embedded",
     logger,
-  });
+  };
+}
+
+/** @throws PlinthError INVALID_SETTING */
+function mountPrefix(prefix = ""): string {
+  if (/^(\/[\w.~-]+)*$/.test(prefix)) return prefix;
+  throw new PlinthError(
+    "INVALID_SETTING",
+    `prefix is ${JSON.stringify(prefix)}, but must be a path such as /api, without a slash at its end.`,
+  );
 }
 
 async function prepareDemo(

@@ -61,6 +61,15 @@ test("starts nothing and leaves nothing open without a signing key", async () =>
   expect(error).toMatchObject({ code: "SIGNING_KEYS_MISSING" });
 });
 
+test.each([
+  [{ modules: ["chats"] }, "The module chats requires the module billing."],
+  [{ listen: false, prefix: "api/" }, 'prefix is "api/", but must be a path such as /api'],
+])("rejects %j before it starts anything", async (options, message) => {
+  // Without keys, a start would fail for another reason.
+  const error = await start(options, {}).catch((cause) => cause);
+  expect(error).toMatchObject({ code: "INVALID_SETTING", message: expect.stringContaining(message) });
+});
+
 test("fills an empty database with demo data once, if requested", async () => {
   const count = () =>
     withClient(db.url("owner"), async (client) => {

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { expect, test } from "@jest/globals";
 import express from "express";
-import { createErrorDescription, errorResponses } from "../../src/http/http-error.ts";
+import { createErrorDescription, errorResponses } from "../../src/http/error-responses.ts";
 import type { UnforeseenError } from "../../src/request/error-log.ts";
 import { collectLog, send } from "../support/api.ts";
 

@@ -81,7 +81,7 @@ describe("a start that fails closes what was opened, in reverse order", () => {
     ["in the last service", 8, unreadable("payments", "stripeSecretKey")],
     ["after the schema is built", 8, unreadable("live", "isSharing")],
     ["after the listener for news has started", 10, unreadable("http", "corsOrigins")],
-    ["before the port is opened", 10, unreadable("http", "port")],
+    ["before the port is opened", 11, unreadable("http", "port")],
   ] as const)("%s (%i resources)", async (_when, count, change) => {
     await expect(start(change)).rejects.toThrow("is unreadable");
     expect(opened).toBe(count);
@@ -103,8 +103,8 @@ describe("a start that fails closes what was opened, in reverse order", () => {
 
 test("a server closes its resources once, in reverse order", async () => {
   const server = await start();
-  expect([opened, closed]).toEqual([11, []]);
+  expect([opened, closed]).toEqual([12, []]);
   await Promise.all([server.close(), server.close()]);
-  expect(closed).toEqual(backwards(11));
+  expect(closed).toEqual(backwards(12));
   await expectNoConnections();
 });

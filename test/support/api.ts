@@ -60,6 +60,18 @@ export async function startApi(
   }: { canSendSms?: boolean; allowLoopbackOrigins?: boolean; application?: Application } = {},
 ): Promise<Api> {
   const logLines: Record<string, unknown>[] = [];
+  const options = { application, canSendSms, allowLoopbackOrigins, logger: collectLog(logLines) };
+  const server = await startServer({ ...serverOptions(db, settings), ...options });
+  return {
+    url: server.url,
+    logLines,
+    ask: (query, options) => ask(server.url, query, options),
+    close: () => server.close(),
+  };
+}
+
+/** What `startServer` and `mountServer` need. */
+export function serverOptions(db: TestDatabase, settings: Record<string, string> = {}) {
   const config = loadConfig({
     PLINTH_PORT: "0",
     PLINTH_POOL_MAX: "8",
@@ -69,22 +81,12 @@ export async function startApi(
     PLINTH_COMPILED_DOCUMENTS: process.env.PLINTH_COMPILED_DOCUMENTS,
     ...settings,
   });
-  const server = await startServer({
+  return {
     config,
-    application,
     authenticatorUrl: db.url("authenticator"),
     serviceUrl: db.url("service"),
     signingKeys: SIGNING_KEYS,
     masterKeys: MASTER_KEYS,
-    canSendSms,
-    allowLoopbackOrigins,
-    logger: collectLog(logLines),
-  });
-  return {
-    url: server.url,
-    logLines,
-    ask: (query, options) => ask(server.url, query, options),
-    close: () => server.close(),
   };
 }
 

@@ -1,9 +1,10 @@
-import type { RequestListener } from "node:http";
 import { createApiTokenFinder } from "../../accounts/api-tokens/find-api-token.ts";
+import { leftOutModules } from "../../application/modules.ts";
 import { loadAddedDocuments } from "../../documents/added-documents.ts";
 import { startLive } from "../../live/index.ts";
+import type { ConstraintFields } from "../../request/constraint-fields.ts";
 import { createAllowedOrigins } from "../allowed-origins.ts";
-import { createApp } from "../app.ts";
+import { type App, createApp } from "../app.ts";
 import { createFindDocument } from "../find-document.ts";
 import { createAuthenticator } from "../steps/authenticate.ts";
 import { dataExportStep } from "../steps/data-export.ts";
@@ -15,6 +16,10 @@ import { createGraphql } from "./graphql.ts";
 import type { ServerOptions } from "./options.ts";
 import type { Services } from "./services.ts";
 
+export interface ServerApp extends WebSocketParts, App {
+  readonly constraints: ConstraintFields;
+}
+
 /**
  * Creates the app: the HTTP steps, and what its WebSockets use.
  * @param isClosing whether the server is stopping, for the readiness probe
@@ -24,11 +29,12 @@ export async function createServerApp(
   { auth, connections, services }: { auth: Auth; connections: Connections; services: Services },
   isClosing: () => boolean,
   stack: AsyncDisposableStack,
-): Promise<WebSocketParts & { readonly listener: RequestListener }> {
-  const { config, serviceUrl, logger } = options;
+): Promise<ServerApp> {
+  const { config, application, serviceUrl, logger } = options;
+  const leftOut = leftOutModules(application?.modules ?? config.modules);
   const { apiPool, servicePool, callPrivateFunction, errorLog, notifier } = connections;
   const { openSockets, revocations, activity, conversationMemories, memories, rateLimit } = services;
-  const { engine, compiled } = await createGraphql(options, connections, services);
+  const { engine, compiled, constraints } = await createGraphql(options, connections, services);
   const live = await startLive({
     url: serviceUrl,
     notifier,
@@ -52,13 +58,15 @@ export async function createServerApp(
     logger,
   });
   const shared = { config: config.http, logger, origins, authenticator, rateLimit, engine, findDocument };
-  const { app, listener } = createApp({
+  const created = createApp({
     ...shared,
     compiled,
     errorLog,
     signingKeys: auth.signingKeys,
     dataExport: dataExportStep({ callPrivateFunction, conversationMemories, memories }),
-    stripeWebhook: stripeWebhookStep({ ...config.payments, callPrivateFunction, logger }),
+    stripeWebhook: leftOut.has("payments")
+      ? undefined
+      : stripeWebhookStep({ ...config.payments, callPrivateFunction, logger }),
     readiness: {
       pools: [apiPool, servicePool],
       hearsRevocations: revocations.isListening,
@@ -66,5 +74,5 @@ export async function createServerApp(
       isClosing,
     },
   });
-  return { ...shared, app, listener, openSockets, live };
+  return { ...shared, ...created, constraints, openSockets, live };
 }

@@ -4,6 +4,7 @@ import { createEngine, type GraphqlEngine } from "../../graphql/engine.ts";
 import { explainConflicts } from "../../graphql/name-conflict.ts";
 import { makePreset } from "../../graphql/preset.ts";
 import { assertSchemasUsable } from "../../request/application-schemas.ts";
+import type { ConstraintFields } from "../../request/constraint-fields.ts";
 import { requestSettings } from "../../request/settings.ts";
 import { runStatement } from "../../request/transaction.ts";
 import type { Connections } from "./connections.ts";
@@ -21,7 +22,11 @@ export async function createGraphql(
   { config, application, logger }: ServerOptions,
   { apiPool, errorLog }: Connections,
   { signIn, conversationMemories, memories, checkout, roomPasswords, modelKeys, rateLimit }: Services,
-): Promise<{ engine: GraphqlEngine; compiled: CompiledDocuments | undefined }> {
+): Promise<{
+  engine: GraphqlEngine;
+  compiled: CompiledDocuments | undefined;
+  constraints: ConstraintFields;
+}> {
   await assertSchemasUsable(apiPool, application?.schemas ?? [], roleName(config.rolePrefix, "user"));
   const preset = makePreset({
     pool: apiPool,
@@ -50,5 +55,10 @@ export async function createGraphql(
     logger,
     usesBefore: http.compiledDocuments === "always" ? 0 : USES_BEFORE_COMPILING,
   });
-  return { engine, compiled: http.compiledDocuments === "never" ? undefined : compiled };
+  const { plinthConstraints: constraints } = engine.resolvedPreset.schema ?? {};
+  return {
+    engine,
+    compiled: http.compiledDocuments === "never" ? undefined : compiled,
+    constraints: constraints!,
+  };
 }

@@ -1,8 +1,9 @@
-import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
 import type { Config } from "../../config/config.ts";
 import { PlinthError } from "../../support/errors.ts";
-import { attachWebSockets, type WebSocketParts } from "../websocket/websocket.ts";
+import { refuse, type WebSockets } from "../websocket/websocket.ts";
 
 /** Time for requests in progress to finish when the server stops. */
 const DRAIN_TIMEOUT_MS = 10_000;
@@ -17,7 +18,12 @@ const KEEP_ALIVE_TIMEOUT_MS = 65_000;
  * @throws PlinthError ADDRESS_IN_USE, ADDRESS_NOT_ALLOWED
  */
 export async function listen(
-  parts: WebSocketParts & { readonly listener: RequestListener },
+  parts: {
+    readonly config: Config["http"];
+    readonly listener: RequestListener;
+    readonly handleUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => boolean;
+    readonly sockets: WebSockets;
+  },
   stack: AsyncDisposableStack,
 ): Promise<string> {
   const server = createServer(
@@ -28,9 +34,13 @@ export async function listen(
     },
     parts.listener,
   );
-  const closeSockets = attachWebSockets(server, parts);
+  server.on("upgrade", (request, socket, head) => {
+    if (parts.handleUpgrade(request, socket, head)) return;
+    socket.on("error", () => socket.destroy());
+    refuse(socket, "404 Not Found");
+  });
   const url = await openPort(server, parts.config);
-  stack.defer(() => drain(server, closeSockets));
+  stack.defer(() => drain(server, parts.sockets));
   return url;
 }
 
@@ -62,9 +72,9 @@ async function openPort(server: Server, { host, port }: Config["http"]): Promise
 }
 
 /** Accepts no new connections and lets requests finish; closes sockets, and requests that take too long. */
-async function drain(server: Server, closeSockets: () => void): Promise<void> {
+async function drain(server: Server, sockets: WebSockets): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  closeSockets();
+  sockets.close();
   // A busy connection becomes idle after its response and would be kept open for the next request.
   const sweeping = setInterval(() => server.closeIdleConnections(), 50);
   const giveUp = setTimeout(() => server.closeAllConnections(), DRAIN_TIMEOUT_MS);

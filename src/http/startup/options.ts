@@ -15,5 +15,7 @@ export interface ServerOptions {
   readonly canSendSms?: boolean;
   /** Whether pages served from this machine may call the API while no origin is listed. */
   readonly allowLoopbackOrigins?: boolean;
+  /** Path below which an application mounts the API, such as `/api`. Empty for its root. */
+  readonly prefix?: string | undefined;
   readonly logger: Logger;
 }

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { RequestHandler } from "express";
 import { GRAPHIQL_PATH, GRAPHQL_PATH } from "../../graphql/preset.ts";
+import { HEALTH_PATH, READINESS_PATH } from "./health.ts";
 import { JWKS_PATH } from "./jwks.ts";
 
 export const FRONT_PAGE_PATH = "/";
@@ -55,9 +56,9 @@ function page(graphiql: boolean): string {
     }
       <dt><code>${GRAPHQL_PATH}</code></dt>
       <dd>GraphQL over HTTP (POST) and over WebSocket for subscriptions.</dd>
-      <dt>${link("/healthz")}</dt>
+      <dt>${link(HEALTH_PATH)}</dt>
       <dd>Health: whether the process is running.</dd>
-      <dt>${link("/readyz")}</dt>
+      <dt>${link(READINESS_PATH)}</dt>
       <dd>Readiness: whether the server can answer requests now.</dd>
       <dt>${link(JWKS_PATH)}</dt>
       <dd>Public keys for verifying access tokens.</dd>

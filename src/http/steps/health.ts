@@ -3,6 +3,9 @@ import type { Pool } from "pg";
 import { type DatabaseState, databaseState } from "../../request/database-state.ts";
 import { withTimeout } from "../../support/with-timeout.ts";
 
+export const HEALTH_PATH = "/healthz";
+export const READINESS_PATH = "/readyz";
+
 const DATABASE_TIMEOUT_MS = 2_000;
 
 /** Liveness: the process runs and responds. Does not check the database, because a restart would not repair it. */

@@ -2,6 +2,7 @@ import type { ServerResponse } from "node:http";
 import type { RequestHandler } from "express";
 import type { Logger } from "pino";
 import type { RequestContext } from "../../request/context.ts";
+import { HEALTH_PATH, READINESS_PATH } from "./health.ts";
 
 /**
  * Logs one line when the response ends or is aborted, without query string, headers, query text or variables.
@@ -31,7 +32,7 @@ export function createRequestLog(parent: Logger): LogRequest {
         ...(response.writableFinished ? {} : { aborted: true }),
       };
       if (response.statusCode >= 500) logger.error(line, "request");
-      else if (path === "/healthz" || path === "/readyz") logger.debug(line, "request");
+      else if (path === HEALTH_PATH || path === READINESS_PATH) logger.debug(line, "request");
       else logger.info(line, "request");
     });
   };

@@ -4,7 +4,7 @@ import Stripe from "stripe";
 import { readStripeEvent } from "../../payments/stripe-event.ts";
 import type { CallPrivateFunction } from "../../request/service-caller.ts";
 import { HttpError } from "../http-error.ts";
-import { readBody } from "../request-body.ts";
+import { readSentBody } from "../request-body.ts";
 
 export const STRIPE_WEBHOOK_PATH = "/webhooks/stripe";
 
@@ -27,7 +27,7 @@ export function stripeWebhookStep(options: {
   if (!secret) return undefined;
 
   return async (request, response) => {
-    const body = await readBody(request, LIMIT_BYTES);
+    const body = await readSentBody(request, LIMIT_BYTES);
     const event = verified(body, request.headers["stripe-signature"], secret);
     const { id, type, customer, occurredAt, payload } = readStripeEvent(event);
     const [kept] = await callPrivateFunction<{ id: string }>(

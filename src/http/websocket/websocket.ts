@@ -1,4 +1,4 @@
-import type { IncomingMessage, Server } from "node:http";
+import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Express, Request } from "express";
 import { execute, subscribe } from "grafast";
@@ -17,6 +17,7 @@ import { PlinthError } from "../../support/errors.ts";
 import type { AllowedOrigins } from "../allowed-origins.ts";
 import type { FindDocument } from "../find-document.ts";
 import { HttpError } from "../http-error.ts";
+import { pathOf } from "../mount/location.ts";
 import type { Authenticator } from "../steps/authenticate.ts";
 import type { RateLimit } from "../steps/rate-limit.ts";
 import { deliver } from "./deliver.ts";
@@ -56,14 +57,24 @@ interface Connection {
   preparing: number;
 }
 
+/** Takes the sockets of an HTTP server. */
+export interface WebSockets {
+  /**
+   * Takes an upgraded connection if its path is that of the API.
+   * @param url the request's URL, relative to the place at which the API is mounted
+   */
+  upgrade(request: IncomingMessage, stream: Duplex, head: Buffer, url: string): boolean;
+  /** Closes all sockets (1001) and accepts no new ones. Idempotent. */
+  close(): void;
+}
+
 type SocketContext = Context<Record<string, unknown>, Connection>;
 
 /**
  * GraphQL over WebSocket (graphql-transport-ws) at the path of the HTTP API. `connectionParams.authorization` holds
  * "Bearer …" like the header; without it, the caller is a visitor. A socket lives at most as long as its token.
- * @returns a function that closes all sockets (1001) and stops accepting new ones
  */
-export function attachWebSockets(server: Server, parts: WebSocketParts): () => void {
+export function createWebSockets(parts: WebSocketParts): WebSockets {
   const { app, config, logger, origins, rateLimit } = parts;
   const sockets = new WebSocketServer({
     noServer: true,
@@ -73,13 +84,19 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
   const protocol = makeProtocol(parts);
   const limit = new SocketLimit(MAX_SOCKETS_PER_CLIENT);
 
-  function onUpgrade(raw: IncomingMessage, stream: Duplex, head: Buffer): void {
+  let isClosed = false;
+
+  function upgrade(raw: IncomingMessage, stream: Duplex, head: Buffer, url: string): boolean {
+    if (pathOf(url) !== GRAPHQL_PATH) return false;
     stream.on("error", () => stream.destroy());
+    if (isClosed) {
+      refuse(stream, "503 Service Unavailable");
+      return true;
+    }
     // Like Express does with its requests, so that `ip` respects the trusted proxies.
     const request = Object.setPrototypeOf(raw, app.request) as Request;
     const context = contextOf(request);
     void (async () => {
-      if (request.path !== GRAPHQL_PATH) return refuse(stream, "404 Not Found");
       if (!origins.allows(request)) return refuse(stream, "403 Forbidden");
       // Taken before the first await, so that concurrent sockets cannot share the last free slot.
       const release = limit.take(context.clientIp);
@@ -93,6 +110,7 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
       logger.error({ correlationId: context.correlationId, err: error }, "upgrade failed");
       stream.destroy();
     });
+    return true;
   }
 
   function serve(connection: Connection): void {
@@ -138,15 +156,18 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
     });
   }
 
-  server.on("upgrade", onUpgrade);
-  return () => {
-    server.off("upgrade", onUpgrade);
-    sockets.close();
-    for (const socket of sockets.clients) socket.close(1001, "The server is stopping.");
-    // Terminates sockets that do not complete the closing handshake.
-    setTimeout(() => {
-      for (const socket of sockets.clients) socket.terminate();
-    }, CLOSE_TIMEOUT_MS).unref();
+  return {
+    upgrade,
+    close() {
+      if (isClosed) return;
+      isClosed = true;
+      sockets.close();
+      for (const socket of sockets.clients) socket.close(1001, "The server is stopping.");
+      // Terminates sockets that do not complete the closing handshake.
+      setTimeout(() => {
+        for (const socket of sockets.clients) socket.terminate();
+      }, CLOSE_TIMEOUT_MS).unref();
+    },
   };
 }
 
@@ -276,7 +297,8 @@ function keepAlive(socket: WebSocket): void {
   socket.once("close", () => clearInterval(timer));
 }
 
-function refuse(stream: Duplex, status: string): void {
+/** Rejects an upgraded connection. */
+export function refuse(stream: Duplex, status: string): void {
   // Closes both halves: a client that keeps its half open would keep the server from stopping.
   stream.once("finish", () => stream.destroy());
   stream.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
