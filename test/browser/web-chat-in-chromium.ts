@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Secret, TOTP } from "otpauth";
 import pg from "pg";
+import { createClient, memoryStorage } from "../../client/index.ts";
 import { serveWebChat } from "../../examples/web-chat/serve.ts";
 import { startFakeModel } from "../../src/answerer/fake-model.ts";
 import { createPlinth } from "../../src/index.ts";
@@ -19,10 +20,12 @@ parts.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
 const numbers = Array.from({ length: 2_000 }, (_, index) => index + 1).join(" ");
 const model = await startFakeModel({
   answer: (messages) => {
-    const [question, system] = ["user", "system"].map(
+    const [question = "", system] = ["user", "system"].map(
       (role) => messages.findLast((message) => message.role === role)?.content ?? "nothing",
     );
-    return question === "Count." ? numbers : `You said: ${question} I know: ${system}.`;
+    if (question === "Count.") return numbers;
+    if (question.includes("dinner")) return "Soup, and the bread from this morning. Bob sets the table.";
+    return `You said: ${question} I know: ${system}.`;
   },
 });
 parts.defer(() => model.close());
@@ -190,12 +193,19 @@ check("others find it", await shows(bob, "#public-rooms", "Kitchen"));
 await click(bob, "Kitchen");
 await type(bob, ".composer textarea", "H");
 check("a member sees who is typing", await shows(ada, ".typing", "bob is typing"));
-await send(bob, "Hello from <img src=x onerror=alert(1)> Bob!");
-check("and the message, as text", await shows(ada, ".log .other", "Hello from <img src=x"));
+await send(bob, "It smells good in here!");
+check("and the message", await shows(ada, ".log .other", "It smells good in here!"));
+check(
+  "and not any longer that he is typing",
+  await becomes(ada, `() => !document.querySelector(".typing").innerText`),
+);
+await send(ada, "Thank you! Stay for a while.");
+check("both ways", await shows(bob, ".log .other", "Stay for a while."));
 
 await click(ada, "Which peanuts");
-await send(bob, "Are you there?");
-await send(bob, "It smells good.");
+await send(bob, "I will.");
+await shows(bob, ".log .own", "I will.");
+await send(bob, "Shall I bring the chairs?");
 check("unread messages are counted elsewhere", await shows(ada, "#rooms .badge", "2"));
 check("also in the title", await becomes(ada, `() => document.title.startsWith("(2)")`));
 await click(ada, "Kitchen");
@@ -209,13 +219,25 @@ await becomes(ada, `() => document.querySelector("section header select").value 
 await send(bob, "What is for dinner?");
 check(
   "the AI of the room answers both",
-  (await shows(ada, ".log .ai:not([aria-busy=true])", "What is for dinner?")) &&
-    (await shows(bob, ".log .ai:not([aria-busy=true])", "What is for dinner?")),
+  (await shows(ada, ".log .ai:not([aria-busy=true])", "sets the table.")) &&
+    (await shows(bob, ".log .ai:not([aria-busy=true])", "sets the table.")),
 );
+check("its answers are read, too", await lacks(ada, "#rooms .badge"));
 if (process.env.SCREENSHOT) {
   const { data } = await ada.send<{ data: string }>("Page.captureScreenshot", { format: "png" });
   await writeFile(process.env.SCREENSHOT, Buffer.from(data, "base64"));
 }
+
+await network.cut();
+await shows(ada, ".connection", "Reconnecting");
+await post("bob", "Did you hear <img src=x onerror=alert(1)> that?");
+await send(ada, "I was away.");
+await network.restore();
+check(
+  "messages of the time without a network are seen, as text",
+  await shows(ada, ".log .other", "<img src=x"),
+);
+check("and those written meanwhile arrive", await shows(bob, ".log .other", "I was away."));
 
 await click(ada, "ada");
 await click(ada, "Add an authenticator app");
@@ -236,25 +258,26 @@ await type(ada, "input[name=code]", totp.generate({ timestamp: Date.now() + 30_0
 await click(ada, "Continue");
 check("the code of the app signs in", await shows(ada, "#factors", "Authenticator app"));
 
-await fetch(`${plinth.url}/graphql`, {
-  method: "POST",
-  headers: { "content-type": "application/json", authorization: `Bearer ${await tokenOf("bob")}` },
-  body: JSON.stringify({ query: "mutation { logoutEverywhere(input: {}) { clientMutationId } }" }),
-});
+await askAs("bob", "mutation { logoutEverywhere(input: {}) { clientMutationId } }");
 check("the end of a session is shown", await shows(bob, "[role=status]", "Your session has ended."));
 const violations = await Promise.all([ada, bob].map((page) => page.run("() => violations")));
 check("the content security policy was never violated", violations.flat().length === 0);
 
-/** Signs in outside the page. */
-async function tokenOf(identifier: string): Promise<string> {
-  const answer = await fetch(`${plinth.url}/graphql`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({
-      query: "mutation ($input: LoginInput!) { login(input: $input) { accessToken } }",
-      variables: { input: { identifier, password: PASSWORD } },
-    }),
-  });
-  const { data } = (await answer.json()) as { data: { login: { accessToken: string } } };
-  return data.login.accessToken;
+/** Signs in and asks outside the page, and past the network that is cut. */
+async function askAs(identifier: string, document: string, variables: object = {}): Promise<unknown> {
+  const client = createClient({ url: plinth.url, storage: memoryStorage() });
+  await client.auth.signIn({ identifier, password: PASSWORD });
+  return client.request(document, { ...variables });
+}
+async function post(username: string, content: string): Promise<void> {
+  const { myRooms } = (await askAs(username, "{ myRooms { nodes { id } } }")) as {
+    myRooms: { nodes: { id: string }[] };
+  };
+  await askAs(
+    username,
+    `mutation ($room: UUID!, $content: String!) {
+      postRoomMessage(input: { roomId: $room, content: $content }) { result { id } }
+    }`,
+    { room: myRooms.nodes[0]!.id, content },
+  );
 }

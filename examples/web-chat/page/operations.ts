@@ -67,7 +67,9 @@ export const TYPING = graphql(`subscription ($room: UUID!) {
   typing(roomId: $room) { members { profile { id username } } }
 }`);
 export const SET_TYPING = graphql(
-  `mutation ($room: UUID!) { setTyping(input: { roomId: $room }) { expiresAt } }`,
+  `mutation ($room: UUID!, $isTyping: Boolean!) {
+  setTyping(input: { roomId: $room, isTyping: $isTyping }) { expiresAt }
+}`,
 );
 export const POST = graphql(`mutation ($room: UUID!, $content: String!, $key: UUID!) {
   postRoomMessage(input: { roomId: $room, content: $content, idempotencyKey: $key }) { result { id } }

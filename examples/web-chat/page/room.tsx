@@ -34,11 +34,16 @@ export function Room(props: { id: string; userId: string; models: readonly Model
   const answer = useRoomAnswer(id);
   const typing = useTyping(id, userId);
 
-  const post = (content: string) =>
-    client.request(operations.POST, { room: id, content, key: crypto.randomUUID() }).catch((error) => {
+  const announce = useAnnounceTyping(id);
+  const post = async (content: string) => {
+    announce(false);
+    try {
+      await client.request(operations.POST, { room: id, content, key: crypto.randomUUID() });
+    } catch (error) {
       report(error);
       throw error;
-    });
+    }
+  };
   const chooseModel = (model: string) =>
     client
       .request(operations.SET_ROOM_MODEL, { room: id, model: model || null, isAiEnabled: model !== "" })
@@ -71,7 +76,7 @@ export function Room(props: { id: string; userId: string; models: readonly Model
       <p class="typing" aria-live="polite">
         {typing.length > 0 && `${typing.join(", ")} ${typing.length > 1 ? "are" : "is"} typing …`}
       </p>
-      <Composer label="Write to the room" onSend={post} onInput={useAnnounceTyping(id)} />
+      <Composer label="Write to the room" onSend={post} onInput={() => announce(true)} />
     </section>
   );
 }
@@ -119,12 +124,12 @@ function useTyping(room: string, userId: string): readonly string[] {
 /** An announcement is valid for six seconds. */
 const ANNOUNCE_EVERY_MS = 3_000;
 
-function useAnnounceTyping(room: string): () => void {
+function useAnnounceTyping(room: string): (isTyping: boolean) => void {
   const announcedAt = useRef(0);
-  return () => {
-    if (Date.now() - announcedAt.current < ANNOUNCE_EVERY_MS) return;
-    announcedAt.current = Date.now();
+  return (isTyping) => {
+    if (isTyping && Date.now() - announcedAt.current < ANNOUNCE_EVERY_MS) return;
+    announcedAt.current = isTyping ? Date.now() : 0;
     // Not worth a message to the user.
-    client.request(operations.SET_TYPING, { room }).catch(() => {});
+    client.request(operations.SET_TYPING, { room, isTyping }).catch(() => {});
   };
 }
