@@ -25,6 +25,7 @@ const model = await startFakeModel({
     );
     if (question === "Count.") return numbers;
     if (question.includes("dinner")) return "Soup, and the bread from this morning. Bob sets the table.";
+    if (question.includes("chairs")) return "Two more chairs will do.";
     return `You said: ${question} I know: ${system}.`;
   },
 });
