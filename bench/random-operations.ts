@@ -1,5 +1,5 @@
 // Sends random queries to two servers and compares their answers; see test/support/operations/walk.ts.
-import "../src/graphql/graphile-env.ts";
+import "../src/support/graphile-env.ts";
 import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
 import { openTwoServers, SETTINGS, sendInlined, USERS } from "../test/support/operations/two-servers.ts";

@@ -19,7 +19,7 @@ interface OwnRows {
 
 const owned = (column: string, ...permissions: string[]): OwnRows => ({ column, permissions });
 
-/** Listed tables and views whose policies show users their own rows, and all rows to users with a permission. */
+/** Plinth's listed tables and views whose policies show users their own rows, and all rows to users with a permission. */
 export const OWN_ROWS: Readonly<Record<string, OwnRows>> = {
   "access.effective_permissions": owned("user_id", "manage_roles", "manage_users"),
   "access.user_model_access": owned("user_id", "grant_model_access"),
@@ -102,11 +102,18 @@ export function listConditionOf({
   const table = `${schemaName}.${name}`;
   const implied = IMPLIED[table];
   if (implied && isRootQuery) return { condition: implied, unless: [] };
-  const own = OWN_ROWS[table];
+  const own = OWN_ROWS[table] ?? taggedOwnRows(resource.codec.extensions?.tags?.ownRows);
   if (!own || (relation && referringColumns(relation).includes(own.column))) return undefined;
   const condition = (alias: SQL) =>
     sql`${alias}.${sql.identifier(own.column)} = (select plinth.current_user_id())`;
   return { condition, unless: own.permissions };
+}
+
+/** An application names its tables itself, by the smart tag `@ownRows user_id manage_orders`: the column, then permissions. */
+function taggedOwnRows(tag: unknown): OwnRows | undefined {
+  if (typeof tag !== "string") return undefined;
+  const [column, ...permissions] = tag.trim().split(/\s+/);
+  return column ? owned(column, ...permissions) : undefined;
 }
 
 const referringColumns = ({

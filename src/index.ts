@@ -14,6 +14,8 @@ export type { JobContext, JobDefinition, JobFunction, TimetableEntry } from "./j
 export type { SendSms, SmsMessage } from "./mail/message.ts";
 export type { MailHooks } from "./mail/open-mailer.ts";
 export type { Content, Part, Template, TemplateContext, Variables } from "./mail/template.ts";
+export { type ClientErrorCode, clientError } from "./request/client-error.ts";
+export { type RequestContext, requireClaims } from "./request/context.ts";
 export type { Plinth } from "./start/plinth.ts";
 export { PlinthError } from "./support/errors.ts";
 

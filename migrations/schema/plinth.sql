@@ -112,6 +112,16 @@ comment on function plinth.current_user_id() is E'@behavior -*\nReturns the sign
 revoke execute on function plinth.current_user_id() from public;
 grant execute on function plinth.current_user_id() to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
+-- Queues a job for the worker with a payload of JSON without secrets. Returns its id, or null if a scheduled job waits already. PL404 for an unknown job.
+create or replace function plinth.enqueue_job(job_name text, payload jsonb default null::jsonb)
+  returns uuid
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/plinth/functions/enqueue_job.sql
+
+comment on function plinth.enqueue_job(job_name text, payload jsonb) is 'Queues a job for the worker with a payload of JSON without secrets. Returns its id, or null if a scheduled job waits already. PL404 for an unknown job.';
+revoke execute on function plinth.enqueue_job(job_name text, payload jsonb) from public;
+
 -- Returns whether a text has a Chinese, Japanese or Korean character; these scripts are written without spaces.
 create or replace function plinth.is_cjk(value text)
   returns boolean
@@ -130,6 +140,15 @@ create or replace function plinth.keep_scale()
 
 comment on function plinth.keep_scale() is 'Trigger: gives exact values a fixed number of decimals (its first argument) in the columns named by the others; a value with more decimals stays for the CHECK to reject.';
 revoke execute on function plinth.keep_scale() from public;
+
+-- Lets the database set the column updated_at of a table whenever a row changes.
+create or replace function plinth.keep_updated_at(target regclass)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/plinth/functions/keep_updated_at.sql
+
+comment on function plinth.keep_updated_at(target regclass) is 'Lets the database set the column updated_at of a table whenever a row changes.';
+revoke execute on function plinth.keep_updated_at(target regclass) from public;
 
 -- Returns the form in which an e-mail address is stored and compared; null for a text that is not an address.
 create or replace function plinth.normalize_email(address text)
@@ -152,6 +171,24 @@ create or replace function plinth.normalize_username(username text)
 comment on function plinth.normalize_username(username text) is E'@behavior -*\nReturns the form in which a username is stored and compared: lower case, without surrounding white space.';
 revoke execute on function plinth.normalize_username(username text) from public;
 grant execute on function plinth.normalize_username(username text) to :PLINTH_SERVICE, :PLINTH_USER;
+
+-- Lets each user read and change the rows that name the user in a column: row-level security, grants and a policy for each command.
+create or replace function plinth.own_rows(target regclass, owner_column text default 'user_id'::text, grants text default 'select, insert, update, delete'::text)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/plinth/functions/own_rows.sql
+
+comment on function plinth.own_rows(target regclass, owner_column text, grants text) is 'Lets each user read and change the rows that name the user in a column: row-level security, grants and a policy for each command.';
+revoke execute on function plinth.own_rows(target regclass, owner_column text, grants text) from public;
+
+-- Lets users and visitors read all rows: row-level security, grants and a policy.
+create or replace function plinth.readable_by_all(target regclass)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/plinth/functions/readable_by_all.sql
+
+comment on function plinth.readable_by_all(target regclass) is 'Lets users and visitors read all rows: row-level security, grants and a policy.';
+revoke execute on function plinth.readable_by_all(target regclass) from public;
 
 -- Returns the words of a text, stemmed in its language and unstemmed, without accents; of the first 100,000 characters.
 create or replace function plinth.search_document(language text, value text)
@@ -206,6 +243,15 @@ create or replace function plinth.touch_updated_at()
 comment on function plinth.touch_updated_at() is 'Trigger: sets updated_at when a row really changed; its arguments name the table''s generated columns.';
 revoke execute on function plinth.touch_updated_at() from public;
 
+-- Records changes of a table's rows in security.audit_trail. PL422 for a table without a primary key.
+create or replace function plinth.track_changes(target regclass, owner_column text default null::text, ignored_columns text[] default '{updated_at}'::text[], confidential_columns text[] default '{}'::text[])
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/plinth/functions/track_changes.sql
+
+comment on function plinth.track_changes(target regclass, owner_column text, ignored_columns text[], confidential_columns text[]) is 'Records changes of a table''s rows in security.audit_trail. PL422 for a table without a primary key.';
+revoke execute on function plinth.track_changes(target regclass, owner_column text, ignored_columns text[], confidential_columns text[]) from public;
+
 -- Returns the client's User-Agent header, or null.
 create or replace function plinth.user_agent()
   returns text
@@ -225,6 +271,15 @@ create or replace function plinth.uuid_v7()
 comment on function plinth.uuid_v7() is E'@behavior -*\nReturns a new UUIDv7: unique, and sorted by its time of creation.';
 revoke execute on function plinth.uuid_v7() from public;
 grant execute on function plinth.uuid_v7() to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Lets users with a permission read and change all rows: row-level security, grants and a policy for each command. PL404 for an unknown permission.
+create or replace function plinth.with_permission(target regclass, permission text, grants text default 'select, insert, update, delete'::text)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/plinth/functions/with_permission.sql
+
+comment on function plinth.with_permission(target regclass, permission text, grants text) is 'Lets users with a permission read and change all rows: row-level security, grants and a policy for each command. PL404 for an unknown permission.';
+revoke execute on function plinth.with_permission(target regclass, permission text, grants text) from public;
 
 -- Returns a text in lower case without accents.
 create or replace function plinth.without_accents(value text)

@@ -1951,6 +1951,15 @@ create or replace function private.check_casbin_rule()
 comment on function private.check_casbin_rule() is 'Trigger: checks a rule against its model and parses its patterns. PL422 with rule, column and reason for one outside the grammar.';
 revoke execute on function private.check_casbin_rule() from public;
 
+-- Checks that policies for the same command grant the same columns. PL422 otherwise.
+create or replace function private.check_granted_columns(target regclass, suffix text, grants text)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/plinth/private/check_granted_columns.sql
+
+comment on function private.check_granted_columns(target regclass, suffix text, grants text) is 'Checks that policies for the same command grant the same columns. PL422 otherwise.';
+revoke execute on function private.check_granted_columns(target regclass, suffix text, grants text) from public;
+
 -- Allows the signed-in account to change its providers and locks its row; PL401 without a live session, PL403 without a recent sign-in.
 create or replace function private.check_provider_change()
   returns void
@@ -3144,6 +3153,16 @@ comment on function private.grant_tokens(user_id uuid, amount bigint, source tex
 revoke execute on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) from public;
 grant execute on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) to :PLINTH_SERVICE;
 
+-- Returns the commands that a list of privileges names. PL422 for others than select, insert, update and delete.
+create or replace function private.granted_commands(grants text)
+  returns text[]
+  language plpgsql
+  immutable
+  set search_path to 'pg_catalog'; -- fixtures/plinth/private/granted_commands.sql
+
+comment on function private.granted_commands(grants text) is 'Returns the commands that a list of privileges names. PL422 for others than select, insert, update and delete.';
+revoke execute on function private.granted_commands(grants text) from public;
+
 -- Raises PL409 unless an active account that is not being deleted holds the role admin without an expiry.
 create or replace function private.guard_last_administrator()
   returns void
@@ -4324,6 +4343,24 @@ create or replace function private.replace_password_hash(user_id uuid, old_passw
 comment on function private.replace_password_hash(user_id uuid, old_password_hash text, new_password_hash text, new_hash_algorithm text) is 'Replaces a hash by another one of the same password; returns false if the password was changed meanwhile.';
 revoke execute on function private.replace_password_hash(user_id uuid, old_password_hash text, new_password_hash text, new_hash_algorithm text) from public;
 grant execute on function private.replace_password_hash(user_id uuid, old_password_hash text, new_password_hash text, new_hash_algorithm text) to :PLINTH_SERVICE;
+
+-- Turns on row-level security, grants privileges to users and replaces the policy of each command.
+create or replace function private.replace_policies(target regclass, suffix text, grants text, condition text, subject text, whose text)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/plinth/private/replace_policies.sql
+
+comment on function private.replace_policies(target regclass, suffix text, grants text, condition text, subject text, whose text) is 'Turns on row-level security, grants privileges to users and replaces the policy of each command.';
+revoke execute on function private.replace_policies(target regclass, suffix text, grants text, condition text, subject text, whose text) from public;
+
+-- Replaces a policy and its comment; for the helpers of an application's migrations.
+create or replace function private.replace_policy(target regclass, policy text, command text, roles text, condition text, description text)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/plinth/private/replace_policy.sql
+
+comment on function private.replace_policy(target regclass, policy text, command text, roles text, condition text, description text) is 'Replaces a policy and its comment; for the helpers of an application''s migrations.';
+revoke execute on function private.replace_policy(target regclass, policy text, command text, roles text, condition text, description text) from public;
 
 -- Audits a broken rule of security.suspicious_activity_rules: event suspicious_activity with the rule and its evidence.
 create or replace function private.report_suspicious_activity(rule_name text, user_id uuid, event_data jsonb, severity text)

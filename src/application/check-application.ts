@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { HISTORY_SCHEMAS } from "../database/history.ts";
 import { SCHEMAS } from "../database/schemas.ts";
 import { type JobDefinition, QUEUES } from "../jobs/index.ts";
+import { nextRun } from "../jobs/next-run.ts";
 import { PlinthError } from "../support/errors.ts";
 import { isObject } from "../support/is-object.ts";
 import type { Application } from "./application.ts";
@@ -123,10 +124,20 @@ function job(value: unknown): JobDefinition {
       `The job ${name} has no function run.`,
       "Write async run({ query, signal }) { … return { rows }; }.",
     );
-  if (cron !== undefined && !(typeof cron === "string" && FIVE_FIELDS.test(cron)))
+  if (cron !== undefined && !isSchedule(cron))
     throw invalid(
       `The job ${name} has the schedule ${JSON.stringify(cron)}, which is not five cron fields.`,
       'Write cron: "0 3 * * *" for 03:00 UTC, or omit it for a job that only plinth.enqueue_job starts.',
     );
   return value as unknown as JobDefinition;
+}
+
+function isSchedule(cron: unknown): boolean {
+  if (typeof cron !== "string" || !FIVE_FIELDS.test(cron)) return false;
+  try {
+    nextRun(cron);
+    return true;
+  } catch {
+    return false;
+  }
 }

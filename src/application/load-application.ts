@@ -1,3 +1,5 @@
+// Before the plugins of an application load PostGraphile.
+import "../support/graphile-env.ts";
 import { existsSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";

@@ -10,6 +10,7 @@ import { addDocuments } from "./commands/documents.ts";
 import { addExplainAccess } from "./commands/explain-access.ts";
 import { addExport } from "./commands/export.ts";
 import { addImport } from "./commands/import.ts";
+import { addJobs } from "./commands/jobs.ts";
 import { addKeys } from "./commands/keys.ts";
 import { addMigrate } from "./commands/migrate.ts";
 import { addRollback } from "./commands/rollback.ts";
@@ -69,6 +70,7 @@ export function buildProgram(): Command {
     addStart,
     addServe,
     addWork,
+    addJobs,
     addMigrate,
     addRollback,
     addDb,

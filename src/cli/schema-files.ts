@@ -1,23 +1,46 @@
+import type pg from "pg";
+import type { Application } from "../application/application.ts";
 import { DEFAULT_ROLE_PREFIX } from "../config/roles.ts";
 import { withConnection } from "../database/connection.ts";
 import type { EmbeddedServer } from "../database/embedded/server.ts";
 import { functionFixtures } from "../database/fixtures.ts";
+import { migrateDatabase } from "../database/migrate.ts";
+import { SCHEMAS } from "../database/schemas.ts";
+import { findUserDataGaps, type UserDataGap } from "../database/user-data-gaps.ts";
 import { withAlternativeBodies } from "../drift/alternative-bodies.ts";
+import { applicationPart, schemaFolderOf } from "../drift/application-snapshot.ts";
 import { readCatalogue } from "../drift/read-catalogue.ts";
 import { SNAPSHOT_FILE, snapshotText } from "../drift/snapshot.ts";
+import { listSchemas } from "../schema-dump/catalog.ts";
 import { dumpSchema } from "../schema-dump/dump.ts";
 import { printGraphqlSchema } from "../schema-dump/graphql-schema.ts";
 import { dumpFiles, type SchemaFiles } from "../schema-dump/schema-files.ts";
-import { MIGRATIONS_FOLDER } from "../support/paths.ts";
+import { MIGRATIONS_FOLDER, SCHEMA_FOLDER } from "../support/paths.ts";
 import { withMigratedServer } from "./migrated-server.ts";
 
-/** Generates the files of migrations/schema/ by running all migrations on a temporary embedded server. */
-export function generateSchemaFiles(): Promise<SchemaFiles> {
-  return withMigratedServer(generateOn);
+const rolePrefix = DEFAULT_ROLE_PREFIX;
+
+/**
+ * Generates the files of migrations/schema/ by running all migrations on a temporary embedded server: those of the application's
+ * own schemas, if it has migrations, otherwise Plinth's.
+ * @returns also the gaps of an application's tables
+ */
+export async function generateSchemaFiles(
+  application: Application,
+): Promise<{ folder: string; files: SchemaFiles; gaps?: readonly UserDataGap[] }> {
+  const { migrations } = application;
+  return withMigratedServer(async (server) =>
+    migrations === undefined
+      ? { folder: SCHEMA_FOLDER, files: await filesOfPlinth(server) }
+      : {
+          folder: schemaFolderOf(migrations),
+          files: await filesOfApplication(server, application, migrations),
+          gaps: await withConnection({ connectionString: server.url("owner") }, findUserDataGaps),
+        },
+  );
 }
 
-async function generateOn(server: EmbeddedServer): Promise<SchemaFiles> {
-  const rolePrefix = DEFAULT_ROLE_PREFIX;
+async function filesOfPlinth(server: EmbeddedServer): Promise<SchemaFiles> {
   const fixtures = await functionFixtures(MIGRATIONS_FOLDER);
   const { dump, catalogue } = await withConnection(
     { connectionString: server.url("owner") },
@@ -30,4 +53,31 @@ async function generateOn(server: EmbeddedServer): Promise<SchemaFiles> {
   return dumpFiles(dump)
     .set(SNAPSHOT_FILE, snapshotText(await withAlternativeBodies(catalogue, MIGRATIONS_FOLDER)))
     .set("schema.graphql", await printGraphqlSchema({ authenticatorUrl, rolePrefix }));
+}
+
+/** The GraphQL schema is the whole API's, which the application's clients use. */
+async function filesOfApplication(
+  server: EmbeddedServer,
+  application: Application,
+  migrations: string,
+): Promise<SchemaFiles> {
+  const fixtures = await functionFixtures(migrations);
+  const ownerUrl = server.url("owner");
+  const readBoth = async (client: pg.Client) => {
+    const schemas = (await listSchemas(client)).filter((name) => !SCHEMAS.some((each) => each === name));
+    return { schemas, catalogue: await readCatalogue(client, rolePrefix, [...SCHEMAS, ...schemas]) };
+  };
+  const { dump, catalogue } = await withConnection({ connectionString: ownerUrl }, async (client) => {
+    const before = await readBoth(client);
+    await migrateDatabase({ ownerUrl, rolePrefix, applicationMigrations: migrations });
+    const after = await readBoth(client);
+    return {
+      dump: await dumpSchema(client, { rolePrefix, schemas: after.schemas, fixtures }),
+      catalogue: applicationPart(before.catalogue, after.catalogue),
+    };
+  });
+  const authenticatorUrl = server.url("authenticator");
+  return dumpFiles(dump)
+    .set(SNAPSHOT_FILE, snapshotText(await withAlternativeBodies(catalogue, migrations)))
+    .set("schema.graphql", await printGraphqlSchema({ authenticatorUrl, rolePrefix, application }));
 }

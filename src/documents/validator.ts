@@ -1,4 +1,5 @@
 import { type DocumentNode, Kind, parse } from "postgraphile/graphql";
+import type { Application } from "../application/application.ts";
 import type { Config } from "../config/config.ts";
 import { makeParseAndValidate } from "../graphql/limits/parse-and-validate.ts";
 import { readSchema } from "../graphql/read-schema.ts";
@@ -21,8 +22,9 @@ interface Verdict {
 export async function createValidator(
   config: Config,
   authenticatorUrl: string,
+  application: Application = {},
 ): Promise<(text: string) => Verdict> {
-  const schema = await readSchema(config, authenticatorUrl);
+  const schema = await readSchema(config, authenticatorUrl, application);
   const parseAndValidate = makeParseAndValidate(schema, config.limits, config.http);
   return (text) => {
     const unstorable = unstorableReason(text);

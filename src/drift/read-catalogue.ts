@@ -43,18 +43,22 @@ const QUERIES = [
 ];
 
 /**
- * Reads every object of Plinth's schemas from the system catalogues, which any role may read. Equal schemas give equal catalogues on
+ * Reads every object of the schemas, which are Plinth's by default, from the system catalogues, which any role may read. Equal schemas give equal catalogues on
  * every supported version of PostgreSQL, with any role prefix. Long definitions are hashed. Roles and the schemas of the job queue
  * and of the migrations are not included.
  * @param client may be inside a transaction, whose changes are then visible
  */
-export async function readCatalogue(client: pg.ClientBase, rolePrefix: string): Promise<Catalogue> {
+export async function readCatalogue(
+  client: pg.ClientBase,
+  rolePrefix: string,
+  schemas: readonly string[] = SCHEMAS,
+): Promise<Catalogue> {
   return withPrintSettings(client, async () => {
     const owner = await findOwner(client);
     const labels = JSON.stringify(await readLabels(client, owner, rolePrefix));
     const objects: CatalogueObject[] = [];
     for (const sql of QUERIES) {
-      const { rows } = await client.query<Row>(sql, [SCHEMAS, labels, owner]);
+      const { rows } = await client.query<Row>(sql, [schemas, labels, owner]);
       for (const row of rows) objects.push(normalize(row, rolePrefix));
     }
     return catalogueOf(objects);

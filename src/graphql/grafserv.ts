@@ -1,4 +1,4 @@
-import "./graphile-env.ts";
+import "../support/graphile-env.ts";
 import { GrafservBase, type RequestDigest, type Result } from "postgraphile/grafserv";
 
 /** grafserv without an adaptor: our steps read requests and write responses. */

@@ -1,4 +1,4 @@
-import "./graphile-env.ts";
+import "../support/graphile-env.ts";
 import "postgraphile";
 import { PgSimplifyInflectionPreset } from "@graphile/simplify-inflection";
 import type { Pool } from "pg";

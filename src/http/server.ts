@@ -1,4 +1,4 @@
-import "../graphql/graphile-env.ts";
+import "../support/graphile-env.ts";
 import { createLogger } from "../request/logger.ts";
 import { createServerApp } from "./startup/app.ts";
 import { createAuth } from "./startup/auth.ts";

@@ -1,5 +1,6 @@
 import type pg from "pg";
 import { ROLES, roleName } from "../config/roles.ts";
+import { HISTORY_SCHEMAS } from "../database/history.ts";
 import type { RoleNames } from "./privileges.ts";
 
 /** The context of all parts of the dump: a query function, the schemas and the names of roles. */
@@ -43,20 +44,26 @@ export async function withPrintSettings<T>(client: pg.ClientBase, use: () => Pro
   }
 }
 
-/** Returns the schemas to dump: all except those of the system, the job queue and graphile-migrate; `public` only if used. */
-async function listSchemas(client: pg.ClientBase): Promise<string[]> {
-  const { rows } = await client.query<{ name: string }>(`
+/** Schemas of the system, the job queue and the records of migrations. */
+const NOT_DUMPED = ["information_schema", "pgboss", ...HISTORY_SCHEMAS];
+
+/** Returns the schemas to dump: all except those above; `public` only if used. */
+export async function listSchemas(client: pg.ClientBase): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    `
     select nspname as name
     from pg_namespace n
     where nspname !~ '^pg_'
-      and nspname not in ('information_schema', 'pgboss', 'graphile_migrate')
+      and nspname <> all ($1)
       and (
         nspname <> 'public'
         or exists (select from pg_class c where c.relnamespace = n.oid and not exists (${ofExtension("pg_class", "c.oid")}))
         or exists (select from pg_proc p where p.pronamespace = n.oid and not exists (${ofExtension("pg_proc", "p.oid")}))
       )
     order by nspname collate "C"
-  `);
+  `,
+    [NOT_DUMPED],
+  );
   return rows.map((row) => row.name);
 }
 

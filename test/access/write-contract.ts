@@ -1,5 +1,5 @@
 // Regenerates the access contract: npm run contract
-import "../../src/graphql/graphile-env.ts";
+import "../../src/support/graphile-env.ts";
 import { writeFileSync } from "node:fs";
 import { differences } from "../../src/access-contract/contract.ts";
 import { CONTRACT_FILE, CONTRACT_PAGE, readCommitted } from "../support/contract/files.ts";

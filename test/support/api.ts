@@ -1,5 +1,6 @@
 import { Writable } from "node:stream";
 import { type Logger, pino } from "pino";
+import type { Application } from "../../src/application/application.ts";
 import { generateMasterKey } from "../../src/auth/master-keys.ts";
 import { generateSigningKey } from "../../src/auth/signing-keys.ts";
 import { loadConfig } from "../../src/config/config.ts";
@@ -55,7 +56,8 @@ export async function startApi(
   {
     canSendSms = false,
     allowLoopbackOrigins = false,
-  }: { canSendSms?: boolean; allowLoopbackOrigins?: boolean } = {},
+    application,
+  }: { canSendSms?: boolean; allowLoopbackOrigins?: boolean; application?: Application } = {},
 ): Promise<Api> {
   const logLines: Record<string, unknown>[] = [];
   const config = loadConfig({
@@ -69,6 +71,7 @@ export async function startApi(
   });
   const server = await startServer({
     config,
+    application,
     authenticatorUrl: db.url("authenticator"),
     serviceUrl: db.url("service"),
     signingKeys: SIGNING_KEYS,

@@ -1,4 +1,4 @@
-import "../../src/graphql/graphile-env.ts"; // before any test file is linked, which loads PostGraphile before it is evaluated
+import "../../src/support/graphile-env.ts"; // before any test file is linked, which loads PostGraphile before it is evaluated
 import { startTestServer } from "./server.ts";
 import { makeTemplate, removeAll, SETUP_VARIABLE } from "./template.ts";
 

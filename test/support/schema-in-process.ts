@@ -3,6 +3,7 @@ import { pino } from "pino";
 import { makeSchema } from "postgraphile";
 import { execute, hookArgs } from "postgraphile/grafast";
 import { type DocumentNode, type GraphQLSchema, parse } from "postgraphile/graphql";
+import type { Application } from "../../src/application/application.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { type Role, roleName } from "../../src/config/roles.ts";
 import { makePreset } from "../../src/graphql/preset.ts";
@@ -31,6 +32,7 @@ export interface SchemaInProcess {
 export async function openSchema(
   db: TestDatabase,
   reader: { role: Extract<Role, "owner" | "user">; userId: string },
+  application?: Application,
 ): Promise<SchemaInProcess> {
   const config = { ...loadConfig({}), rolePrefix: db.rolePrefix };
   const connectAs = (role: "authenticator" | "owner") =>
@@ -57,6 +59,7 @@ export async function openSchema(
   const preset = makePreset({
     pool: { connect: () => pool.connect() } as Pool,
     config,
+    application,
     logger: pino({ level: "silent" }),
   });
   const built = await makeSchema({

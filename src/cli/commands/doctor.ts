@@ -35,11 +35,17 @@ async function examine(): Promise<Finding[]> {
   const { checkSettings } = await import("../doctor/settings.ts");
   const { examineDatabase, unusable } = await import("../doctor/doctor.ts");
   const { withSession } = await import("../session.ts");
-  const settings = checkSettings(loadConfig(), unknownSettings());
-  const database = await withSession(({ config, database }) => examineDatabase(config, database)).catch(
-    unusable,
-  );
-  return [...settings, ...database];
+  const { loadApplication } = await import("../../application/load-application.ts");
+  const config = loadConfig();
+  const findings = checkSettings(config, unknownSettings());
+  const application = await loadApplication(config).catch((error) => {
+    findings.push(...unusable(error, "application"));
+    return {};
+  });
+  const database = await withSession(({ config, database }) =>
+    examineDatabase(config, database, application),
+  ).catch((error) => unusable(error));
+  return [...findings, ...database];
 }
 
 const LABELS: Record<Status, string> = {

@@ -56,12 +56,17 @@ Example:
 async function add(files: readonly string[], { json }: Flags): Promise<void> {
   const { readDocuments } = await import("../../documents/read-documents.ts");
   const { documentHash } = await import("../../documents/document-hash.ts");
+  const { loadApplication } = await import("../../application/load-application.ts");
   const { createValidator } = await import("../../documents/validator.ts");
   const { storeDocuments } = await import("../../documents/stored-documents.ts");
   const { documents, faults: unusable } = await readDocuments(files);
 
   await withSession(async ({ config, database }) => {
-    const validate = await createValidator(config, database.url("authenticator"));
+    const validate = await createValidator(
+      config,
+      database.url("authenticator"),
+      await loadApplication(config),
+    );
     const checked = documents.map(({ source, text }) => ({ source, text, ...validate(text) }));
     const faults = [
       ...unusable,
@@ -93,11 +98,16 @@ function reject(faults: readonly Fault[], json: boolean | undefined): void {
 }
 
 async function list({ json }: Flags): Promise<void> {
+  const { loadApplication } = await import("../../application/load-application.ts");
   const { createValidator } = await import("../../documents/validator.ts");
   const { readStoredDocuments } = await import("../../documents/stored-documents.ts");
   const documents = await withSession(async ({ config, database }) => {
     const stored = await withClient(database, "owner", readStoredDocuments);
-    const validate = await createValidator(config, database.url("authenticator"));
+    const validate = await createValidator(
+      config,
+      database.url("authenticator"),
+      await loadApplication(config),
+    );
     return stored.map((document) => ({ ...document, ...validate(document.text) }));
   });
   if (json) printJson({ documents });

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import type { Application } from "../../application/application.ts";
-import { SCHEMA_FOLDER } from "../../support/paths.ts";
+import type { UserDataGap } from "../../database/user-data-gaps.ts";
+import type { SchemaFiles } from "../../schema-dump/schema-files.ts";
 import { note, print, printJson } from "../output.ts";
 
 export function addSchema(program: Command): void {
@@ -18,15 +18,16 @@ export function addSchema(program: Command): void {
       `
 Runs all migrations on a temporary embedded database and writes migrations/schema/<schema>.sql, schema.graphql
 and catalogue.json, with which plinth doctor compares a live database.
-Commit them with the migration, so that a review shows its effect.
+Commit them with the migration, so that a review shows its effect. In a folder with plinth.config, the files are those of
+the application's own schemas, next to its migrations; schema.graphql is the whole API.
 
 Example:
   $ plinth schema dump`,
     )
     .action(async ({ json }: { json?: boolean }) => {
-      const { generateSchemaFiles } = await import("../schema-files.ts");
       const { writeSchemaFiles } = await import("../../schema-dump/schema-files.ts");
-      const changed = await writeSchemaFiles(SCHEMA_FOLDER, await generateSchemaFiles());
+      const { folder, files } = await generate();
+      const changed = await writeSchemaFiles(folder, files);
       if (json) printJson({ changed });
       else print(changed.length === 0 ? "The files were up to date." : `Wrote ${changed.join(", ")}.`);
     });
@@ -39,20 +40,16 @@ Example:
       "after",
       `
 Runs all migrations on a temporary embedded database and compares the files, for CI. Changes nothing. In a folder with
-plinth.config, it checks the application's tables instead: each foreign key must let accounts be deleted.
+plinth.config, it also checks that no foreign key of the application blocks the deletion of an account.
 
 Example:
   $ plinth schema check`,
     )
     .action(async ({ json }: { json?: boolean }) => {
-      const { loadApplication } = await import("../../application/load-application.ts");
-      const { loadConfig } = await import("../../config/config.ts");
-      const application = await loadApplication(loadConfig());
-      if (application.migrations !== undefined) return checkApplication(application, json);
-      const { generateSchemaFiles } = await import("../schema-files.ts");
       const { checkSchemaFiles } = await import("../../schema-dump/schema-files.ts");
-      const stale = await checkSchemaFiles(SCHEMA_FOLDER, await generateSchemaFiles());
-      if (json) printJson({ fresh: stale.length === 0, stale });
+      const { folder, files, gaps } = await generate();
+      const stale = await checkSchemaFiles(folder, files);
+      if (json) printJson({ fresh: stale.length === 0, stale, ...(gaps && { gaps }) });
       else if (stale.length === 0) print("The files are up to date.");
       else for (const { name, diff } of stale) print(`${name}\n${diff}`);
       if (stale.length > 0) {
@@ -60,26 +57,23 @@ Example:
         note("hint: Run plinth schema dump.");
         process.exitCode = 1;
       }
+      reportGaps(gaps ?? []);
     });
 }
 
-/** Checks the tables that the application's migrations make. */
-async function checkApplication(application: Application, json: boolean | undefined): Promise<void> {
-  const { findUserDataGaps } = await import("../../database/user-data-gaps.ts");
-  const { withConnection } = await import("../../database/connection.ts");
-  const { withMigratedServer } = await import("../migrated-server.ts");
-  const gaps = await withMigratedServer(
-    (server) => withConnection({ connectionString: server.url("owner") }, findUserDataGaps),
-    application,
-  );
-  const blocking = gaps.filter(({ kind }) => kind === "blocks");
-  if (json) printJson({ gaps });
-  else {
-    for (const { kind, table, reason } of gaps)
-      note(`${kind === "blocks" ? "error" : "warning"}: ${table} (${kind}): ${reason}`);
-    if (blocking.length === 0) print("No foreign key blocks the deletion of an account.");
-  }
-  if (blocking.length === 0) return;
+async function generate(): Promise<{ folder: string; files: SchemaFiles; gaps?: readonly UserDataGap[] }> {
+  const { loadApplication } = await import("../../application/load-application.ts");
+  const { loadConfig } = await import("../../config/config.ts");
+  const { generateSchemaFiles } = await import("../schema-files.ts");
+  return generateSchemaFiles(await loadApplication(loadConfig()));
+}
+
+/** Reports the foreign keys of an application's tables that block the deletion of an account, and what may be an oversight. */
+function reportGaps(gaps: readonly UserDataGap[]): void {
+  const isBlocking = ({ kind }: UserDataGap) => kind === "blocks";
+  for (const gap of gaps)
+    note(`${isBlocking(gap) ? "error" : "warning"}: ${gap.table} (${gap.kind}): ${gap.reason}`);
+  if (!gaps.some(isBlocking)) return;
   note("hint: Give each of these foreign keys on delete cascade or on delete set null.");
   process.exitCode = 1;
 }

@@ -1,7 +1,9 @@
 import type pg from "pg";
+import type { Application } from "../../application/application.ts";
 import type { Config } from "../../config/config.ts";
 import type { LoginRole } from "../../config/roles.ts";
 import type { Database } from "../../database/database.ts";
+import { SCHEMAS } from "../../database/schemas.ts";
 
 /** `skipped`: the check could not run; the message gives the reason. Only `fail` makes doctor's exit code 1. */
 export type Status = "ok" | "warn" | "fail" | "skipped";
@@ -22,9 +24,16 @@ export interface Finding {
 export interface DoctorContext {
   readonly config: Config;
   readonly database: Database;
+  /** Of plinth.config; without it, only Plinth's own objects are examined. */
+  readonly application?: Application;
   /** Connected as `role`. Each role may read the catalogue, but not Plinth's own tables. */
   readonly client: pg.Client;
   readonly role: LoginRole;
+}
+
+/** Plinth's schemas and the application's. */
+export function examinedSchemas({ application }: Pick<DoctorContext, "application">): string[] {
+  return [...SCHEMAS, ...(application?.schemas ?? [])];
 }
 
 /** Checks one subject. If it throws, doctor reports a `fail` with the error's message. */

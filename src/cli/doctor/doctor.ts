@@ -1,3 +1,4 @@
+import type { Application } from "../../application/application.ts";
 import type { Config } from "../../config/config.ts";
 import { LOGIN_ROLES, type LoginRole } from "../../config/roles.ts";
 import { withConnection } from "../../database/connection.ts";
@@ -27,7 +28,11 @@ const GROUPS: readonly CheckGroup[] = [
 ];
 
 /** Examines a database as the most privileged role that has a URL. The owner sees everything; other roles see less. */
-export async function examineDatabase(config: Config, database: Database): Promise<Finding[]> {
+export async function examineDatabase(
+  config: Config,
+  database: Database,
+  application: Application = {},
+): Promise<Finding[]> {
   const role = mostAbleRole(config, database);
   const connection = {
     connectionString: database.url(role),
@@ -38,16 +43,16 @@ export async function examineDatabase(config: Config, database: Database): Promi
   return withConnection(connection, async (client) => {
     const findings: Finding[] = [];
     for (const group of GROUPS)
-      findings.push(...(await group({ config, database, client, role }).catch(notExamined)));
+      findings.push(...(await group({ config, database, application, client, role }).catch(notExamined)));
     return findings;
-  }).catch(unusable);
+  }).catch((error) => unusable(error));
 }
 
-/** Returns the finding for a database that cannot be examined. */
-export function unusable(error: unknown): Finding[] {
+/** Returns the finding for a database, or another part, that cannot be examined. */
+export function unusable(error: unknown, check = "server"): Finding[] {
   const known = explainError(error);
   if (!known) throw error;
-  return [fail("server", known.message, known.hint ?? "See the message.")];
+  return [fail(check, known.message, known.hint ?? "See the message.")];
 }
 
 function notExamined(error: unknown): Finding[] {

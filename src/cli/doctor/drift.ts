@@ -1,5 +1,8 @@
+import type { Application } from "../../application/application.ts";
 import { ROLES, roleName } from "../../config/roles.ts";
-import { type CatalogueObject, titleOf } from "../../drift/catalogue.ts";
+import { SCHEMAS } from "../../database/schemas.ts";
+import { readApplicationSnapshot, schemasOf } from "../../drift/application-snapshot.ts";
+import { type Catalogue, type CatalogueObject, titleOf } from "../../drift/catalogue.ts";
 import { compareCatalogues, type Difference } from "../../drift/compare.ts";
 import { isDangerous } from "../../drift/danger.ts";
 import { describeDifference } from "../../drift/describe.ts";
@@ -54,12 +57,14 @@ const CHECKED_ELSEWHERE = ["row security", "owner"];
 const MOST_DETAILS = 50;
 
 /**
- * Compares the database with what the migrations make (migrations/schema/catalogue.json). Reads only the system catalogues, so every
+ * Compares the database with what Plinth's migrations and the application's make (migrations/schema/catalogue.json of each). Reads only the system catalogues, so every
  * role sees all differences.
  */
-export const checkDrift: CheckGroup = async ({ client, config, role }) => {
-  const expected = await readSnapshot();
-  const found = await readCatalogue(client, config.rolePrefix);
+export const checkDrift: CheckGroup = async ({ client, config, role, application }) => {
+  const ofApplication = await expectedOfApplication(application);
+  const expected = new Map([...(await readSnapshot()), ...ofApplication.catalogue]);
+  const schemas = [...SCHEMAS, ...schemasOf(ofApplication.catalogue)];
+  const found = await readCatalogue(client, config.rolePrefix, schemas);
   // The check of row security reports a database without tables.
   if (![...found.values()].some(({ kind }) => kind === "table")) return [];
   const differences = compareCatalogues(expected, found).flatMap(withoutOtherChecks);
@@ -71,6 +76,7 @@ export const checkDrift: CheckGroup = async ({ client, config, role }) => {
   const named = (text: string) => oneLine(withRoleNames(text, config.rolePrefix));
   const pending = role === "owner" ? "" : " If migrations are pending, run plinth migrate first.";
   return [
+    ...ofApplication.findings,
     describeMissing(missing, expected.size, pending),
     ...Object.values(CHECKS).map((each) => {
       const list = rest.get(each) ?? [];
@@ -78,6 +84,20 @@ export const checkDrift: CheckGroup = async ({ client, config, role }) => {
     }),
   ];
 };
+
+async function expectedOfApplication({
+  migrations,
+}: Pick<Application, "migrations"> = {}): Promise<{ catalogue: Catalogue; findings: Finding[] }> {
+  if (migrations === undefined) return { catalogue: new Map(), findings: [] };
+  const catalogue = await readApplicationSnapshot(migrations);
+  if (catalogue) return { catalogue, findings: [] };
+  const finding = warn(
+    "drift-application",
+    "The application's schemas are not compared, because its migrations have no schema/catalogue.json.",
+    "Run plinth schema dump, and commit the files with each migration.",
+  );
+  return { catalogue: new Map(), findings: [finding] };
+}
 
 function withoutOtherChecks(difference: Difference): Difference[] {
   if (difference.kind !== "changed") return [difference];

@@ -1,6 +1,7 @@
+import { applicationHistory, type MigrationHistory, plinthHistory } from "../../database/history.ts";
 import { migrationStatus } from "../../database/migrate.ts";
 import { PlinthError } from "../../support/errors.ts";
-import { type CheckGroup, fail, ok, skipped, warn } from "./check.ts";
+import { type CheckGroup, type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";
 import { checkDrift } from "./drift.ts";
 
 /**
@@ -8,31 +9,47 @@ import { checkDrift } from "./drift.ts";
  * that differs from what they make.
  */
 export const checkMigrations: CheckGroup = async (context) => {
-  const { config, database, role } = context;
   const check = "migrations";
-  if (role !== "owner")
+  if (context.role !== "owner")
     return [
       skipped(check, "Only the owner can read the migration history (PLINTH_OWNER_URL)."),
       ...(await checkDrift(context)),
     ];
+  const findings = await checkHistory(context, plinthHistory, { check, whose: "" });
+  const folder = context.application?.migrations;
+  if (folder !== undefined)
+    findings.push(
+      ...(await checkHistory(context, applicationHistory(folder), {
+        check: "application-migrations",
+        whose: " of the application",
+      })),
+    );
+  return findings.some(({ status }) => status === "fail")
+    ? findings
+    : [...findings, ...(await checkDrift(context))];
+};
+
+async function checkHistory(
+  { config, database }: DoctorContext,
+  history: MigrationHistory,
+  { check, whose }: { readonly check: string; readonly whose: string },
+): Promise<Finding[]> {
   try {
-    const status = await migrationStatus({ ownerUrl: database.url("owner"), rolePrefix: config.rolePrefix });
+    const { applied, pending, currentIsBlank } = await migrationStatus({
+      ...history,
+      ownerUrl: database.url("owner"),
+      rolePrefix: config.rolePrefix,
+    });
     const findings = [
-      status.pending.length === 0
-        ? ok(check, `All ${status.applied.length} migrations have run.`)
-        : fail(
-            check,
-            `${status.pending.length} migrations are pending.`,
-            "Run plinth migrate.",
-            status.pending,
-          ),
+      pending.length === 0
+        ? ok(check, `All ${applied.length} migrations${whose} have run.`)
+        : fail(check, `${pending.length} migrations${whose} are pending.`, "Run plinth migrate.", pending),
     ];
-    if (status.pending.length === 0) findings.push(...(await checkDrift(context)));
-    if (!status.currentIsBlank)
+    if (!currentIsBlank)
       findings.push(
         warn(
-          "current-migration",
-          "current.sql contains an uncommitted migration.",
+          whose === "" ? "current-migration" : "application-current-migration",
+          `current.sql${whose} contains an uncommitted migration.`,
           "Commit it: plinth migrate commit.",
         ),
       );
@@ -41,4 +58,4 @@ export const checkMigrations: CheckGroup = async (context) => {
     if (!(error instanceof PlinthError)) throw error;
     return [fail(check, error.message, error.hint ?? "See plinth migrate status.")];
   }
-};
+}

@@ -1,7 +1,14 @@
 import { LOGIN_ROLES, ROLES, type Role, roleName } from "../../config/roles.ts";
-import { SCHEMAS } from "../../database/schemas.ts";
 import { findOwner } from "../../drift/read-catalogue.ts";
-import { type CheckGroup, type DoctorContext, type Finding, fail, ok, warn } from "./check.ts";
+import {
+  type CheckGroup,
+  type DoctorContext,
+  examinedSchemas,
+  type Finding,
+  fail,
+  ok,
+  warn,
+} from "./check.ts";
 
 interface RoleRow {
   rolname: string;
@@ -24,7 +31,7 @@ const HINT =
   "Run plinth migrate as a role that may create roles, or run the script that plinth migrate --print-roles prints.";
 
 /** Checks that each role has only its intended privileges: see "Roles" in the README. */
-export const checkRoles: CheckGroup = async ({ client, config }) => {
+export const checkRoles: CheckGroup = async ({ client, config, application }) => {
   const names = new Map(ROLES.map((role) => [roleName(config.rolePrefix, role), role]));
   const { rows } = await client.query<RoleRow>(
     `select rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication, rolcanlogin, rolinherit,
@@ -66,7 +73,7 @@ export const checkRoles: CheckGroup = async ({ client, config }) => {
         "Migrate as a role that only owns the database.",
       ),
     );
-  const strangers = await ownedByOthers(client, [...names.keys()]);
+  const strangers = await ownedByOthers({ client, application }, [...names.keys()]);
   findings.push(
     strangers.length === 0
       ? ok("ownership", "Only the owner owns anything.")
@@ -148,8 +155,11 @@ function faultsOf(role: Role, row: RoleRow, prefix: string): string[] {
   ].filter((fault) => fault !== false);
 }
 
-/** Objects in Plinth's schemas that the owner of nearly all tables does not own, except those of extensions. */
-async function ownedByOthers(client: DoctorContext["client"], roles: string[]): Promise<string[]> {
+/** Objects in the schemas that the owner of nearly all tables does not own, except those of extensions. */
+async function ownedByOthers(
+  { client, application }: Pick<DoctorContext, "client" | "application">,
+  roles: string[],
+): Promise<string[]> {
   const { rows } = await client.query<{ object: string }>(
     `with owned as (
        select n.nspowner as owner, 'schema ' || n.nspname as object, n.oid from pg_namespace n where n.nspname = any ($1)
@@ -182,7 +192,7 @@ async function ownedByOthers(client: DoctorContext["client"], roles: string[]): 
      where o.owner <> $2::oid and not exists (select from pg_depend d where d.objid = o.oid and d.deptype = 'e')
      order by 1
      limit 50`,
-    [SCHEMAS, await findOwner(client), roles],
+    [examinedSchemas({ application }), await findOwner(client), roles],
   );
   return rows.map((row) => row.object);
 }

@@ -1,6 +1,15 @@
 import { SCHEMAS } from "../../database/schemas.ts";
 import { PARTITION_MONTHS_AHEAD } from "../../jobs/ensure-partitions.ts";
-import { type CheckGroup, type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";
+import {
+  type CheckGroup,
+  type DoctorContext,
+  examinedSchemas,
+  type Finding,
+  fail,
+  ok,
+  skipped,
+  warn,
+} from "./check.ts";
 
 /** Checks row-level security, partitions, and the rows that the cleanup jobs should have deleted. */
 export const checkTables: CheckGroup = async (context) => [
@@ -9,14 +18,14 @@ export const checkTables: CheckGroup = async (context) => [
   ...(await checkBacklog(context)),
 ];
 
-async function checkRowSecurity({ client }: DoctorContext): Promise<Finding> {
+async function checkRowSecurity({ client, application }: DoctorContext): Promise<Finding> {
   const { rows } = await client.query<{ name: string; secured: boolean }>(
     `select format('%s.%s', n.nspname, c.relname) as name, c.relrowsecurity as secured
      from pg_class c
      join pg_namespace n on n.oid = c.relnamespace
      where n.nspname = any ($1) and c.relkind in ('r', 'p')
      order by 1`,
-    [SCHEMAS],
+    [examinedSchemas({ application })],
   );
   if (rows.length === 0)
     return fail("row-security", "The database has no tables yet.", "Run plinth migrate.");

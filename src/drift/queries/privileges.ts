@@ -1,4 +1,7 @@
+import { HISTORY_SCHEMAS } from "../../database/history.ts";
 import { FUNCTION_NAME, FUNCTIONS, IS_OWN_TYPE, label, properties, WITH_RELATIONS } from "./parts.ts";
+
+const HISTORIES = HISTORY_SCHEMAS.map((name) => `'${name}'`).join(", ");
 
 /** The privileges that the owner lacks are differences too: its functions would fail. */
 export const PRIVILEGES_QUERY = `
@@ -125,7 +128,7 @@ export const OUTER_PRIVILEGES_QUERY = `
     join pg_namespace n on n.oid = c.relnamespace
   ) o
   cross join aclexplode(o.acl) e
-  where o.nspname in ('pgboss', 'graphile_migrate')
+  where o.nspname in ('pgboss', ${HISTORIES})
     and e.grantee <> o.owner
     and not (o.nspname = 'pgboss' and ${label("e.grantee")} = ':PLINTH_WORKER')
   group by e.grantee, o.name`;

@@ -1,8 +1,11 @@
 import { postgraphile } from "postgraphile";
+import { roleName } from "../../config/roles.ts";
 import { type CompiledDocuments, createCompiledDocuments } from "../../graphql/compiled-documents.ts";
 import { PlinthGrafserv } from "../../graphql/grafserv.ts";
 import { parserOf } from "../../graphql/limits/parse-and-validate.ts";
+import { explainConflicts } from "../../graphql/name-conflict.ts";
 import { makePreset } from "../../graphql/preset.ts";
+import { assertSchemasUsable } from "../../request/application-schemas.ts";
 import { requestSettings } from "../../request/settings.ts";
 import { runStatement } from "../../request/transaction.ts";
 import type { Connections } from "./connections.ts";
@@ -12,13 +15,17 @@ import type { Services } from "./services.ts";
 /** Compiling takes about as long as planning, so a document must be used this often before it is compiled. */
 const USES_BEFORE_COMPILING = 3;
 
-/** Builds the GraphQL schema from the database. */
+/**
+ * Builds the GraphQL schema from the database.
+ * @throws PlinthError SCHEMA_MISSING, SCHEMA_CLOSED, NAME_CONFLICT
+ */
 export async function createGraphql(
   { config, application, logger }: ServerOptions,
   { apiPool, errorLog }: Connections,
   { signIn, memories, checkout, roomPasswords, rateLimit }: Services,
   stack: AsyncDisposableStack,
 ): Promise<{ serv: PlinthGrafserv; compiled: CompiledDocuments | undefined }> {
+  await assertSchemasUsable(apiPool, application?.schemas ?? [], roleName(config.rolePrefix, "user"));
   const pgl = postgraphile(
     makePreset({
       pool: apiPool,
@@ -35,7 +42,7 @@ export async function createGraphql(
   );
   stack.defer(() => pgl.release());
   const serv = pgl.createServ((parts) => new PlinthGrafserv(parts));
-  const schema = await pgl.getSchema();
+  const schema = await explainConflicts(application ?? {}, async () => pgl.getSchema());
   await serv.ready();
   const { rolePrefix, limits, http } = config;
   const { statementTimeoutMs } = config.pool;

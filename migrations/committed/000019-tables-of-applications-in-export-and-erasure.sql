@@ -1,5 +1,5 @@
---! Previous: sha1:a6c6c484b42f4a24d2556be0fa40baaaccbc12e3
---! Hash: sha1:b0c33fffb3b5ee65ab6de6b3b7887b9780eed32c
+--! Previous: sha1:cab46b77354a06f877a622f0f550ee929d561a89
+--! Hash: sha1:c97136f11ff863667c5531e975dc7799a056305e
 --! Message: tables of applications in export and erasure
 
 -- Enter migration here

@@ -1,0 +1,2 @@
+drop schema shop cascade;
+delete from access.permissions where permission_name in ('manage_products', 'manage_orders');
