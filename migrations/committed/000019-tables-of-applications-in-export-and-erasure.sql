@@ -1,5 +1,5 @@
 --! Previous: sha1:cab46b77354a06f877a622f0f550ee929d561a89
---! Hash: sha1:c97136f11ff863667c5531e975dc7799a056305e
+--! Hash: sha1:37827ca0e5e8a95e75929acd05d13ac8784c9626
 --! Message: tables of applications in export and erasure
 
 -- Enter migration here
@@ -327,9 +327,10 @@ declare
   v_column record;
 begin
   for v_column in
-    select c.oid::regclass as table_name, a.attname, private.smart_tag(d.description, 'userId') as tag
+    select c.oid::regclass as table_name, n.nspname, c.relname, a.attname, private.smart_tag(d.description, 'userId') as tag
     from pg_description d
     join pg_class c on c.oid = d.objoid and d.classoid = 'pg_class'::regclass
+    join pg_namespace n on n.oid = c.relnamespace
     join pg_attribute a on a.attrelid = c.oid and a.attnum = d.objsubid and a.atttypid = 'uuid'::regtype
     where d.objsubid > 0
       and d.description ~ '(?n)^@userId\M'
@@ -345,7 +346,9 @@ begin
         using erase_declared_rows.user_id;
     elsif v_column.tag !~ '^keep\M' then
       raise exception 'Unknown value of @userId on %.%: %', v_column.table_name, v_column.attname, v_column.tag
-        using errcode = 'raise_exception', hint = 'Use delete, clear or keep.';
+        using
+          errcode = '22023', hint = 'Use delete, clear or keep.',
+          schema = v_column.nspname, table = v_column.relname, column = v_column.attname;
     end if;
   end loop;
 end
@@ -402,8 +405,8 @@ begin
     when others then
       get stacked diagnostics
         v_schema = schema_name, v_table = table_name, v_constraint = constraint_name, v_column = column_name;
-      -- An application's table whose foreign key neither deletes nor clears its rows.
-      if sqlstate like '23%' then
+      -- An application's table whose foreign key or tag @userId neither deletes nor clears its rows.
+      if sqlstate like '23%' or sqlstate = '22023' and v_table <> '' then
         v_blocker := format('%s.%s (%s)', v_schema, v_table, coalesce(nullif(v_constraint, ''), v_column));
       end if;
       update identity.account_deletions d
