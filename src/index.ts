@@ -9,6 +9,8 @@ export { type Config, loadConfig } from "./config/config.ts";
 export type { LoginRole, Role } from "./config/roles.ts";
 export type { Database } from "./database/database.ts";
 export type { DemoAccount } from "./demo/demo-data.ts";
+// Also the types of `context.plinth` in an application's plugins.
+export type { PlinthContext } from "./graphql/context.ts";
 export { makePreset } from "./graphql/preset.ts";
 export type { JobContext, JobDefinition, JobFunction, TimetableEntry } from "./jobs/index.ts";
 export type { SendSms, SmsMessage } from "./mail/message.ts";

@@ -1,5 +1,5 @@
 --! Previous: sha1:a6c6c484b42f4a24d2556be0fa40baaaccbc12e3
---! Hash: sha1:cab46b77354a06f877a622f0f550ee929d561a89
+--! Hash: sha1:f090a83c4303292870e75306ce30f4bb392b832b
 --! Message: helpers for applications
 
 --! Included plinth/private/granted_commands.sql
@@ -44,7 +44,6 @@ declare
     select a.attname::text
     from pg_attribute a
     where a.attrelid = target and a.attnum > 0 and not a.attisdropped
-    order by 1
   );
 begin
   foreach v_command in array private.granted_commands(grants) loop
@@ -62,16 +61,15 @@ begin
       select c.name
       from unnest(v_columns) c (name)
       where has_column_privilege(':PLINTH_USER', target, c.name, v_command)
-      order by 1
     );
     v_wanted := coalesce(
       (
-        select array_agg(btrim(c.name, E' \n\t"') order by btrim(c.name, E' \n\t"'))
+        select array_agg(btrim(c.name, E' \n\t"'))
         from regexp_split_to_table(substring(grants from '(?i)' || v_command || '\s*\(([^)]*)\)'), ',') c (name)
       ),
       v_columns
     );
-    if v_granted <> '{}' and v_granted <> v_wanted then
+    if v_granted <> '{}' and not (v_granted <@ v_wanted and v_granted @> v_wanted) then
       raise exception 'The policy % of % would let users % other columns than before, because privileges on columns hold for the rows of every policy.',
         v_policy, target, v_command
         using errcode = 'PL422',

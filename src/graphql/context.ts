@@ -1,3 +1,5 @@
+// Declares `withPgClient` and `pgSettings` of the context, also for the plugins of an application.
+import "postgraphile/adaptors/pg";
 import type { ConversationMemories } from "../accounts/conversation-memory/conversation-memories.ts";
 import type { RoomPasswords } from "../accounts/room-passwords.ts";
 import type { Credentials } from "../accounts/sign-in/credentials.ts";
@@ -16,7 +18,7 @@ export interface PlinthPresetOptions {
 }
 
 /** The context that Plinth's plugins read while an operation runs. */
-interface PlinthContext {
+export interface PlinthContext {
   readonly request: RequestContext;
   /** Undefined when a schema is only built or printed. */
   readonly signIn: SignIn | undefined;
