@@ -1,5 +1,5 @@
---! Previous: sha1:cab46b77354a06f877a622f0f550ee929d561a89
---! Hash: sha1:37827ca0e5e8a95e75929acd05d13ac8784c9626
+--! Previous: sha1:f090a83c4303292870e75306ce30f4bb392b832b
+--! Hash: sha1:7a13e6f7738d5e946272d7951b28a680c7ce086c
 --! Message: tables of applications in export and erasure
 
 -- Enter migration here
