@@ -1,5 +1,5 @@
---! Previous: sha1:ce3675f3b50eec2628840f24d2806097389972c0
---! Hash: sha1:947d8817ab8d80ef82007b2977c4501f08e0e202
+--! Previous: sha1:8dba0eb1c799e659dedc55f749bc45b3ce4483e9
+--! Hash: sha1:5f2a98a8ceda3b82fcd8733e8e69c6891a124b3c
 --! Message: memories
 
 -- Long-term memories: many per user, encrypted as the conversation memory is, found by hashed words.
