@@ -7,12 +7,15 @@ import { importOptional } from "../../support/optional-package.ts";
 /** With a trailing slash, because ruru uses it as a prefix. */
 const STATIC_PATH = `${GRAPHIQL_PATH}/static/`;
 
+/** A path of unreserved characters only: it becomes part of a page. */
+const PLAIN_PATH = /^(\/[\w.~-]+)*$/;
+
 /** Serves GraphiQL's page and its files from the optional package `ruru`. Without it, the page says how to install it. */
 export function graphiqlStep(): RequestHandler {
-  return async ({ path, headers }, response, next) => {
+  return async ({ baseUrl, path, headers }, response, next) => {
     try {
       if (path === GRAPHIQL_PATH) {
-        response.type("html").send(await page());
+        response.type("html").send(await page(PLAIN_PATH.test(baseUrl) ? baseUrl : ""));
       } else if (path.startsWith(STATIC_PATH)) {
         const file = await staticFile(path, headers["accept-encoding"]);
         if (file === null) return next();
@@ -27,11 +30,12 @@ export function graphiqlStep(): RequestHandler {
   };
 }
 
-async function page(): Promise<string> {
+/** @param base path below which an application has mounted Plinth */
+async function page(base: string): Promise<string> {
   const { makeHTMLParts, ruruHTML } = await importOptional("ruru", () => import("ruru/server"));
   const config = {
-    staticPath: STATIC_PATH,
-    endpoint: GRAPHQL_PATH,
+    staticPath: base + STATIC_PATH,
+    endpoint: base + GRAPHQL_PATH,
     clientConfig: { debugTools: [] },
   } as unknown as RuruServerConfig;
   return ruruHTML(config, makeHTMLParts(config));
