@@ -1,5 +1,5 @@
 --! Previous: sha1:a6c6c484b42f4a24d2556be0fa40baaaccbc12e3
---! Hash: sha1:79ff6bedbce535b8e28b8be99b336d80da9cdc27
+--! Hash: sha1:f6ca0fda46144935c18706f6ad7976ed335ff5f5
 --! Message: memories
 
 -- Long-term memories: many per user, encrypted as the conversation memory is, found by hashed words.
@@ -138,8 +138,8 @@ alter table llm.memories enable row level security;
 create index memories_user_id_id_idx on llm.memories (user_id, id);
 -- Serve the foreign keys.
 create index memories_key_id_user_id_idx on llm.memories (key_id, user_id);
-create index memories_chat_id_user_id_idx on llm.memories (chat_id, user_id) where chat_id is not null;
-create index memories_room_id_idx on llm.memories (room_id) where room_id is not null;
+create index memories_chat_id_user_id_idx on llm.memories (chat_id, user_id);
+create index memories_room_id_idx on llm.memories (room_id);
 create index memories_expires_at_idx on llm.memories (expires_at) where expires_at is not null;
 -- Not also by user: no two users have a hash in common.
 create index memories_word_hashes_idx on llm.memories using gin (word_hashes);
