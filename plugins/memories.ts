@@ -24,9 +24,9 @@ export const MemoriesPlugin = extendSchema(
       type Memory {
         """The id."""
         id: UUID!
-        """What to remember."""
+        """The text to remember."""
         text: String!
-        """What the memory says."""
+        """The kind of statement that it is."""
         kind: MemoryKind!
         """The author of the memory."""
         source: MemorySource!
@@ -50,11 +50,11 @@ export const MemoriesPlugin = extendSchema(
         expiresAt: Datetime
       }
 
-      """What a memory says."""
+      """The kind of statement that a memory is."""
       enum MemoryKind {
         """Something true about the user or the user's world."""
         FACT
-        """What the user likes or dislikes."""
+        """Something that the user likes or dislikes."""
         PREFERENCE
         """Something that happened or will happen."""
         EVENT
@@ -105,7 +105,7 @@ export const MemoriesPlugin = extendSchema(
       }
 
       input CreateMemoryInput {
-        """What to remember, at most 4,000 characters."""
+        """The text to remember, at most 4,000 characters."""
         text: String!
         """Defaults to FACT."""
         kind: MemoryKind
@@ -135,9 +135,9 @@ export const MemoriesPlugin = extendSchema(
         id: UUID!
         """Write only if the memory still has this version; CONFLICT otherwise. If omitted, the last write wins."""
         expectedVersion: String
-        """What to remember, at most 4,000 characters."""
+        """The text to remember, at most 4,000 characters."""
         text: String
-        """What the memory says."""
+        """The kind of statement that it is."""
         kind: MemoryKind
         """From 1 to 5."""
         importance: Int
