@@ -24,9 +24,9 @@ export const MemoriesPlugin = extendSchema(
       type Memory {
         """The id."""
         id: UUID!
-        """What to remember."""
+        """The text to remember."""
         text: String!
-        """What the memory says."""
+        """The kind of statement that it is."""
         kind: MemoryKind!
         """The author of the memory."""
         source: MemorySource!
@@ -83,7 +83,7 @@ export const MemoriesPlugin = extendSchema(
       }
 
       input CreateMemoryInput {
-        """What to remember, at most 4,000 characters."""
+        """The text to remember, at most 4,000 characters."""
         text: String!
         """\`fact\` if omitted."""
         kind: MemoryKind
@@ -113,9 +113,9 @@ export const MemoriesPlugin = extendSchema(
         id: UUID!
         """Write only if the memory still has this version; CONFLICT otherwise. If omitted, the last write wins."""
         expectedVersion: String
-        """What to remember, at most 4,000 characters."""
+        """The text to remember, at most 4,000 characters."""
         text: String
-        """What the memory says."""
+        """The kind of statement that it is."""
         kind: MemoryKind
         """From 1 to 5."""
         importance: Int

@@ -10,6 +10,8 @@ export { type Config, loadConfig } from "./config/config.ts";
 export type { LoginRole, Role } from "./config/roles.ts";
 export type { Database } from "./database/database.ts";
 export type { DemoAccount } from "./demo/demo-data.ts";
+// Also the types of `context.plinth` in an application's plugins.
+export type { PlinthContext } from "./graphql/context.ts";
 export type { PresetOptions } from "./graphql/preset.ts";
 export { HttpError } from "./http/http-error.ts";
 export type { AnyRequest } from "./http/mount/caller.ts";

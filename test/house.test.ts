@@ -136,6 +136,22 @@ test.each(Object.keys(EXCEPTIONS))("the exception %s is still needed", (edge) =>
   expect([...faults.keys()]).toContain(edge);
 });
 
+/** Imports of values; a package that is only imported with `import()` is optional. */
+const PACKAGE_IMPORT = /^(?:import|export)(?! type)[^;]*?from "([^".][^"]*)"|^import "([^".][^"]*)"/gm;
+
+test("src and plugins import only packages that Plinth installs", () => {
+  const { dependencies } = JSON.parse(readFileSync(join(PACKAGE_ROOT, "package.json"), "utf8"));
+  const imported = new Set(
+    [...imports.keys()].flatMap((file) =>
+      [...readFileSync(join(PACKAGE_ROOT, file), "utf8").matchAll(PACKAGE_IMPORT)]
+        .map(([, from, alone]) => (from ?? alone)!.match(/^(@[^/]+\/)?[^/]+/)![0])
+        .filter((name) => !name.startsWith("node:")),
+    ),
+  );
+  expect(imported.size).toBeGreaterThan(20);
+  expect([...imported].filter((name) => !(name in dependencies))).toEqual([]);
+});
+
 // A job, mail, command or plugin that its list omits is such a file.
 test("each file is imported by another, except the entries", () => {
   const imported = new Set(edges.map(([, to]) => to));

@@ -1,5 +1,5 @@
 --! Previous: sha1:0003a8f61267690e1ff5c8385fe21a2bee92e49e
---! Hash: sha1:7ebcbff96e703f51cb2421611f263342d8f00a57
+--! Hash: sha1:3c70e62011e25aaa971fa8793d3cc058ddde0503
 --! Message: tables of applications in export and erasure
 
 --! Included identity/private/smart_tag.sql
@@ -326,9 +326,10 @@ declare
   v_column record;
 begin
   for v_column in
-    select c.oid::regclass as table_name, a.attname, private.smart_tag(d.description, 'userId') as tag
+    select c.oid::regclass as table_name, n.nspname, c.relname, a.attname, private.smart_tag(d.description, 'userId') as tag
     from pg_description d
     join pg_class c on c.oid = d.objoid and d.classoid = 'pg_class'::regclass
+    join pg_namespace n on n.oid = c.relnamespace
     join pg_attribute a on a.attrelid = c.oid and a.attnum = d.objsubid and a.atttypid = 'uuid'::regtype
     where d.objsubid > 0
       and d.description ~ '(?n)^@userId\M'
@@ -344,7 +345,9 @@ begin
         using erase_declared_rows.user_id;
     elsif v_column.tag !~ '^keep\M' then
       raise exception 'Unknown value of @userId on %.%: %', v_column.table_name, v_column.attname, v_column.tag
-        using errcode = 'raise_exception', hint = 'Use delete, clear or keep.';
+        using
+          errcode = '22023', hint = 'Use delete, clear or keep.',
+          schema = v_column.nspname, table = v_column.relname, column = v_column.attname;
     end if;
   end loop;
 end
@@ -401,8 +404,8 @@ begin
     when others then
       get stacked diagnostics
         v_schema = schema_name, v_table = table_name, v_constraint = constraint_name, v_column = column_name;
-      -- An application's table whose foreign key neither deletes nor clears its rows.
-      if sqlstate like '23%' then
+      -- An application's table whose foreign key or tag @userId neither deletes nor clears its rows.
+      if sqlstate like '23%' or sqlstate = '22023' and v_table <> '' then
         v_blocker := format('%s.%s (%s)', v_schema, v_table, coalesce(nullif(v_constraint, ''), v_column));
       end if;
       update identity.account_deletions d

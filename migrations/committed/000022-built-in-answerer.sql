@@ -1,5 +1,5 @@
---! Previous: sha1:7ebcbff96e703f51cb2421611f263342d8f00a57
---! Hash: sha1:ce3675f3b50eec2628840f24d2806097389972c0
+--! Previous: sha1:3c70e62011e25aaa971fa8793d3cc058ddde0503
+--! Hash: sha1:8dba0eb1c799e659dedc55f749bc45b3ce4483e9
 --! Message: built-in answerer
 
 alter table private.turns

@@ -1,5 +1,5 @@
---! Previous: sha1:ce3675f3b50eec2628840f24d2806097389972c0
---! Hash: sha1:947d8817ab8d80ef82007b2977c4501f08e0e202
+--! Previous: sha1:8dba0eb1c799e659dedc55f749bc45b3ce4483e9
+--! Hash: sha1:5f2a98a8ceda3b82fcd8733e8e69c6891a124b3c
 --! Message: memories
 
 -- Long-term memories: many per user, encrypted as the conversation memory is, found by hashed words.
@@ -150,8 +150,8 @@ comment on constraint memories_source_check on llm.memories is
 create index memories_user_id_id_idx on llm.memories (user_id, id);
 -- Serve the foreign keys.
 create index memories_key_id_user_id_idx on llm.memories (key_id, user_id);
-create index memories_chat_id_user_id_idx on llm.memories (chat_id, user_id) where chat_id is not null;
-create index memories_room_id_idx on llm.memories (room_id) where room_id is not null;
+create index memories_chat_id_user_id_idx on llm.memories (chat_id, user_id);
+create index memories_room_id_idx on llm.memories (room_id);
 create index memories_expires_at_idx on llm.memories (expires_at) where expires_at is not null;
 -- Not also by user: no two users have a hash in common.
 create index memories_word_hashes_idx on llm.memories using gin (word_hashes);

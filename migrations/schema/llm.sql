@@ -127,10 +127,10 @@ create table llm.memories (
 
 alter table llm.memories enable row level security;
 
-create index memories_chat_id_user_id_idx on llm.memories using btree (chat_id, user_id) where (chat_id is not null);
+create index memories_chat_id_user_id_idx on llm.memories using btree (chat_id, user_id);
 create index memories_expires_at_idx on llm.memories using btree (expires_at) where (expires_at is not null);
 create index memories_key_id_user_id_idx on llm.memories using btree (key_id, user_id);
-create index memories_room_id_idx on llm.memories using btree (room_id) where (room_id is not null);
+create index memories_room_id_idx on llm.memories using btree (room_id);
 create index memories_user_id_id_idx on llm.memories using btree (user_id, id);
 create index memories_word_hashes_idx on llm.memories using gin (word_hashes);
 

@@ -50,12 +50,25 @@ function reachedByStrangers(
   users: readonly string[],
 ): readonly string[] {
   return Object.entries(OPERATIONS).flatMap(([operation, verb]) => {
-    const strangers = STRANGERS.filter((role) =>
-      /^all\b|\bothers\b/.test(operations?.get(operation)?.get(role) ?? ""),
+    const strangers = STRANGERS.filter(
+      (role) =>
+        /^all\b|\bothers\b/.test(operations?.get(operation)?.get(role) ?? "") &&
+        (operation !== "insert" || mayNameUser(operations!.get("insert columns"), role, users)),
     );
     if (strangers.length === 0) return [];
     return [`lets ${strangers.join(", ")} ${verb} rows whose ${users.join(" or ")} is another user`];
   });
+}
+
+/** A row whose user is filled in by the database is the caller's own. */
+function mayNameUser(
+  columns: ReadonlyMap<string, string> | undefined,
+  role: string,
+  users: readonly string[],
+): boolean {
+  // Tried once for each role of the database.
+  const insertable = columns?.get(role === OTHER_USER ? USER : role) ?? "";
+  return insertable === "all" || insertable.split(", ").some((column) => users.includes(column));
 }
 
 const SECURED = `

@@ -1,3 +1,4 @@
+import type { Queue } from "pg-boss";
 import type { Application } from "../application/application.ts";
 import { DEFAULT_ROLE_PREFIX } from "../config/roles.ts";
 import type { EmbeddedServer } from "../database/embedded/server.ts";
@@ -10,15 +11,24 @@ import { interruptible } from "./interrupt.ts";
  */
 export function withMigratedServer<T>(
   use: (server: EmbeddedServer) => Promise<T>,
-  { migrations }: Pick<Application, "migrations"> = {},
+  application: Application = {},
 ): Promise<T> {
   const migrated = async (server: EmbeddedServer) => {
     await migrateDatabase({
       ownerUrl: server.url("owner"),
       rolePrefix: DEFAULT_ROLE_PREFIX,
-      applicationMigrations: migrations,
+      applicationMigrations: application.migrations,
+      queues: await queuesFor(application),
     });
     return use(server);
   };
   return interruptible((_signal, orGiveUp) => withThrowawayServer((server) => orGiveUp(migrated(server))));
+}
+
+/** The triggers of an application may start its jobs. */
+async function queuesFor(application: Application): Promise<readonly Queue[]> {
+  if (!application.jobs) return [];
+  const { timetableOf } = await import("../application/timetable.ts");
+  const { queuesOf } = await import("../jobs/index.ts");
+  return queuesOf(timetableOf(application));
 }

@@ -7,6 +7,7 @@ import type { EmbeddedServer } from "../database/embedded/server.ts";
 import { functionFixtures } from "../database/fixtures.ts";
 import { migrateDatabase } from "../database/migrate.ts";
 import { SCHEMAS } from "../database/schemas.ts";
+import { findUserDataGaps, type UserDataGap } from "../database/user-data-gaps.ts";
 import { withAlternativeBodies } from "../drift/alternative-bodies.ts";
 import { applicationPart, schemaFolderOf } from "../drift/application-snapshot.ts";
 import { readCatalogue } from "../drift/read-catalogue.ts";
@@ -21,27 +22,34 @@ import { withMigratedServer } from "./migrated-server.ts";
 
 const rolePrefix = DEFAULT_ROLE_PREFIX;
 
+export interface GeneratedFiles {
+  /** The files by folder; an installed package has no folder of the client. */
+  readonly folders: ReadonlyMap<string, SchemaFiles>;
+  /** The gaps of an application's tables. */
+  readonly gaps?: readonly UserDataGap[];
+}
+
 /**
  * Generates the files that show the schema by running all migrations on a temporary embedded server: those of the application's own
  * schemas, if it has migrations, otherwise Plinth's with the types of its client.
- * @returns them by folder; an installed package has no folder of the client
  */
-export async function generateSchemaFiles(
-  application: Application,
-): Promise<ReadonlyMap<string, SchemaFiles>> {
+export async function generateSchemaFiles(application: Application): Promise<GeneratedFiles> {
   const { migrations } = application;
   return withMigratedServer(async (server) => {
     if (migrations !== undefined)
-      return new Map([
-        [schemaFolderOf(migrations), await filesOfApplication(server, application, migrations)],
-      ]);
+      return {
+        folders: new Map([
+          [schemaFolderOf(migrations), await filesOfApplication(server, application, migrations)],
+        ]),
+        gaps: await withConnection({ connectionString: server.url("owner") }, findUserDataGaps),
+      };
     const files = await filesOfPlinth(server);
     const folders = new Map<string, SchemaFiles>([[SCHEMA_FOLDER, files]]);
     if (existsSync(CLIENT_SCHEMA_FOLDER)) {
       const types = clientTypes(files.get("schema.graphql")!);
       folders.set(CLIENT_SCHEMA_FOLDER, new Map([["introspection.ts", types]]));
     }
-    return folders;
+    return { folders };
   });
 }
 

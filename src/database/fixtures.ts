@@ -5,9 +5,17 @@ import type pg from "pg";
 import { explainInclude, type GraphileSettings, sqlFailure } from "./graphile-migrate.ts";
 import { type MigrationOptions, withMigrationLock } from "./migration-session.ts";
 
-/** Returns the names of all fixtures as migrations include them (`identity/functions/viewer.sql`), sorted. */
+/**
+ * Returns the names of all fixtures as migrations include them (`identity/functions/viewer.sql`), sorted. An application may have
+ * none, and then no folder.
+ */
 export async function listFixtures(migrationsFolder: string): Promise<string[]> {
-  const entries = await readdir(join(migrationsFolder, "fixtures"), { recursive: true });
+  const entries = await readdir(join(migrationsFolder, "fixtures"), { recursive: true }).catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return [];
+      throw error;
+    },
+  );
   return entries
     .map((name) => name.replaceAll("\\", "/"))
     .filter((name) => name.endsWith(".sql"))

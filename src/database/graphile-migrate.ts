@@ -14,6 +14,7 @@ import type { ParsedSettings } from "graphile-migrate/dist/settings.js";
 import pg from "pg";
 import { roleName, rolePlaceholders } from "../config/roles.ts";
 import { PlinthError } from "../support/errors.ts";
+import { MIGRATIONS_FOLDER } from "../support/paths.ts";
 import type { HistorySchema } from "./history.ts";
 
 // graphile-migrate's own `migrate()` keeps a pool that calls process.exit(1) when the server goes away, and it gives up at once if
@@ -73,10 +74,12 @@ export function graphileSettings(options: {
  */
 export async function readCommittedMigrations(settings: ParsedSettings): Promise<FileMigration[]> {
   const { migrationsFolder } = settings;
-  if (!existsSync(migrationsFolder))
-    throw new PlinthError("MIGRATIONS_MISSING", `The folder ${migrationsFolder} does not exist.`);
-  // Before its first commit, an application has none.
-  if (!existsSync(join(migrationsFolder, "committed"))) return [];
+  const folder = join(migrationsFolder, "committed");
+  if (!existsSync(folder)) {
+    // Before its first commit, an application has none.
+    if (migrationsFolder !== MIGRATIONS_FOLDER && existsSync(migrationsFolder)) return [];
+    throw new PlinthError("MIGRATIONS_MISSING", `The folder ${folder} does not exist.`);
+  }
   const migrations = await getAllMigrations(settings).catch((error: Error) => {
     throw new PlinthError("MIGRATIONS_INVALID", `${error.message}.`, {
       hint: "Files in migrations/committed are written by plinth migrate commit (or recommit), not by hand.",

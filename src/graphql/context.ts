@@ -1,3 +1,5 @@
+// Declares `withPgClient` and `pgSettings` of the context, also for the plugins of an application.
+import "@dataplan/pg/adaptors/pg";
 import type { GraphQLError } from "graphql";
 import type { ConversationMemories } from "../accounts/conversation-memory/conversation-memories.ts";
 import type { Memories } from "../accounts/memories/memories.ts";
@@ -23,7 +25,7 @@ export interface PlinthPresetOptions {
 }
 
 /** The context that Plinth's plugins read while an operation runs. */
-interface PlinthContext {
+export interface PlinthContext {
   readonly request: RequestContext;
   /** Undefined when a schema is only built or printed. */
   readonly signIn: SignIn | undefined;

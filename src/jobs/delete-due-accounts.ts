@@ -2,7 +2,7 @@ import type { JobFunction } from "./job.ts";
 
 /**
  * Deletes accounts whose grace period is over, each in its own transaction.
- * @throws an error that names the tables whose foreign keys block deletions, after all other accounts have been deleted
+ * @throws an error that names the tables whose foreign keys or tags block deletions, after all other accounts have been deleted
  */
 export const deleteDueAccounts: JobFunction = async ({ query, signal }) => {
   const done = { deleted: 0, postponed: 0, canceled: 0 };
@@ -17,8 +17,6 @@ export const deleteDueAccounts: JobFunction = async ({ query, signal }) => {
     if (signal.aborted) break;
   }
   if (blockers.size > 0)
-    throw new Error(
-      `Accounts cannot be deleted because of ${[...blockers].join(", ")}. Use "on delete cascade" or "on delete set null".`,
-    );
+    throw new Error(`Accounts cannot be deleted because of ${[...blockers].join(", ")}. Run plinth doctor.`);
   return done;
 };

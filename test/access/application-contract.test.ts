@@ -38,10 +38,11 @@ const forum = () => `
   create table forum.leaks (user_id uuid primary key references identity.users on delete cascade, secret text not null);
   create table forum.silent (id bigint generated always as identity primary key, body text);
   create table forum.words (word text primary key check (md5(word) like '000%'));
+  create table forum.votes (user_id uuid not null default plinth.current_user_id() references identity.users on delete cascade, stars integer not null);
   create view forum.titles with (security_invoker) as select title from forum.notes;
   create function forum.hello(name text) returns text language sql as $$ select 'hello ' || name $$;
   do $$ declare t text; begin
-    foreach t in array array['boards', 'notes', 'stamps', 'posts', 'silent', 'words'] loop
+    foreach t in array array['boards', 'notes', 'stamps', 'posts', 'silent', 'words', 'votes'] loop
       execute format('alter table forum.%I enable row level security', t);
     end loop;
   end $$;
@@ -50,6 +51,8 @@ const forum = () => `
   grant select on forum.boards, forum.posts, forum.words to ${role("anonymous")}, ${role("user")};
   grant select, insert, update, delete on forum.notes, forum.leaks to ${role("user")};
   grant select on forum.stamps, forum.titles to ${role("user")};
+  grant select, insert (stars) on forum.votes to ${role("user")};
+  create policy own on forum.votes using (user_id = plinth.current_user_id());
   create policy select_all on forum.boards for select using (true);
   create policy select_all on forum.words for select using (true);
   create policy select_all on forum.posts for select using (true);
@@ -79,6 +82,8 @@ describe("an application's contract", () => {
     }
     expect(outcome("table forum.notes", "insert", "user")).toBe("own; 42501");
     expect(outcome("table forum.notes", "insert", "other user")).toBe("42501");
+    // The database fills in the user.
+    expect(outcome("table forum.votes", "insert", "user")).toBe("all");
     expect(outcome("table forum.stamps", "select", "user")).toBe("own");
     expect(outcome("table forum.boards", "select", "anonymous")).toBe("all");
     expect(outcome("view forum.titles", "select", "user")).toBe("common 1");

@@ -2,9 +2,13 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { connectModel } from "../../src/answerer/connect-model.ts";
 import { parseMasterKeys } from "../../src/auth/master-keys.ts";
 import { createSealer } from "../../src/auth/sealing.ts";
-import { cli, databaseEnv } from "../cli/run-cli.ts";
+import { cli, databaseEnv, outcomeOf, startCli } from "../cli/run-cli.ts";
+import { registerUser } from "../support/accounts.ts";
 import { MASTER_KEYS } from "../support/api.ts";
+import { connectAs } from "../support/chat.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
+import { startModelServer } from "../support/model-server.ts";
+import { ended, giveTokens, modelAt, requestAnswer } from "./support.ts";
 
 // Providers and their keys as an operator sets them up.
 
@@ -76,4 +80,29 @@ test("plinth provider set-key reads the key from stdin, and delete-key deletes i
   expect(await keyOf()).toBe("sk-by-hand");
   expect(await cli(["provider", "delete-key", "by hand"], { env })).toMatchObject({ code: 0 });
   expect(await keyOf()).toBeNull();
+});
+
+test("plinth answer writes requested answers, with only the service's URL and the master keys", async () => {
+  await using stack = new AsyncDisposableStack();
+  const provider = await startModelServer();
+  stack.defer(() => provider.close());
+  const model = await modelAt(db, provider.url, "sk-by-hand");
+  const userId = await registerUser(db, "ada");
+  await giveTokens(db, userId);
+  const ada = await connectAs(db, userId);
+  stack.defer(() => ada.end());
+  const child = startCli(["answer"], {
+    PLINTH_SERVICE_URL: db.url("service"),
+    PLINTH_MASTER_KEYS: MASTER_KEYS,
+    PLINTH_ROLE_PREFIX: db.rolePrefix,
+    PLINTH_LLM_PRIVATE_ADDRESSES: "127.0.0.1",
+  });
+  const outcome = outcomeOf(child);
+  stack.defer(() => void child.kill("SIGKILL"));
+  await new Promise((resolve) => child.stderr!.once("data", resolve));
+  const { id } = await requestAnswer(ada, model);
+  expect(await ended(ada, id)).toMatchObject({ state: "complete", content: "ok" });
+  expect(provider.calls[0]!.headers.authorization).toBe("Bearer sk-by-hand");
+  child.kill("SIGTERM");
+  expect((await outcome).code).toBe(0);
 });

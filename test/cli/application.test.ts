@@ -17,7 +17,11 @@ beforeAll(async () => {
   await writeFile(join(folder, "migrations", "current.sql"), "");
   await writeFile(
     join(folder, "migrations", "committed", "000001-shop.sql"),
-    frozen(`${SHOP.trim()}\n`, { Message: "shop" }, undefined).text,
+    frozen(
+      `${SHOP.trim()}\ngrant usage on schema shop to :PLINTH_ANONYMOUS, :PLINTH_USER;\n`,
+      { Message: "shop" },
+      undefined,
+    ).text,
   );
   await writeFile(
     join(folder, "plinth.config.mjs"),

@@ -65,12 +65,23 @@ async function signUp(username: string, options?: Partial<ClientOptions>): Promi
 const stale: Record<"concurrent" | "lost" | "offline" | "ended" | "leaving" | "waiting", Connected> =
   {} as never;
 
+/** A subscription that is open when its token expires. */
+let listening: Connected;
+const heard: unknown[] = [];
+
 beforeAll(async () => {
   db = await createTestDatabase();
   api = await startApi(db, { PLINTH_ACCESS_TOKEN_SECONDS: String(TOKEN_SECONDS) });
   for (const name of ["concurrent", "lost", "ended", "waiting"] as const) stale[name] = await signUp(name);
   stale.leaving = await signUp("stale-leaving");
   stale.offline = await signUp("offline", { retries: 0 });
+  listening = await signUp("listening");
+  void (async () => {
+    for await (const { unreadCounts } of listening.client.subscribe(
+      "subscription { unreadCounts { isWhole } }",
+    ))
+      heard.push(unreadCounts);
+  })();
   await new Promise((resolve) => setTimeout(resolve, (TOKEN_SECONDS / 2) * 1_000));
 });
 afterAll(async () => {
@@ -285,4 +296,13 @@ test("an API token acts without a session", async () => {
   expect(program.client.session.current).toEqual({ status: "signed-out", reason: "none" });
   const wrong = connect({ apiToken: "pla_wrong" });
   await expect(wrong.client.request(ME)).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
+});
+
+test("a subscription continues when its token expires", async () => {
+  expect(heard).toEqual([{ isWhole: true }]);
+  // The server closes the socket; the next one starts with the whole state.
+  await until(() => heard.length > 1, { timeoutMs: 15_000 });
+  expect(heard[1]).toEqual({ isWhole: true });
+  expect(listening.refreshes).toBe(1);
+  expect(listening.states).toHaveLength(1);
 });

@@ -1,3 +1,5 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { migrateDatabase, migrationStatus } from "../../src/database/migrate.ts";
 import type { ScratchDatabase } from "../../src/database/scratch-database.ts";
@@ -70,6 +72,28 @@ describe("migrateDatabase", () => {
     expect(outcomes.flatMap((outcome) => outcome.applied)).toEqual(NAMES);
     expect(outcomes.filter((outcome) => outcome.applied.length === 0)).toHaveLength(2);
     expect(lines.filter((line) => /waiting/.test(line))).toHaveLength(2);
+  });
+
+  test("runs an application's migrations after Plinth's, with a record of their own, and none before its first commit", async () => {
+    await use(TWO);
+    const application = await makeMigrationsFolder({
+      committed: { "000001-one.sql": "create table one.more (id integer primary key);" },
+    });
+    const empty = await makeMigrationsFolder({});
+    try {
+      await rm(join(empty.path, "committed"), { recursive: true });
+      const run = (applicationMigrations: string) => migrateDatabase({ ...options(), applicationMigrations });
+      expect(await run(empty.path)).toEqual({ applied: NAMES, application: [] });
+      expect(await run(application.path)).toEqual({ applied: [], application: ["000001-one.sql"] });
+      const counts = await rows(
+        `select (select count(*) from graphile_migrate.migrations)::integer as plinth,
+           (select count(*) from plinth_app_migrate.migrations)::integer as application`,
+      );
+      expect(counts).toEqual([{ plinth: 2, application: 1 }]);
+    } finally {
+      await application.remove();
+      await empty.remove();
+    }
   });
 
   test("keeps a failing migration from changing anything, and keeps those before it", async () => {

@@ -165,7 +165,7 @@ test.each(["", "deferrable initially deferred"])(
     await makeDue(blocked);
     await makeDue(free);
     await expect(runJob()).rejects.toThrow(
-      'Accounts cannot be deleted because of shop.invoices (invoices_user_id_fkey). Use "on delete cascade" or "on delete set null".',
+      "Accounts cannot be deleted because of shop.invoices (invoices_user_id_fkey). Run plinth doctor.",
     );
     expect(
       await asOwner("select user_id, attempts, last_failure from identity.account_deletions", []),
@@ -182,6 +182,16 @@ test.each(["", "deferrable initially deferred"])(
     expect(await runJob()).toEqual({ deleted: 1, postponed: 0, canceled: 0 });
   },
 );
+
+test("a tag with an unknown value blocks a deletion, and the job names its column", async () => {
+  const blocked = await createUser("tagged");
+  await asOwner("comment on column shop.visits.visitor is '@userId erase'", []);
+  await makeDue(blocked);
+  await expect(runJob()).rejects.toThrow("shop.visits (visitor)");
+  await asOwner("comment on column shop.visits.visitor is '@userId clear'", []);
+  await asOwner("update identity.account_deletions set next_attempt_at = now()", []);
+  expect(await runJob()).toEqual({ deleted: 1, postponed: 0, canceled: 0 });
+});
 
 test("reports foreign keys that block a deletion, rows that outlive their user, and tables that exports leave out", async () => {
   await asOwner(

@@ -52,7 +52,7 @@ export interface Memories {
 
 interface AnswerContext {
   readonly userId: string;
-  /** What the user wrote. */
+  /** The text that the user wrote. */
   readonly query: string;
   readonly first: number;
   /** The room that the answer is for; absent for a chat. A room with other people gets no memories. */

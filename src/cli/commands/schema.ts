@@ -1,8 +1,8 @@
 import type { Command } from "commander";
-import type { Application } from "../../application/application.ts";
 import type { UserDataGap } from "../../database/user-data-gaps.ts";
-import type { SchemaFiles, StaleFile } from "../../schema-dump/schema-files.ts";
+import type { StaleFile } from "../../schema-dump/schema-files.ts";
 import { note, print, printable, printJson } from "../output.ts";
+import type { GeneratedFiles } from "../schema-files.ts";
 
 export function addSchema(program: Command): void {
   const command = program
@@ -28,7 +28,7 @@ Example:
     .action(async ({ json }: { json?: boolean }) => {
       const { writeSchemaFiles } = await import("../../schema-dump/schema-files.ts");
       const changed: string[] = [];
-      for (const [folder, files] of await generate(await readApplication()))
+      for (const [folder, files] of (await generate()).folders)
         changed.push(...(await writeSchemaFiles(folder, files)));
       if (json) printJson({ changed });
       else print(changed.length === 0 ? "The files were up to date." : `Wrote ${changed.join(", ")}.`);
@@ -42,19 +42,17 @@ Example:
       "after",
       `
 Runs all migrations on a temporary embedded database and compares the files, for CI. Changes nothing. In a folder with
-plinth.config, it also names each foreign key of the application that would keep an account from being deleted.
+plinth.config, it also checks that no foreign key of the application blocks the deletion of an account.
 
 Example:
   $ plinth schema check`,
     )
     .action(async ({ json }: { json?: boolean }) => {
       const { checkSchemaFiles } = await import("../../schema-dump/schema-files.ts");
-      const application = await readApplication();
+      const { folders, gaps } = await generate();
       const stale: StaleFile[] = [];
-      for (const [folder, files] of await generate(application))
-        stale.push(...(await checkSchemaFiles(folder, files)));
-      const gaps = application.migrations === undefined ? undefined : await gapsOf(application);
-      if (json) printJson({ fresh: stale.length === 0, stale, gaps });
+      for (const [folder, files] of folders) stale.push(...(await checkSchemaFiles(folder, files)));
+      if (json) printJson({ fresh: stale.length === 0, stale, ...(gaps && { gaps }) });
       else if (stale.length === 0) print("The files are up to date.");
       else for (const { name, diff } of stale) print(`${name}\n${diff}`);
       for (const { kind, table, reason } of gaps ?? [])
@@ -64,10 +62,7 @@ Example:
         note("hint: Run plinth schema dump.");
         process.exitCode = 1;
       }
-      if (gaps?.some(({ kind }) => kind === "blocks")) {
-        note("hint: Give each of these foreign keys on delete cascade or on delete set null.");
-        process.exitCode = 1;
-      }
+      reportGaps(gaps ?? []);
     });
 
   command
@@ -89,12 +84,13 @@ Example:
 
 async function writeTypes({ out }: { out: string }): Promise<void> {
   const { writeFile } = await import("node:fs/promises");
+  const { loadApplication } = await import("../../application/load-application.ts");
   const { readSchema } = await import("../../graphql/read-schema.ts");
   const { clientTypes } = await import("../../schema-dump/client-types.ts");
   const { writeError } = await import("../../export/write-error.ts");
   const { withSession } = await import("../session.ts");
-  const schema = await withSession(({ config, database }) =>
-    readSchema(config, database.url("authenticator")),
+  const schema = await withSession(async ({ config, database }) =>
+    readSchema(config, database.url("authenticator"), await loadApplication(config)),
   );
   await writeFile(out, clientTypes(schema)).catch((error: unknown) => {
     throw writeError(out, error);
@@ -102,24 +98,19 @@ async function writeTypes({ out }: { out: string }): Promise<void> {
   print(`Wrote ${printable(out)}.`);
 }
 
-async function readApplication(): Promise<Application> {
+async function generate(): Promise<GeneratedFiles> {
   const { loadApplication } = await import("../../application/load-application.ts");
   const { loadConfig } = await import("../../config/config.ts");
-  return loadApplication(loadConfig());
-}
-
-async function generate(application: Application): Promise<ReadonlyMap<string, SchemaFiles>> {
   const { generateSchemaFiles } = await import("../schema-files.ts");
-  return generateSchemaFiles(application);
+  return generateSchemaFiles(await loadApplication(loadConfig()));
 }
 
-/** What the tables of the application's migrations miss for exports and the deletion of accounts. */
-async function gapsOf(application: Application): Promise<readonly UserDataGap[]> {
-  const { findUserDataGaps } = await import("../../database/user-data-gaps.ts");
-  const { withConnection } = await import("../../database/connection.ts");
-  const { withMigratedServer } = await import("../migrated-server.ts");
-  return withMigratedServer(
-    (server) => withConnection({ connectionString: server.url("owner") }, findUserDataGaps),
-    application,
-  );
+/** Reports the foreign keys of an application's tables that block the deletion of an account, and what may be an oversight. */
+function reportGaps(gaps: readonly UserDataGap[]): void {
+  const isBlocking = ({ kind }: UserDataGap) => kind === "blocks";
+  for (const gap of gaps)
+    note(`${isBlocking(gap) ? "error" : "warning"}: ${gap.table} (${gap.kind}): ${gap.reason}`);
+  if (!gaps.some(isBlocking)) return;
+  note("hint: Give each of these foreign keys on delete cascade or on delete set null.");
+  process.exitCode = 1;
 }

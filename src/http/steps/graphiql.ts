@@ -6,6 +6,7 @@ import { importOptional } from "../../support/optional-package.ts";
 
 /** With a trailing slash, because ruru uses it as a prefix. */
 const STATIC_PATH = `${GRAPHIQL_PATH}/static/`;
+
 /** A path of unreserved characters only: it becomes part of a page. */
 const PLAIN_PATH = /^(\/[\w.~-]+)*$/;
 
@@ -29,7 +30,7 @@ export function graphiqlStep(): RequestHandler {
   };
 }
 
-/** @param base the path below which an application has mounted Plinth */
+/** @param base path below which an application has mounted Plinth */
 async function page(base: string): Promise<string> {
   const { makeHTMLParts, ruruHTML } = await importOptional("ruru", () => import("ruru/server"));
   const config = {

@@ -66,6 +66,7 @@ const REASONS: readonly { readonly reason: string; readonly mutants: readonly st
       ...also(OTHERS, "llm.prompt_labels select_readable"),
       ...also(OTHERS, "llm.prompt_versions select_readable"),
       ...also(ALL_OTHERS, "llm.prompts select_shared"),
+      ...also(ALL_OTHERS, "rooms.room_answers select_member"),
       ...also(ALL_OTHERS, "rooms.room_changes select_member"),
       ...also(ALL_OTHERS, "rooms.room_message_mentions select_with_message"),
       ...also(ALL_OTHERS, "rooms.room_message_reactions select_with_message"),
