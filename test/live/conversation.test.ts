@@ -216,7 +216,8 @@ test("keeps a conversation of two clients and an AI complete and free of duplica
           sender: message?.senderType ?? "",
         });
   };
-  followRoom().catch((e) => console.log("ENDED", e)); // Ends with the client.
+  const followingRoom = followRoom();
+  followingRoom.catch(() => {}); // Awaited at the end.
 
   // A chat of Ada's with an answer that lasts through the whole test.
   const owner = new pg.Client({ connectionString: ownerUrl });
@@ -311,6 +312,8 @@ test("keeps a conversation of two clients and an AI complete and free of duplica
   expect(adas.sequences.filter((n) => n > 1)).toEqual(everything.filter((n) => n > 1));
   expect(bobs.map(({ sequence }) => sequence)).toEqual(everything.filter((n) => n >= bobs[0]!.sequence));
   expect(bobs.filter(({ sender }) => sender === "user").map(({ content }) => content)).toEqual(said);
+  live.close();
+  await followingRoom;
   // The streamed answer: complete, and it only ever grew.
   expect(texts.at(-1)).toBe(words);
   for (const [i, text] of texts.entries()) expect(text.startsWith(texts[i - 1] ?? "")).toBe(true);

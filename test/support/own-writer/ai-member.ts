@@ -93,7 +93,8 @@ export function startAiMember(options: { serviceUrl: string; model: Model; log?:
     let text = "";
     let usage = spent;
     const onUsage = (used: Usage) => (usage = sum(usage, used));
-    for await (const piece of streamCompletion(model, rows.map(asChatMessage), onUsage)) text += piece;
+    for await (const { content } of streamCompletion(model, rows.map(asChatMessage), onUsage))
+      text += content;
     try {
       await connection.query(
         `select from private.post_ai_message(
