@@ -35,6 +35,7 @@ const startPlinth = (port: number) =>
       dataDirectory: join(folder, "data"),
       logLevel: "silent",
       http: { port, corsOrigins: [origin] },
+      models: { answerer: false }, // The page itself writes the answer.
       app: { name: "Plinth", rpId: "localhost", origins: [origin] },
     },
     demo: false,
@@ -119,7 +120,6 @@ const messageId = await ada.run(
   }`,
   modelId,
 );
-// The page itself writes the answer.
 await asOwner("update private.turns set writer = 'client' where message_id = $1", [messageId]);
 const APPEND = `(messageId, firstSequence, contents) => client.request(
   "mutation ($input: AppendDeltasInput!) { appendDeltas(input: $input) { lastSequence } }",

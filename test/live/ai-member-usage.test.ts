@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { startAiMember } from "../../examples/conversation/ai-member.ts";
-import { startModel } from "../../examples/conversation/model.ts";
+import { startFakeModel } from "../../src/answerer/fake-model.ts";
 import { connectPerson, makeUsers, type Person } from "../rooms/support.ts";
 import { until } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
+import { startAiMember } from "../support/own-writer/ai-member.ts";
 import { startTransactionPooler, type TransactionPooler } from "../support/transaction-pooler.ts";
 
 let db: TestDatabase;
@@ -23,8 +23,8 @@ afterAll(async () => {
   await db.drop();
 });
 
-test("answers without notifications in the example's AI and charges the usage to the asking user", async () => {
-  const model = await startModel({ wordMs: 0, answer: () => "Because it is so." });
+test("answers without notifications in an application's own AI and charges the usage to the asking user", async () => {
+  const model = await startFakeModel({ wordMs: 0, answer: () => "Because it is so." });
   const member = startAiMember({
     serviceUrl: pooler.urlThrough(db.url("service")),
     model: { url: model.url, name: "echo" },

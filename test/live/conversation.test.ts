@@ -5,23 +5,18 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { type Client, createClient } from "graphql-ws";
+import * as graphqlWs from "graphql-ws";
 import pg from "pg";
-import { startAiMember } from "../../examples/conversation/ai-member.ts";
-import { answerChat } from "../../examples/conversation/answer-chat.ts";
-import { startModel } from "../../examples/conversation/model.ts";
-import {
-  createLiveClient,
-  followAnswer,
-  followRoom,
-  type LiveClient,
-} from "../../examples/conversation/page/live-client.js";
+import { createClient } from "../../client/index.ts";
+import { startFakeModel } from "../../src/answerer/fake-model.ts";
 import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { ask, type SignedIn, signUp, until } from "../support/api.ts";
+import { startAiMember } from "../support/own-writer/ai-member.ts";
+import { answerChat } from "../support/own-writer/answer-chat.ts";
 import { ROOM_EVENTS } from "./support.ts";
 
-// The example's conversation while each of its parts is killed in turn: two real clients, an AI member, and a Plinth with its own
-// database, as a user starts it.
+// A conversation while each of its parts is killed in turn: graphql-ws and plinth/client, an application's own AI, and a Plinth
+// with its own database, as a user starts it.
 
 const parts = new AsyncDisposableStack();
 let folder: string;
@@ -144,10 +139,10 @@ const say = ({ token }: SignedIn, room: string, content: string) =>
   );
 
 /** A client of graphql-ws itself: the library reconnects, and the client resumes from the last number. */
-function followWithGraphqlWs(token: string, room: string): { client: Client; sequences: number[] } {
+function followWithGraphqlWs(token: string, room: string): { client: graphqlWs.Client; sequences: number[] } {
   const sequences: number[] = [];
   let cursor = "0";
-  const client = createClient({
+  const client = graphqlWs.createClient({
     url: `${networkUrl().replace("http", "ws")}/graphql`,
     connectionParams: { authorization: `Bearer ${token}` },
     retryAttempts: 0,
@@ -186,8 +181,12 @@ const ACCIDENTS: readonly (() => Promise<void> | void)[] = [
   },
 ];
 
+const BOBS_EVENTS = `subscription ($room: UUID!, $after: BigInt) {
+  roomEvents(roomId: $room, after: $after) { sequence events { sequence message { content senderType } } }
+}`;
+
 test("keeps a conversation of two clients and an AI complete and free of duplicates while server, database and network are killed", async () => {
-  const model = await startModel({ wordMs: 2 });
+  const model = await startFakeModel({ wordMs: 2 });
   parts.defer(() => model.close());
   const aiMember = startAiMember({ serviceUrl, model: { url: model.url, name: "echo" } });
   parts.defer(() => aiMember.close());
@@ -205,19 +204,19 @@ test("keeps a conversation of two clients and an AI complete and free of duplica
 
   const adas = followWithGraphqlWs(ada.token, room);
   parts.defer(async () => adas.client.dispose());
-  const live: LiveClient = createLiveClient({
-    url: `${networkUrl().replace("http", "ws")}/graphql`,
-    getToken: () => bob.token,
-  });
+  const live = createClient({ url: networkUrl(), apiToken: bob.token });
   parts.defer(() => live.close());
   const bobs: { sequence: number; content: string; sender: string }[] = [];
-  followRoom(live, room, 0, ({ sequence, message }) =>
-    bobs.push({
-      sequence: Number(sequence),
-      content: message?.content ?? "",
-      sender: message?.senderType ?? "",
-    }),
-  );
+  const followRoom = async () => {
+    for await (const { roomEvents } of live.subscribe(BOBS_EVENTS, { room, after: "0" }))
+      for (const { sequence, message } of roomEvents.events)
+        bobs.push({
+          sequence: Number(sequence),
+          content: message?.content ?? "",
+          sender: message?.senderType ?? "",
+        });
+  };
+  followRoom().catch((e) => console.log("ENDED", e)); // Ends with the client.
 
   // A chat of Ada's with an answer that lasts through the whole test.
   const owner = new pg.Client({ connectionString: ownerUrl });
@@ -231,7 +230,7 @@ test("keeps a conversation of two clients and an AI complete and free of duplica
   );
   await owner.end();
   const words = Array.from({ length: 200 }, (_, i) => `word${i} `).join("");
-  const slowModel = await startModel({ wordMs: 50, answer: () => words });
+  const slowModel = await startFakeModel({ wordMs: 50, answer: () => words });
   parts.defer(() => slowModel.close());
   const { createChat } = await insist(
     'mutation { createChat(input: { chat: { title: "c" } }) { chat { id } } }',
@@ -252,17 +251,15 @@ test("keeps a conversation of two clients and an AI complete and free of duplica
     modelId: models[0].id,
     model: { url: slowModel.url, name: "slow" },
   });
-  const adasPage = createLiveClient({
-    url: `${networkUrl().replace("http", "ws")}/graphql`,
-    getToken: () => ada.token,
-  });
+  const adasPage = createClient({ url: networkUrl(), apiToken: ada.token });
   parts.defer(() => adasPage.close());
   const texts: string[] = [];
-  let ended: string | undefined;
-  followAnswer(adasPage, messageId, (text, state) => {
-    texts.push(text);
-    ended = state;
-  });
+  const answer = adasPage.chat.follow(messageId);
+  const followAnswer = async () => {
+    for await (const { content, isWhole } of answer)
+      texts.push((isWhole ? "" : (texts.at(-1) ?? "")) + content);
+  };
+  const following = followAnswer();
 
   const said: string[] = [];
   for (const [i, accident] of ACCIDENTS.entries()) {
@@ -275,7 +272,9 @@ test("keeps a conversation of two clients and an AI complete and free of duplica
     }
   }
   await done;
-  await until(async () => (await isReady()) && ended === "complete", { timeoutMs: 60_000, everyMs: 100 });
+  await until(isReady, { timeoutMs: 60_000, everyMs: 100 });
+  await following;
+  expect(await answer.message).toMatchObject({ state: "complete", content: words });
   // The AI has answered the last message, and both clients received the answer.
   const last = said.at(-1)!;
   await until(() => bobs.some(({ sender, content }) => sender === "ai" && content.includes(last)), {

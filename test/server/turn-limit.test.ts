@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
-import { answerChat } from "../../examples/conversation/answer-chat.ts";
-import { startModel } from "../../examples/conversation/model.ts";
+import { startFakeModel } from "../../src/answerer/fake-model.ts";
 import { turnCallsOf } from "../../src/limits/turn-calls.ts";
 import { addModel } from "../support/accounts.ts";
 import { type Api, codeOf, type SignedIn, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
+import { answerChat } from "../support/own-writer/answer-chat.ts";
 import { openSocket } from "../support/socket.ts";
 
 /** A server whose clients may send few requests a minute, and one that sets everything up. */
@@ -76,9 +76,9 @@ async function exhaust(): Promise<void> {
   throw new Error("The limit does not limit.");
 }
 
-test("completes the example's answer of 1,500 pieces although the address has little left, and bills the model's count", async () => {
+test("completes an application's answer of 1,500 pieces although the address has little left, and bills the model's count", async () => {
   const pieces = Array.from({ length: 1_500 }, (_, i) => `word${i} `).join("");
-  const model = await startModel({ wordMs: 0, answer: () => pieces });
+  const model = await startFakeModel({ wordMs: 0, answer: () => pieces });
   try {
     const chatId = await makeChat();
     const { messageId, done } = await answerChat({

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { inBatches } from "./in-batches.ts";
+import { inBatches } from "../../../src/answerer/in-batches.ts";
 import { reportUsage } from "./report-usage.ts";
 import { type ChatMessage, type Model, streamCompletion, type Usage } from "./stream-completion.ts";
 
@@ -50,9 +50,10 @@ export async function answerChat(options: {
     let sent = 0;
     try {
       // Pieces that arrive during a call are sent with the next one: a fast model needs no more calls than a slow one.
-      for await (const contents of inBatches(
+      for await (const batch of inBatches(
         streamCompletion(model, messages, (counted) => (usage = counted)),
       )) {
+        const contents = batch.map(({ content }) => content);
         await ask(
           `mutation ($id: UUID!, $first: Int!, $contents: [String!]!) {
              appendDeltas(input: { messageId: $id, firstSequence: $first, contents: $contents }) { lastSequence }

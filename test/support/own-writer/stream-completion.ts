@@ -1,3 +1,5 @@
+import type { Piece } from "../../../src/answerer/in-batches.ts";
+
 export interface ChatMessage {
   readonly role: "system" | "user" | "assistant";
   readonly content: string;
@@ -28,7 +30,7 @@ export async function* streamCompletion(
   model: Model,
   messages: readonly ChatMessage[],
   onUsage: (usage: Usage) => void = () => {},
-): AsyncGenerator<string> {
+): AsyncGenerator<Piece> {
   const response = await fetch(`${model.url}/chat/completions`, {
     method: "POST",
     headers: {
@@ -55,7 +57,7 @@ export async function* streamCompletion(
       const { choices, usage } = JSON.parse(data);
       if (usage) onUsage(usageOf(usage));
       const content: unknown = choices?.[0]?.delta?.content;
-      if (typeof content === "string" && content !== "") yield content;
+      if (typeof content === "string" && content !== "") yield { content, thinking: "" };
     }
   }
   throw new Error("The model's answer ended early.");
