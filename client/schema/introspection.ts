@@ -4696,8 +4696,9 @@ export type introspection = {
       messageId: Field<"messageId", Named<"UUID">>;
       replyToId: Field<"replyToId", Named<"UUID">>;
       sequence: Field<"sequence", NonNull<Named<"BigInt">>>;
-      state: Field<"state", Named<"String">>;
+      state: Field<"state", Named<"RoomAnswerState">>;
     } };
+    RoomAnswerState: { name: "RoomAnswerState"; enumValues: "broken_off" | "complete" | "streaming" };
     RoomBan: { kind: "OBJECT"; name: "RoomBan"; fields: {
       bannedBy: Field<"bannedBy", Named<"UUID">>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;

@@ -1,5 +1,5 @@
 --! Previous: sha1:3c70e62011e25aaa971fa8793d3cc058ddde0503
---! Hash: sha1:8dba0eb1c799e659dedc55f749bc45b3ce4483e9
+--! Hash: sha1:dbbf6f77f4d33daf4d210507bf9e446ea5e8ff32
 --! Message: built-in answerer
 
 alter table private.turns
@@ -78,6 +78,11 @@ create index room_answers_message_id_idx on rooms.room_answers (message_id);
 alter table rooms.room_answers enable row level security;
 comment on table rooms.room_answers is
   E'@behavior -*\nOne row per room whose AI answers with a model: the answer being written, or the last one.';
+comment on constraint room_answers_state_check on rooms.room_answers is
+  E'State of an answer of a room''s AI.\n'
+  'streaming: The model is writing it.\n'
+  'complete: It is a message of the room.\n'
+  'broken_off: It ended early; errorCode says why.';
 comment on column rooms.room_answers.room_id is 'The room.';
 comment on column rooms.room_answers.reply_to_id is 'The message that is answered.';
 comment on column rooms.room_answers.message_id is 'The answer as a message; null until it is complete.';

@@ -1,5 +1,5 @@
---! Previous: sha1:8dba0eb1c799e659dedc55f749bc45b3ce4483e9
---! Hash: sha1:5f2a98a8ceda3b82fcd8733e8e69c6891a124b3c
+--! Previous: sha1:dbbf6f77f4d33daf4d210507bf9e446ea5e8ff32
+--! Hash: sha1:6142b16372dc2bd334e63d9824214c179807622a
 --! Message: memories
 
 -- Long-term memories: many per user, encrypted as the conversation memory is, found by hashed words.

@@ -356,6 +356,7 @@ comment on column rooms.room_answers.first_sequence is 'Sequence number before t
 comment on column rooms.room_answers.last_sequence is 'Sequence number of the last piece or of the end.';
 comment on column rooms.room_answers.started_at is 'Time when the answer started.';
 comment on column rooms.room_answers.ended_at is 'Time when the answer ended; null while it is being written.';
+comment on constraint room_answers_state_check on rooms.room_answers is E'State of an answer of a room''s AI.\nstreaming: The model is writing it.\ncomplete: It is a message of the room.\nbroken_off: It ended early; errorCode says why.';
 
 create policy select_member on rooms.room_answers
   for select to :PLINTH_USER

@@ -30,8 +30,8 @@ const typeDefs = gql`
     isNew: Boolean!
     """Pass it as \`after\` to resume from here."""
     sequence: BigInt!
-    """\`streaming\`, \`complete\` or \`broken_off\`; null if the AI has not answered yet."""
-    state: String
+    """The state of the answer; null if the AI has not answered yet."""
+    state: RoomAnswerState
     """The message that is answered."""
     replyToId: UUID
     """The message that the complete answer has become; it is also an event of the room."""

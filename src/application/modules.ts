@@ -78,12 +78,13 @@ export const MODULES: Readonly<Record<ModuleName, Module>> = {
     requires: [],
     relations: ["llm.conversation_memories", "llm.memories"],
     plugins: ["PlinthConversationMemoryPlugin", "PlinthMemoriesPlugin"],
-    jobs: [],
+    jobs: ["delete-expired-memories", "embed-memories"],
   },
   rooms: {
     requires: [],
     relations: ["rooms"],
     plugins: [
+      "PlinthRoomAnswerPlugin",
       "PlinthRoomEventsPlugin",
       "PlinthPresencePlugin",
       "PlinthUnreadCountsPlugin",

@@ -58,7 +58,7 @@ async function ask(query: string, variables: Record<string, unknown>, { token } 
 }
 
 const SET_MODEL = `mutation ($room: UUID!, $model: UUID) {
-  updateChatRoom(input: { id: $room, patch: { aiEnabled: true, modelId: $model } }) { chatRoom { modelId } }
+  updateRoom(input: { id: $room, patch: { isAiEnabled: true, modelId: $model } }) { room { modelId } }
 }`;
 
 /** A public room of ada and bob in which the AI answers with the model. */

@@ -289,7 +289,7 @@ describe("a mutation that needs a recent sign-in", () => {
 test("an API token acts without a session", async () => {
   const { client } = await signUp("program");
   const created = await client.request(
-    'mutation { createApiToken(input: { name: "t", scopes: ["read"] }) { token } }',
+    'mutation { createApiToken(input: { name: "t", scopes: [read] }) { token } }',
   );
   const program = connect({ apiToken: created.createApiToken.token });
   expect(await nameOf(program.client)).toBe("program");

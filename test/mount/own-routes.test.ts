@@ -97,7 +97,7 @@ describe("authenticate", () => {
 
   test("accepts an API token until it is revoked, and a session until it ends", async () => {
     const made = await api.ask(
-      'mutation { createApiToken(input: { name: "ci", scopes: ["read"] }) { token apiToken { id } } }',
+      'mutation { createApiToken(input: { name: "ci", scopes: [read] }) { token apiToken { id } } }',
       ada,
     );
     const { token, apiToken } = made.data.createApiToken;
@@ -183,7 +183,7 @@ describe("withUser", () => {
       query(CREATE_CHAT, ["forbidden"]);
     await expect(plinth.withUser(claims, write, { readOnly: true })).rejects.toMatchObject({ code: "25006" });
     const made = await api.ask(
-      'mutation { createApiToken(input: { name: "reader", scopes: ["read"] }) { token } }',
+      'mutation { createApiToken(input: { name: "reader", scopes: [read] }) { token } }',
       ada,
     );
     const reader = await plinth.authenticate(bearer(made.data.createApiToken.token));
