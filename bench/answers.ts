@@ -1,4 +1,4 @@
-// One answer of 10,000 pieces, streamed to three readers, while 200 other chats are answered by the same process. Checks that each
+// Streams an answer of 10,000 pieces to three readers, while 200 other chats are answered by the same process. Checks that each
 // reader gets all pieces in order, that the usage in the ledger equals what the provider reported, and counts the calls: an answer
 // needs far fewer than it has pieces, because pieces that arrive during a call are stored by the next one.
 //

@@ -1,5 +1,5 @@
 --! Previous: sha1:d8451b853a5355cb686eaba5de3834c1672eccfd
---! Hash: sha1:0003a8f61267690e1ff5c8385fe21a2bee92e49e
+--! Hash: sha1:bafd32e449dc7d5c59b5edb4625dacda6b941107
 --! Message: helpers for applications
 
 --! Included plinth/private/granted_commands.sql
@@ -116,7 +116,7 @@ comment on function private.replace_policy(regclass, text, text, text, text, tex
   'Replaces a policy and its comment; for the helpers of an application''s migrations.';
 --! EndIncluded plinth/private/replace_policy.sql
 --! Included plinth/private/replace_policies.sql
--- One policy for each command, named after the command and the suffix. Policies of commands that are no longer granted are
+-- Each command gets a policy, named after the command and the suffix. Policies of commands that are no longer granted are
 -- dropped.
 create or replace function private.replace_policies(
   target regclass,

@@ -1,5 +1,5 @@
---! Previous: sha1:0003a8f61267690e1ff5c8385fe21a2bee92e49e
---! Hash: sha1:3c70e62011e25aaa971fa8793d3cc058ddde0503
+--! Previous: sha1:bafd32e449dc7d5c59b5edb4625dacda6b941107
+--! Hash: sha1:c2e9ef9588522dfcac7e3537f52fb6cf0538c05f
 --! Message: tables of applications in export and erasure
 
 --! Included identity/private/smart_tag.sql

@@ -1,5 +1,5 @@
---! Previous: sha1:3c70e62011e25aaa971fa8793d3cc058ddde0503
---! Hash: sha1:dbbf6f77f4d33daf4d210507bf9e446ea5e8ff32
+--! Previous: sha1:c2e9ef9588522dfcac7e3537f52fb6cf0538c05f
+--! Hash: sha1:93dac3bc494bfd45dddb989d5c79b43f1c4abc9a
 --! Message: built-in answerer
 
 alter table private.turns

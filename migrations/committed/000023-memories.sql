@@ -1,5 +1,5 @@
---! Previous: sha1:dbbf6f77f4d33daf4d210507bf9e446ea5e8ff32
---! Hash: sha1:6142b16372dc2bd334e63d9824214c179807622a
+--! Previous: sha1:93dac3bc494bfd45dddb989d5c79b43f1c4abc9a
+--! Hash: sha1:33be8b7b68c3d013c675fecd76118e765f4441e2
 --! Message: memories
 
 -- Long-term memories: many per user, encrypted as the conversation memory is, found by hashed words.

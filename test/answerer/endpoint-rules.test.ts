@@ -163,7 +163,7 @@ describe("requests", () => {
     const { fetch, asked } = fetchWith(["127.0.0.1"], [["127.0.0.1"], ["127.0.0.2"]]);
     const headers = { connection: "close" };
     expect((await fetch(`http://model.example:${port}/`, { headers })).status).toBe(200);
-    // One resolution for each connection: there is no second one between the check and the use.
+    // Each connection resolves the name once: there is no second time between the check and the use.
     expect(asked).toHaveLength(1);
     await new Promise<void>((resolve) => server.close(() => resolve()));
     await new Promise<void>((resolve) => server.listen(port, resolve));

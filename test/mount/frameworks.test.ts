@@ -20,7 +20,7 @@ import { openSocket } from "../support/socket.ts";
 // Its types are not installed; those of Express 5 fit what is used here.
 const express4 = createRequire(import.meta.url)("express4") as typeof express;
 
-// One mounted API below /api, in front of which each framework runs a server of its own.
+// Each framework runs a server of its own in front of the same API, mounted below /api.
 
 let db: TestDatabase;
 let plinth: MountedServer;

@@ -7,7 +7,7 @@ import { ask, collectLog, type SignedIn, serverOptions, signUp, until } from "..
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 import { openSocket } from "../support/socket.ts";
 
-// What an application's own routes use: the caller of a request, SQL as that user, and GraphQL without HTTP.
+// An application's own routes use the caller of a request, SQL as that user, and GraphQL without HTTP.
 
 let db: TestDatabase;
 let plinth: MountedServer;
@@ -33,7 +33,7 @@ const api = {
 const asOwner = rowsAs("owner", () => db);
 
 const mount = () =>
-  // One connection, so that each transaction finds what the one before it has left.
+  // A single connection, so that each transaction finds what the one before it has left.
   mountServer({ ...serverOptions(db, { PLINTH_POOL_MAX: "1" }), logger: collectLog(logLines) });
 
 beforeAll(async () => {

@@ -507,7 +507,7 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
     ["ada", "update rooms.room_members set is_muted = true", 1],
     ["ada", "update rooms.room_members set user_id = :new", DENIED],
   ],
-  // One by Bob, one private by Ada; not Bob's private one, and nothing from the other room.
+  // A message by Bob and a private one by Ada; not Bob's private one, and nothing from the other room.
   "rooms.room_messages": [["ada", "select from rooms.room_messages", 2]],
   "rooms.room_message_recipients": [["ada", "select from rooms.room_message_recipients", 1]],
   "rooms.room_message_mentions": [["ada", "select from rooms.room_message_mentions", 1]],
