@@ -3,7 +3,7 @@ import { report } from "./notice.ts";
 import { FORGET, MEMORIES, REMEMBER } from "./operations.ts";
 import { client } from "./plinth.ts";
 
-/** What the AI remembers of the user. A new chat begins with the memories that its first question recalls. */
+/** The memories of the user. A new chat begins with the memories that its first question recalls. */
 export function Memories() {
   const [found, reload] = useQuery(MEMORIES);
   const remember = submit(({ text = "" }) => client.request(REMEMBER, { text }).then(reload));

@@ -7,7 +7,7 @@ import { client } from "./plinth.ts";
 import { Room } from "./room.tsx";
 import { Sidebar } from "./sidebar.tsx";
 
-/** What is open at the right. */
+/** The open page. */
 export type View = { readonly page: "chat" | "room"; readonly id: string } | { readonly page: "account" };
 
 /** Everything that a signed-in user sees. */
