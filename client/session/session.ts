@@ -46,6 +46,8 @@ export class Session {
   #access: AccessToken | undefined;
   /** The version that `#access` came with. */
   #version: string | undefined;
+  /** The last token of another tab. It may arrive before the storage shows the session that it belongs to. */
+  #received: SharedToken | undefined;
   #refreshing: Promise<string | undefined> | undefined;
 
   constructor(options: SessionOptions) {
@@ -82,6 +84,7 @@ export class Session {
   /** The successor of a token that the server rejected; undefined if the session has ended. */
   renew(rejected: string): Promise<string | undefined> {
     if (this.#access?.token === rejected) this.#access = undefined;
+    if (this.#received?.access.token === rejected) this.#received = undefined;
     return this.token();
   }
 
@@ -128,13 +131,14 @@ export class Session {
         this.#forget("other-tab");
         return undefined;
       }
+      const { version } = stored;
+      let access = this.#received?.version === version ? this.#received.access : undefined;
       // Another tab has refreshed in the meantime.
-      if (stored.version !== known) {
-        const access = isFresh(this.#access) ? this.#access : await this.#tabs?.ask(stored.version);
-        if (isFresh(access)) {
-          this.#use({ version: stored.version, access });
-          return access.token;
-        }
+      if (!isFresh(access) && version !== known)
+        access = isFresh(this.#access) ? this.#access : await this.#tabs?.ask(version);
+      if (isFresh(access)) {
+        this.#use({ version, access });
+        return access.token;
       }
       return this.#exchange(stored);
     });
@@ -166,6 +170,7 @@ export class Session {
 
   /** Takes a token of another tab, unless it belongs to a session that has been replaced. */
   #receive(token: SharedToken): void {
+    this.#received = token;
     if (token.version === this.#stored()?.version) this.#use(token);
   }
 
@@ -180,6 +185,7 @@ export class Session {
   #forget(reason: "signed-out" | "ended" | "other-tab"): void {
     this.#access = undefined;
     this.#version = undefined;
+    this.#received = undefined;
     if (this.#state.current.status === "signed-in") this.#state.set({ status: "signed-out", reason });
   }
 

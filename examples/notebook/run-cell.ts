@@ -39,10 +39,10 @@ export async function runCell(pool: pg.Pool, sql: string): Promise<Result> {
   }
 }
 
-/** The line break ends a comment. The extended protocol takes one statement only; node-pg's types do not know its setting. */
+/** The line break ends a comment. A query with a parameter is one statement: PostgreSQL rejects a second one. */
 function queryOf(sql: string): pg.QueryArrayConfig {
-  const text = `${BEFORE}${sql.replace(/;\s*$/, "")}\n) cell limit ${MAX_ROWS + 1}`;
-  return { text, rowMode: "array", types: AS_TEXT, queryMode: "extended" } as pg.QueryArrayConfig;
+  const text = `${BEFORE}${sql.replace(/;\s*$/, "")}\n) cell limit $1`;
+  return { text, rowMode: "array", types: AS_TEXT, values: [MAX_ROWS + 1] };
 }
 
 const BEFORE = "select * from (\n";

@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { Embedder } from "../accounts/memories/embedder.ts";
 import { parseMasterKeys } from "../auth/master-keys.ts";
 import { createSealer, type Sealer } from "../auth/sealing.ts";
 import type { Config } from "../config/config.ts";
@@ -15,6 +16,7 @@ import { AnswerFailed } from "./failure.ts";
 import { createGuardedFetch, type Timeouts } from "./guarded-fetch.ts";
 import { callOnce, insist } from "./insist.ts";
 import type { Model } from "./model-stream.ts";
+import { createRecall } from "./recalled-memories.ts";
 import { claimRoomAnswers, type RoomClaim, roomAnswer } from "./room-answers.ts";
 import { type RunningAnswer, type WriterParts, writeAnswer } from "./write-answer.ts";
 
@@ -26,6 +28,8 @@ export interface AnswererOptions {
   /** Maximum number of answers that this process writes at the same time. */
   readonly concurrency: number;
   readonly providerRules: EndpointRules;
+  /** Finds memories by their meaning; by default, they are found by their words. */
+  readonly embedder?: Embedder | undefined;
   /** Rules for users' own endpoints; by default, only public addresses over https. */
   readonly ownRules?: EndpointRules;
   readonly timeouts?: Partial<Timeouts>;
@@ -79,6 +83,7 @@ export async function startAnswerer(options: AnswererOptions): Promise<Answerer>
   const callPrivateFunction = createPrivateFunctionCaller(pool, options.pool);
   const [once, insistent] = [callOnce(callPrivateFunction), insist(callPrivateFunction)];
   const sealer = createSealer(parseMasterKeys(options.masterKeys));
+  const recall = createRecall({ callPrivateFunction, sealer, embedder: options.embedder, logger });
   const running = new Map<string, RunningAnswer>();
   /** Rooms with news; null means all rooms. */
   const rooms = new Set<string | null>([null]);
@@ -90,7 +95,7 @@ export async function startAnswerer(options: AnswererOptions): Promise<Answerer>
 
   function writeInChat(claim: ChatClaim): void {
     const { is_own, user_id, provider_id } = claim;
-    write(chatAnswer(claim, insistent), {
+    write(chatAnswer(claim, insistent, recall), {
       ...shared,
       fetch: (is_own ? own : providers).fetch,
       findModel: () => modelOf(claim, sealer, is_own ? user_id : provider_id!, is_own),

@@ -1,6 +1,7 @@
 import { type AnswerStore, counts, type ModelClaim } from "./answer-store.ts";
 import type { Call } from "./insist.ts";
 import type { ContextMessage, Tool } from "./prompt.ts";
+import type { Recall } from "./recalled-memories.ts";
 
 /** A requested answer of a chat that this process has claimed. */
 export interface ChatClaim extends ModelClaim {
@@ -23,8 +24,8 @@ export async function breakOffLostAnswers(call: Call): Promise<void> {
   await call("select private.break_off_lost_answers()", []);
 }
 
-export function chatAnswer(claim: ChatClaim, call: Call): AnswerStore {
-  const { message_id: id, claim_id } = claim;
+export function chatAnswer(claim: ChatClaim, call: Call, recall: Recall): AnswerStore {
+  const { message_id: id, claim_id, user_id } = claim;
   return {
     id,
     tools: claim.tools,
@@ -32,7 +33,8 @@ export function chatAnswer(claim: ChatClaim, call: Call): AnswerStore {
     maxBytes: 1_000_000,
     leaseSeconds: claim.lease_seconds,
 
-    context: () => call<ContextMessage>("select * from private.answer_context($1)", [id]),
+    context: async () =>
+      recall(user_id, await call<ContextMessage>("select * from private.answer_context($1)", [id])),
 
     async append(first, pieces) {
       await call("select private.append_answer($1, $2, $3, $4, $5)", [

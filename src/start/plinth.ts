@@ -167,6 +167,7 @@ export async function startAnswers(
     masterKeys: masterKeysOf(config, database),
     pool: config.pool,
     concurrency,
+    embedder: createEmbedder(config.embeddings),
     providerRules: { privateNetworks, trustedOrigins: trusted.map((each) => new URL(each).origin) },
     logger,
   });

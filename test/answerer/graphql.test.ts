@@ -55,9 +55,17 @@ const DELTAS = `subscription ($message: UUID!, $after: Int) {
   }
 }`;
 
-async function askQuestion(user = ada): Promise<string> {
+async function askQuestion(user = ada, systemPrompt?: string): Promise<string> {
   const { createChat } = await ask("mutation { createChat(input: { chat: {} }) { chat { id } } }", {}, user);
   const chat: string = createChat.chat.id;
+  if (systemPrompt !== undefined)
+    await ask(
+      `mutation ($chat: UUID!, $content: String!) {
+         createMessage(input: { message: { chatId: $chat, role: system, content: $content } }) { message { id } }
+       }`,
+      { chat, content: systemPrompt },
+      user,
+    );
   await ask(
     'mutation ($chat: UUID!) { sendChatMessage(input: { chatId: $chat, content: "Why?" }) { message { id } } }',
     { chat },
@@ -74,6 +82,50 @@ async function endOf(message: string, user = ada) {
   });
   return (await ask(query, { id: message }, user)).message;
 }
+
+describe("the memories of a user [S1]", () => {
+  /** The messages that the provider gets for a question. */
+  async function promptFor(user: SignedIn, systemPrompt?: string) {
+    provider.calls.length = 0;
+    const { requestAnswer } = await ask(
+      REQUEST,
+      { chat: await askQuestion(user, systemPrompt), model },
+      user,
+    );
+    await endOf(requestAnswer.message.id, user);
+    return (provider.calls[0]!.body as { messages: unknown }).messages;
+  }
+  const QUESTION = { role: "user", content: "Why?" };
+
+  test("precede the question that recalls them, in a chat of the user without a system prompt", async () => {
+    provider.script(says(["ok"], USAGE));
+    const CREATE = "mutation ($text: String!) { createMemory(input: { text: $text }) { memory { id } } }";
+    for (const text of ["Asks why before anything else", "Prefers tea"]) await ask(CREATE, { text });
+    expect(await promptFor(ada)).toEqual([
+      { role: "system", content: "Remembered about the user:\n- Asks why before anything else" },
+      QUESTION,
+    ]);
+    expect(await promptFor(ada, "Be brief.")).toEqual([{ role: "system", content: "Be brief." }, QUESTION]);
+    const { memories } = await ask("{ memories { nodes { text lastRecalledAt } } }");
+    expect(memories.nodes).toEqual([
+      { text: "Prefers tea", lastRecalledAt: null },
+      { text: "Asks why before anything else", lastRecalledAt: expect.any(String) },
+    ]);
+    const bob = await signUp(api, "bob");
+    await giveTokens(db, bob.userId);
+    expect(await promptFor(bob)).toEqual([QUESTION]);
+  });
+
+  test("that cannot be opened do not prevent the answer", async () => {
+    await asOwner("update private.user_keys set wrapped_key = wrapped_key || 'x' where user_id = $1", [
+      ada.userId,
+    ]);
+    expect(await promptFor(ada)).toEqual([QUESTION]);
+    await asOwner("update private.user_keys set wrapped_key = left(wrapped_key, -1) where user_id = $1", [
+      ada.userId,
+    ]);
+  });
+});
 
 describe("an answer over GraphQL", () => {
   test("of 2,000 pieces reaches three readers completely while 20 other chats are answered, in few calls", async () => {

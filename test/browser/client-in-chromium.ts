@@ -86,6 +86,12 @@ check("a new account is signed in", (await first.run(ME)) === "ada");
 
 await first.run("() => client.close()");
 const tabs = [await openAnotherTab(), await openAnotherTab()];
+// A new process of the browser may see the storage late.
+for (const tab of tabs)
+  for (let tries = 0; tries < 100; tries++) {
+    if ((await tab.run("() => localStorage.length")) > 0) break;
+    await sleep(100);
+  }
 const names = await Promise.all(tabs.map((tab) => tab.run(ME)));
 check("two tabs without an access token are signed in from the storage", names.join() === "ada,ada");
 const refreshes = await Promise.all(tabs.map((tab) => tab.run("() => window.refreshes")));

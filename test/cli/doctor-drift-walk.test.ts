@@ -276,7 +276,8 @@ testHere("names each relation, function and schema that anonymous may use", asyn
 const REMADE = [
   `select format('create or replace view %s%s as %s', c.oid::regclass, ' with (' || array_to_string(c.reloptions, ', ') || ')', pg_get_viewdef(c.oid))
    from pg_class c where c.oid in ${RELATIONS} and c.relkind = 'v'`,
-  `select format('alter table %1$s drop constraint %2$I, add constraint %2$I %3$s', conrelid::regclass, conname, pg_get_constraintdef(oid))
+  `select format('alter table %1$s drop constraint %2$I, add constraint %2$I %3$s; comment on constraint %2$I on %1$s is %4$L', conrelid::regclass, conname,
+     pg_get_constraintdef(oid), obj_description(oid, 'pg_constraint'))
    from pg_constraint where conrelid in ${RELATIONS} and contype = 'c' and conislocal and coninhcount = 0`,
   `select format('alter policy %I on %s using (%s)', polname, polrelid::regclass, pg_get_expr(polqual, polrelid))
    from pg_policy where polrelid in ${RELATIONS} and polqual is not null`,

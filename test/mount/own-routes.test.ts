@@ -251,7 +251,7 @@ describe("withUser", () => {
     "set role to default",
     "set session authorization default",
     "select set_config('role', 'none', false)",
-    "set statement_timeout = 1",
+    "set statement_timeout = '1h'",
     "set search_path = pg_catalog",
     "set timezone = 'Asia/Tokyo'",
     "set default_transaction_read_only = on",
