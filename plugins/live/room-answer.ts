@@ -2,6 +2,7 @@ import "graphile-build-pg";
 import type { PgSelectStep } from "@dataplan/pg";
 import { constant, type FieldArgs, type Step } from "grafast";
 import { extendSchema, gql } from "graphile-utils";
+import { PlinthError } from "../../src/support/errors.ts";
 import { liveField, type ReadOne, resourceOf, valuesOf } from "./live-field.ts";
 import { ReadingStep, type Report } from "./reading-step.ts";
 
@@ -49,13 +50,18 @@ const typeDefs = gql`
   }
 `;
 
-const subscribePlan = liveField<Arguments>(["roomId", "after"], ({ roomId, after }, readOne) => ({
-  topics: [`room-answer:${roomId}`],
-  isLog: true,
-  after: BigInt(after ?? 0),
-  minIntervalMs: 0,
-  open: () => answerPosition(readOne, roomId, after ?? "0"),
-}));
+const subscribePlan = liveField<Arguments>(["roomId", "after"], ({ roomId, after }, readOne) => {
+  const position = BigInt(after ?? 0);
+  if (position < 0n)
+    throw new PlinthError("BAD_USER_INPUT", "`after` must not be negative.", { field: "after" });
+  return {
+    topics: [`room-answer:${roomId}`],
+    isLog: true,
+    after: position,
+    minIntervalMs: 0,
+    open: () => answerPosition(readOne, roomId, String(position)),
+  };
+});
 
 /** A subscriber may have read an answer that is hidden since, so its own position counts as well. */
 async function answerPosition(readOne: ReadOne, roomId: string, after: string): Promise<bigint | null> {
