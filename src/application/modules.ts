@@ -55,7 +55,7 @@ export const MODULES: Readonly<Record<ModuleName, Module>> = {
       "billing.current_model_prices",
       "billing.model_prices",
     ],
-    plugins: ["PlinthMessageDeltasPlugin"],
+    plugins: ["PlinthMessageDeltasPlugin", "PlinthModelKeysPlugin"],
     jobs: ["break-off-expired-turns", "delete-ended-turns"],
   },
   prompts: {
