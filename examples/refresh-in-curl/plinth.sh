@@ -21,9 +21,10 @@ send() {
   } | curl --silent --show-error --max-time 20 --config - "$url"
 }
 
-# Stores the tokens of an answer, whole or not at all: a killed app keeps the old ones.
+# Stores the tokens of an answer, whole or not at all: a killed app keeps the old ones. A token with other characters than RFC 6750
+# allows could add options to curl's configuration, so it is refused.
 keep() { # $1: an answer, $2: the mutation's name
-  printf %s "$1" | jq -e --arg name "$2" '.data[$name] | select(.refreshToken) | {accessToken, refreshToken}' >"$session.new" || {
+  printf %s "$1" | jq -e --arg name "$2" '.data[$name] | select([.accessToken, .refreshToken] | all(test("^[A-Za-z0-9._~+/=-]+$"))) | {accessToken, refreshToken}' >"$session.new" || {
     rm -f "$session.new"
     printf %s "$1" | jq -r '.errors[0].message // "This account needs a second factor: see docs/api.md."' >&2
     return 1

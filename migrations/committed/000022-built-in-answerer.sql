@@ -1,5 +1,5 @@
 --! Previous: sha1:c2e9ef9588522dfcac7e3537f52fb6cf0538c05f
---! Hash: sha1:93dac3bc494bfd45dddb989d5c79b43f1c4abc9a
+--! Hash: sha1:7f873931fdd4719d57b938b64e6b983bde4e243c
 --! Message: built-in answerer
 
 alter table private.turns
@@ -8,6 +8,7 @@ alter table private.turns
   add column claim_id uuid,
   add column claims smallint not null default 0,
   add column tools jsonb,
+  add column estimated_input_tokens bigint,
   add column uses_own_model boolean not null default false,
   add constraint turns_claims_check check (claims between 0 and 3),
   add constraint turns_only_servers_claim check (
@@ -18,8 +19,15 @@ comment on column private.turns.writer is
 comment on column private.turns.claim_id is 'Claim of the server that writes the answer; null while it waits for one.';
 comment on column private.turns.claims is 'Number of claims so far.';
 comment on column private.turns.tools is 'Tools that the model may call (JSON array), or null.';
+comment on column private.turns.estimated_input_tokens is
+  'Tokens that the model will read, estimated when the answer was requested; null if the writer is no server, or for the user''s own model.';
 comment on column private.turns.uses_own_model is
   'Whether the model of the user''s own settings writes the answer; such answers are not charged.';
+
+-- A server sends them to models, and estimates their cost.
+alter table llm.messages
+  add constraint messages_tool_calls_are_not_too_long check (octet_length(tool_calls::text) <= 1000000),
+  add constraint messages_extended_metadata_is_not_too_long check (octet_length(extended_metadata::text) <= 1000000);
 
 create table private.model_provider_keys (
   provider_id uuid constraint model_provider_keys_pkey primary key
@@ -166,6 +174,7 @@ declare
   v_message llm.messages;
   v_running private.turns;
   v_hold_id uuid;
+  v_estimate bigint;
   v_digest constant bytea := private.request_digest(jsonb_build_array(
     'turn', open_turn.chat_id, open_turn.model_id, open_turn.parent_id, open_turn.max_tokens, open_turn.input_tokens,
     open_turn.lease_seconds, open_turn.writer
@@ -239,19 +248,20 @@ begin
   end if;
   -- Its end settles the hold long before that, if only through the job. The user's own provider bills the user itself.
   if not open_turn.uses_own_model then
+    -- The server limits only the output of the model.
+    if open_turn.writer = 'server' then
+      v_estimate := private.estimated_input_tokens(v_message.id, open_turn.tools);
+    end if;
     select h.id into strict v_hold_id
     from private.reserve_tokens(
       open_turn.user_id, open_turn.model_id,
-      -- The server limits only the output of the model.
-      open_turn.max_tokens + case
-        when open_turn.writer = 'server' then private.estimated_input_tokens(v_message.id, open_turn.tools)
-        else 0
-      end,
+      open_turn.max_tokens + coalesce(v_estimate, 0),
       'turn:' || v_message.id, interval '6 hours'
     ) h;
   end if;
   insert into private.turns (
-    message_id, user_id, chat_id, writer, lease, lease_expires_at, max_tokens, input_tokens, hold_id, tools, uses_own_model
+    message_id, user_id, chat_id, writer, lease, lease_expires_at, max_tokens, input_tokens,
+    estimated_input_tokens, hold_id, tools, uses_own_model
   )
   values (
     v_message.id, v_message.user_id, v_message.chat_id, open_turn.writer, make_interval(secs => open_turn.lease_seconds),
@@ -260,7 +270,7 @@ begin
       when open_turn.writer = 'server' then interval '5 minutes'
       else make_interval(secs => open_turn.lease_seconds)
     end,
-    open_turn.max_tokens, open_turn.input_tokens, v_hold_id, open_turn.tools, open_turn.uses_own_model
+    open_turn.max_tokens, open_turn.input_tokens, v_estimate, v_hold_id, open_turn.tools, open_turn.uses_own_model
   );
   perform plinth.announce('turn:' || v_message.id, 0);
   return v_message;
@@ -609,17 +619,40 @@ as $$
 begin
   perform private.check_batch_size(max_count, 1000);
   return query
-    with free as (
-      select t.message_id
+    with waiting as (
+      select t.message_id, row_number() over (partition by t.user_id, t.uses_own_model order by t.message_id) as place
       from private.turns t
       where t.ended_at is null
         and t.writer = 'server'
         and t.last_sequence = 0
         and t.claims < 3
         and (t.claim_id is null or t.lease_expires_at <= clock_timestamp())
-      order by t.message_id
+    ),
+    free as (
+      select t.message_id
+      from private.turns t
+      join waiting w on w.message_id = t.message_id
+      where t.ended_at is null
+        and t.last_sequence = 0
+        and t.claims < 3
+        and (t.claim_id is null or t.lease_expires_at <= clock_timestamp())
+        -- A user's own server costs no tokens, so a slow one must not take the places of others.
+        and (
+          not t.uses_own_model
+          or w.place + (
+            select count(*)
+            from private.turns r
+            where r.user_id = t.user_id
+              and r.ended_at is null
+              and r.uses_own_model
+              and r.claim_id is not null
+              and r.lease_expires_at > clock_timestamp()
+          ) <= 5
+        )
+      -- Users take turns.
+      order by w.place, t.message_id
       limit max_count
-      for no key update skip locked
+      for no key update of t skip locked
     ),
     claimed as (
       update private.turns t
@@ -628,7 +661,7 @@ begin
         claims = t.claims + 1,
         lease_expires_at = clock_timestamp() + t.lease,
         -- The model reads its input from now on; an answer that is cancelled before costs nothing.
-        input_tokens = private.estimated_input_tokens(t.message_id, t.tools)
+        input_tokens = t.estimated_input_tokens
       from free
       where t.message_id = free.message_id
       returning t.*
@@ -650,7 +683,7 @@ end
 $$;
 
 comment on function private.claim_answers(integer) is
-  'Claims up to max_count requested answers for the calling server, oldest first, and returns the endpoint, model and sealed key of each.';
+  'Claims up to max_count requested answers for the calling server, those of different users in turns and at most five at a time of a user''s own model, and returns the endpoint, model and sealed key of each.';
 grant execute on function private.claim_answers(integer) to :PLINTH_SERVICE;
 --! EndIncluded llm/private/claim_answers.sql
 --! Included llm/private/answer_context.sql
@@ -1259,7 +1292,7 @@ begin
         select from private.room_context(v_room.id, 50) c where c.message_id = v_asked.message_id
       ) then
         -- A member has blocked its sender, so the answer would reveal it.
-        perform private.end_room_answer(v_room.id, 'broken_off', 'question_hidden');
+        perform private.end_room_answer(v_room.id, 'broken_off', 'not_answered');
         continue;
       end if;
       begin
@@ -1467,7 +1500,8 @@ create or replace function private.release_room_answer(room_id uuid, claim_id uu
 as $$
 begin
   update private.room_turns t
-  set claim_id = null, claims = t.claims - 1
+  -- It counts as a try: otherwise members who come and go would have the model write for ever.
+  set claim_id = null
   where t.room_id = release_room_answer.room_id and t.claim_id = release_room_answer.claim_id;
   perform plinth.announce('answers', 0) where found;
   return found;

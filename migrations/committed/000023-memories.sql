@@ -1,5 +1,5 @@
---! Previous: sha1:93dac3bc494bfd45dddb989d5c79b43f1c4abc9a
---! Hash: sha1:33be8b7b68c3d013c675fecd76118e765f4441e2
+--! Previous: sha1:7f873931fdd4719d57b938b64e6b983bde4e243c
+--! Hash: sha1:b6b014f1790d165b6afcae8a97bbfa826c3bc6ce
 --! Message: memories
 
 -- Long-term memories: many per user, encrypted as the conversation memory is, found by hashed words.

@@ -318,6 +318,7 @@ create table llm.messages (
   constraint messages_error_code_check check (length(error_code) >= 1 and length(error_code) <= 100),
   constraint messages_error_message_check check (length(error_message) <= 2000),
   constraint messages_extended_metadata_is_an_object check (jsonb_typeof(extended_metadata) = 'object'::text),
+  constraint messages_extended_metadata_is_not_too_long check (octet_length(extended_metadata::text) <= 1000000),
   constraint messages_finish_reason_check check (finish_reason = any (array['stop'::text, 'length'::text, 'tool_calls'::text, 'content_filter'::text, 'error'::text, 'expired'::text, 'cancelled'::text])),
   constraint messages_finish_reason_fits_state check (
 case state
@@ -339,6 +340,7 @@ end),
   constraint messages_thinking_check check (octet_length(thinking) <= 1000000),
   constraint messages_thinking_only_for_assistant check (thinking is null or role = 'assistant'::text),
   constraint messages_tokens_used_is_not_negative check (tokens_used >= 0),
+  constraint messages_tool_calls_are_not_too_long check (octet_length(tool_calls::text) <= 1000000),
   constraint messages_tool_calls_check check (jsonb_typeof(tool_calls) = 'array'::text),
   constraint messages_tool_calls_only_for_assistant check (tool_calls is null or role = 'assistant'::text),
   constraint messages_chat_id_user_id_fkey foreign key (chat_id, user_id) references llm.chats(id, user_id) on delete cascade,

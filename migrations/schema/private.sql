@@ -972,6 +972,7 @@ create table private.turns (
   claim_id uuid,
   claims smallint not null default 0,
   tools jsonb,
+  estimated_input_tokens bigint,
   uses_own_model boolean not null default false,
   constraint turns_pkey primary key (message_id),
   constraint turns_user_id_message_id_key unique (user_id, message_id),
@@ -1018,6 +1019,7 @@ comment on column private.turns.ended_at is 'Time when the turn ended; null whil
 comment on column private.turns.claim_id is 'Claim of the server that writes the answer; null while it waits for one.';
 comment on column private.turns.claims is 'Number of claims so far.';
 comment on column private.turns.tools is 'Tools that the model may call (JSON array), or null.';
+comment on column private.turns.estimated_input_tokens is 'Tokens that the model will read, estimated when the answer was requested; null if the writer is no server, or for the user''s own model.';
 comment on column private.turns.uses_own_model is 'Whether the model of the user''s own settings writes the answer; such answers are not charged.';
 
 -- One row per idempotency key of a call that created no hold and no grant, and per message whose tokens were counted.
@@ -2121,14 +2123,14 @@ create or replace function private.check_token_counts(input_tokens bigint, outpu
 comment on function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Raises PL422 unless 0 <= cached <= input and 0 <= reasoning <= output, each up to 10^12; otherwise returns true.';
 revoke execute on function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
 
--- Claims up to max_count requested answers for the calling server, oldest first, and returns the endpoint, model and sealed key of each.
+-- Claims up to max_count requested answers for the calling server, those of different users in turns and at most five at a time of a user's own model, and returns the endpoint, model and sealed key of each.
 create or replace function private.claim_answers(max_count integer default 10)
   returns table(message_id uuid, claim_id uuid, user_id uuid, max_tokens bigint, tools jsonb, lease_seconds integer, is_own boolean, provider_id uuid, endpoint text, auth_type text, model text, sealed_key text)
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/llm/private/claim_answers.sql
 
-comment on function private.claim_answers(max_count integer) is 'Claims up to max_count requested answers for the calling server, oldest first, and returns the endpoint, model and sealed key of each.';
+comment on function private.claim_answers(max_count integer) is 'Claims up to max_count requested answers for the calling server, those of different users in turns and at most five at a time of a user''s own model, and returns the endpoint, model and sealed key of each.';
 revoke execute on function private.claim_answers(max_count integer) from public;
 grant execute on function private.claim_answers(max_count integer) to :PLINTH_SERVICE;
 

@@ -15,7 +15,7 @@ import type { EndpointRules } from "./endpoint-rules.ts";
 import { AnswerFailed } from "./failure.ts";
 import { createGuardedFetch, type Timeouts } from "./guarded-fetch.ts";
 import { callOnce, insist } from "./insist.ts";
-import type { Model } from "./model-stream.ts";
+import { loadProtocol, type Model } from "./model-stream.ts";
 import { createRecall } from "./recalled-memories.ts";
 import { claimRoomAnswers, type RoomClaim, roomAnswer } from "./room-answers.ts";
 import { type RunningAnswer, type WriterParts, writeAnswer } from "./write-answer.ts";
@@ -54,7 +54,7 @@ const DRAIN_MS = 5_000;
 const MAX_CLAIMS = 50;
 /** Its statements are short, and pipelined connections carry several at once. */
 const MAX_CONNECTIONS = 4;
-const ONLY_PUBLIC: EndpointRules = { privateNetworks: [], trustedOrigins: [] };
+const ONLY_PUBLIC: EndpointRules = { privateNetworks: [], trustedUrls: [] };
 
 /**
  * Writes the answers that users request, in any number of processes: each claims turns, calls the models and stores the answers. It
@@ -64,6 +64,7 @@ export async function startAnswerer(options: AnswererOptions): Promise<Answerer>
   const { serviceUrl, concurrency, logger, pollMs = POLL_MS, drainMs = DRAIN_MS } = options;
   const timeouts = { ...TIMEOUTS, ...options.timeouts };
   const onError = (err: Error) => logger.warn({ err }, "database connection lost");
+  await loadProtocol();
   await using stack = new AsyncDisposableStack();
   const pool = createPool({
     url: serviceUrl,

@@ -6,8 +6,8 @@ import ipaddr from "ipaddr.js";
 export interface EndpointRules {
   /** CIDR blocks that are allowed although they are not public; also over http. */
   readonly privateNetworks: readonly string[];
-  /** Origins that the operator set in the environment; they are not checked. */
-  readonly trustedOrigins: readonly string[];
+  /** Base URLs that the operator set in the environment; addresses below them are not checked. */
+  readonly trustedUrls: readonly string[];
 }
 
 /** An address that requests must not go to; its message contains no address. */

@@ -45,7 +45,7 @@ export function createGuardedFetch(options: {
   const trusted = open({});
 
   function agentFor(address: string): Dispatcher {
-    if (URL.canParse(address) && rules.trustedOrigins.includes(new URL(address).origin)) return trusted;
+    if (isTrusted(address, rules.trustedUrls)) return trusted;
     return checkEndpoint(address, rules).protocol === "https:" ? secure : plain;
   }
 
@@ -66,6 +66,18 @@ export function createGuardedFetch(options: {
       await Promise.all([secure, plain, trusted].map((agent) => agent.destroy()));
     },
   };
+}
+
+/** Whether an address is below a base URL that the operator set. */
+function isTrusted(address: string, trustedUrls: readonly string[]): boolean {
+  if (!URL.canParse(address)) return false;
+  // The parser has resolved `..`, and a base is followed by a path of the protocol.
+  const { origin, pathname, search, hash } = new URL(address);
+  return trustedUrls.some((url) => {
+    const base = new URL(url);
+    const path = `${base.pathname.replace(/\/$/, "")}/`;
+    return origin === base.origin && pathname.startsWith(path) && search + hash === "";
+  });
 }
 
 /** Counts bytes after decompression, so that a small response cannot expand without limit. */

@@ -3,6 +3,7 @@ import type {
   LanguageModelV4StreamPart,
   LanguageModelV4Usage,
 } from "@ai-sdk/provider";
+import { importOptional } from "../support/optional-package.ts";
 import { AnswerFailed } from "./failure.ts";
 import type { Piece } from "./in-batches.ts";
 import { type ContextMessage, promptOf, type Tool, type ToolCall, toolsOf } from "./prompt.ts";
@@ -42,6 +43,9 @@ export interface ModelRequest {
 
 /** The maximum of a stored delta is 65,536 bytes, and a character has up to three. */
 const MAX_PIECE = 20_000;
+/** Limits of the tool calls of an answer, as of its text. */
+const MAX_CALL_BYTES = 500_000;
+const MAX_CALLS = 128;
 
 /**
  * Requests an answer and yields its pieces as they arrive.
@@ -50,8 +54,7 @@ const MAX_PIECE = 20_000;
  */
 export async function* streamModel(request: ModelRequest, ending: Ending): AsyncGenerator<Piece> {
   const { model, context, tools, maxTokens, signal, fetch } = request;
-  // The library takes longer to load than the rest of the server.
-  const { createOpenAICompatible } = await import("@ai-sdk/openai-compatible");
+  const { createOpenAICompatible } = await loadProtocol();
   const provider = createOpenAICompatible({
     name: "model",
     baseURL: model.endpoint,
@@ -65,7 +68,16 @@ export async function* streamModel(request: ModelRequest, ending: Ending): Async
     abortSignal: signal,
     ...(tools ? { tools: toolsOf(tools) } : {}),
   });
+  let callBytes = 0;
   for await (const part of stream) {
+    if (part.type === "tool-input-delta") callBytes += Buffer.byteLength(part.delta);
+    if (part.type === "tool-call") callBytes += Buffer.byteLength(part.toolName);
+    if (callBytes > MAX_CALL_BYTES || ending.toolCalls.length > MAX_CALLS)
+      throw new AnswerFailed(
+        "model_failed",
+        "The model called too many tools, or with too much input.",
+        false,
+      );
     const piece = pieceOf(part, ending);
     if (piece) yield* split(piece);
   }
@@ -96,6 +108,13 @@ function pieceOf(part: LanguageModelV4StreamPart, ending: Ending): Piece | undef
       return undefined;
   }
 }
+
+/**
+ * Loads the package of the protocol.
+ * @throws PlinthError PACKAGE_MISSING
+ */
+export const loadProtocol = () =>
+  importOptional("@ai-sdk/openai-compatible", () => import("@ai-sdk/openai-compatible"));
 
 /** PostgreSQL stores no NUL. */
 const storable = (text: string): string => text.replaceAll("\0", "");

@@ -15,8 +15,8 @@ export function applicationPart(plinth: Catalogue, both: Catalogue): Catalogue {
 
 /** Reads the state after an application's migrations, which `plinth schema dump` wrote in its folder; undefined before that. */
 export async function readApplicationSnapshot(migrationsFolder: string): Promise<Catalogue | undefined> {
-  const folder = schemaFolderOf(migrationsFolder);
-  return existsSync(join(folder, SNAPSHOT_FILE)) ? readSnapshot(folder) : undefined;
+  const file = join(schemaFolderOf(migrationsFolder), SNAPSHOT_FILE);
+  return existsSync(file) ? readSnapshot(file) : undefined;
 }
 
 /** Returns the schemas that an application's migrations make, also those that the API does not show. */

@@ -13,6 +13,8 @@ export interface WorkerOptions extends JobTools {
   readonly workerUrl: string;
   readonly logger: Logger;
   readonly timetable: readonly JobDefinition[];
+  /** Names of the jobs of the timetable that are the application's. */
+  readonly applicationJobs?: ReadonlySet<string>;
   /** Interval between polls of an idle queue; pg-boss accepts 0.5 or more. */
   readonly pollingIntervalSeconds?: number;
 }
@@ -35,6 +37,8 @@ const STOP_TIMEOUT_MS = 30_000;
 const SUPERVISION = { superviseIntervalSeconds: 10, monitorIntervalSeconds: 8, queueStatRetentionDays: 1 };
 /** Marks the schedules that a worker created; other users of the queue have their own. */
 const MADE_HERE = { madeBy: "plinth" };
+/** Those of an application's jobs; a worker that was started without the application does not know them. */
+const OF_APPLICATION = { ...MADE_HERE, of: "application" };
 
 /**
  * Schedules the timetable and works its queues until `close()`. If the database goes away, the worker logs it and waits.
@@ -42,6 +46,8 @@ const MADE_HERE = { madeBy: "plinth" };
  */
 export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
   const { workerUrl, logger, timetable, pollingIntervalSeconds = 2, mailer, payments, embeddings } = options;
+  const { applicationJobs = new Set<string>() } = options;
+  const dataOf = ({ name }: JobDefinition) => (applicationJobs.has(name) ? OF_APPLICATION : MADE_HERE);
   // pg-boss retries at the next poll.
   const logError = quietly((error: Error & { code?: string }, repeats: number) =>
     logger.error({ code: error.code, repeats }, `The job queue is unavailable; retrying: ${error.message}`),
@@ -61,10 +67,10 @@ export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
   const running: Running = { boss, database, logger, tools: { mailer, payments, embeddings } };
   try {
     await boss.start();
-    await dropOldSchedules(boss, timetable);
+    await dropOldSchedules(boss, timetable, applicationJobs);
     for (const entry of timetable) {
       if (entry.cron !== undefined)
-        await boss.schedule(entry.name, entry.cron, MADE_HERE, { tz: "UTC", missed: "once" });
+        await boss.schedule(entry.name, entry.cron, dataOf(entry), { tz: "UTC", missed: "once" });
       await boss.work(
         entry.name,
         { pollingIntervalSeconds, heartbeatRefreshSeconds: HEARTBEAT_REFRESH_SECONDS },
@@ -105,10 +111,16 @@ export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
  * Deletes the schedules of jobs that left the timetable: a schedule outlives the release that created it. An application's
  * own schedules, on its queues or on ours, stay.
  */
-async function dropOldSchedules(boss: PgBoss, timetable: readonly JobDefinition[]): Promise<void> {
+async function dropOldSchedules(
+  boss: PgBoss,
+  timetable: readonly JobDefinition[],
+  applicationJobs: ReadonlySet<string>,
+): Promise<void> {
   const wanted = new Set(timetable.filter(({ cron }) => cron !== undefined).map(({ name }) => name));
   for (const { name, key, data } of await boss.getSchedules()) {
-    const isOurs = (data as Partial<typeof MADE_HERE> | null)?.madeBy === MADE_HERE.madeBy;
+    const { madeBy, of } = (data ?? {}) as Partial<typeof OF_APPLICATION>;
+    const isKnown = of !== OF_APPLICATION.of || applicationJobs.size > 0;
+    const isOurs = madeBy === MADE_HERE.madeBy && isKnown;
     if (isOurs && !wanted.has(name)) await boss.unschedule(name, key);
   }
 }

@@ -86,6 +86,11 @@ export function isPrepared(client: ClientBase, name: string): boolean {
   return name in parsedStatements || name in submittedNamedStatements;
 }
 
+/** The number of statements that node-pg believes prepared. */
+export function preparedCount(client: ClientBase): number {
+  return Object.keys(connectionOf(client).parsedStatements).length;
+}
+
 /** Makes node-pg prepare the statement again at its next use. @returns false if the server has not prepared it */
 export function forgetStatement(client: ClientBase, name: string): boolean {
   const { parsedStatements } = connectionOf(client);

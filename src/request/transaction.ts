@@ -148,9 +148,16 @@ async function commit(client: PoolClient): Promise<void> {
   if (command !== "COMMIT") throw new Error("The transaction failed and was rolled back.");
 }
 
+const spoiled = new WeakSet<PoolClient>();
+
+/** Has a connection destroyed when its transaction ends, instead of returned to its pool. */
+export function spoil(client: PoolClient): void {
+  spoiled.add(client);
+}
+
 /** Returns a connection to its pool, or destroys it when the server has not reported that it is idle. */
 export async function release(client: PoolClient): Promise<void> {
-  let isReusable = client.getTransactionStatus() === "I";
+  let isReusable = client.getTransactionStatus() === "I" && !spoiled.has(client);
   if (isReusable)
     isReusable = await trimStatements(client).then(
       () => true,

@@ -1,7 +1,7 @@
-import type { Pool, PoolClient } from "pg";
-import { queryOne } from "./pg-internals.ts";
+import type { Pool, PoolClient, QueryResult } from "pg";
+import { preparedCount, queryOne } from "./pg-internals.ts";
 import { RESET_SESSION } from "./pool.ts";
-import { runInTransaction, type TransactionSettings } from "./transaction.ts";
+import { runInTransaction, spoil, type TransactionSettings } from "./transaction.ts";
 
 /** Runs the statements of an application as a user, within one transaction. */
 export interface UserClient {
@@ -33,17 +33,28 @@ export function runAsUser<T>(
       await scope.close();
       // Deferred constraints and triggers are still the user's.
       await rawClient.query("set constraints all immediate");
-      await rawClient.query(RESET_SESSION);
+      await reset(rawClient);
       return result;
     } catch (error) {
       await scope.close();
       // Locks of the session outlive a rollback.
       await rawClient.query("rollback").catch(() => {});
-      await rawClient.query(RESET_SESSION).catch(() => {});
+      await reset(rawClient).catch(() => spoil(rawClient));
       throw error;
     }
   });
 }
+
+/** Undoes what foreign SQL has left. Prepared statements cannot be given back, so their connection is not used again. */
+async function reset(rawClient: PoolClient): Promise<void> {
+  const results = (await rawClient.query(`${RESET_SESSION};${PREPARED}`)) as unknown as QueryResult[];
+  const { foreign, own } = results.at(-1)!.rows[0];
+  if (foreign > 0 || own < preparedCount(rawClient)) spoil(rawClient);
+}
+
+const PREPARED = `
+  select count(*) filter (where from_sql)::integer as foreign, count(*) filter (where not from_sql)::integer as own
+  from pg_catalog.pg_prepared_statements`;
 
 function createScope(rawClient: PoolClient) {
   const running = new Set<Promise<unknown>>();

@@ -81,8 +81,13 @@ export async function startPlinth(options: PlinthOptions): Promise<MountedPlinth
   const worker = await startJobs(config, database, logger, options);
   parts.defer(() => worker.close());
   if (config.models.answerer ?? database.kind === "embedded") {
-    const answerer = await startAnswers(config, database, logger, model);
-    parts.defer(() => answerer.close());
+    const answerer = await startAnswers(config, database, logger, model).catch((error: unknown) => {
+      // By default, only where the package is installed.
+      if (config.models.answerer || (error as PlinthError).code !== "PACKAGE_MISSING") throw error;
+      logger.warn((error as PlinthError).message);
+      return undefined;
+    });
+    parts.defer(async () => answerer?.close());
   }
   const serve = options.listen === false ? mountApi : serveApi;
   const server = await serve(config, database, logger, options);
@@ -122,6 +127,7 @@ export async function startJobs(
       workerUrl: database.url("worker"),
       logger,
       timetable: timetableOf(hooks.application ?? {}, leftOut),
+      applicationJobs: new Set(hooks.application?.jobs?.map(({ name }) => name)),
       mailer,
       payments: stripeForJobs(config.payments),
       embeddings: embeddingsForJobs(config, masterKeys, logger),
@@ -168,7 +174,7 @@ export async function startAnswers(
     pool: config.pool,
     concurrency,
     embedder: createEmbedder(config.embeddings),
-    providerRules: { privateNetworks, trustedOrigins: trusted.map((each) => new URL(each).origin) },
+    providerRules: { privateNetworks, trustedUrls: trusted },
     logger,
   });
 }

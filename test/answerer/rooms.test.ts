@@ -209,7 +209,7 @@ describe("the AI of a room", () => {
     });
     await post(room, "Hidden?", bob);
     await ended(room);
-    expect(await answerOf(room)).toMatchObject({ state: "broken_off", error_code: "question_hidden" });
+    expect(await answerOf(room)).toMatchObject({ state: "broken_off", error_code: "not_answered" });
     expect(provider.calls).toHaveLength(0);
     await ask("mutation ($user: UUID!) { unblockUser(input: { userId: $user }) { clientMutationId } }", {
       user: bob.userId,

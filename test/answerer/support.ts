@@ -6,7 +6,7 @@ import { collectLog, MASTER_KEYS, until } from "../support/api.ts";
 import { connect, type Message, startChat, type UserConnection } from "../support/chat.ts";
 import { type TestDatabase, withClient } from "../support/database.ts";
 
-export const LOOPBACK = { privateNetworks: ["127.0.0.0/8"], trustedOrigins: [] };
+export const LOOPBACK = { privateNetworks: ["127.0.0.0/8"], trustedUrls: [] };
 const QUICK = { attempts: 3, firstMs: 5, longestMs: 2_000 };
 
 /** An answerer of the test's database that reaches loopback addresses and retries at once. */

@@ -296,6 +296,20 @@ describe("withUser", () => {
     });
   });
 
+  test("does not use a connection again whose prepared statements a callback has removed or replaced", async () => {
+    const pidOf = async () =>
+      (await plinth.withUser(null, ({ query }) => query("select pg_backend_pid() as pid"))).rows[0]!.pid;
+    for (const text of ["deallocate all", "prepare mine as select 1"]) {
+      const before = await pidOf();
+      await plinth.withUser(claims, ({ query }) => query(text));
+      expect(await pidOf()).not.toBe(before);
+      expect((await api.ask("{ currentUser { username } }", ada)).data).toEqual({
+        currentUser: { username: "ada" },
+      });
+    }
+    expect(await pidOf()).toBe(await pidOf());
+  });
+
   test("fires deferred triggers as the user, before the connection forgets it", async () => {
     await asOwner("create table llm.deferred (id integer)", []);
     await asOwner(`grant insert on llm.deferred to ${db.rolePrefix}_user`, []);

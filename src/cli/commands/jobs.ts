@@ -20,10 +20,12 @@ Example:
     )
     .action(async ({ json }: { json?: boolean }) => {
       const { loadApplication } = await import("../../application/load-application.ts");
+      const { leftOutModules } = await import("../../application/modules.ts");
       const { timetableOf } = await import("../../application/timetable.ts");
       const { listJobs } = await import("../../jobs/list-jobs.ts");
       const jobs = await withSession(async ({ config, database }) => {
-        const timetable = timetableOf(await loadApplication(config));
+        const application = await loadApplication(config);
+        const timetable = timetableOf(application, leftOutModules(application.modules ?? config.modules));
         const role = database.kind === "external" && !config.databaseUrls.worker ? "owner" : "worker";
         return withClient(database, role, (client) => listJobs(client, timetable));
       });
