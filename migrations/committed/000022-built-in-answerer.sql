@@ -1,5 +1,5 @@
 --! Previous: sha1:c2e9ef9588522dfcac7e3537f52fb6cf0538c05f
---! Hash: sha1:7f873931fdd4719d57b938b64e6b983bde4e243c
+--! Hash: sha1:67c4f6408c6e135df0ca46daec7a40d842f2c56f
 --! Message: built-in answerer
 
 alter table private.turns
@@ -661,7 +661,7 @@ begin
         claims = t.claims + 1,
         lease_expires_at = clock_timestamp() + t.lease,
         -- The model reads its input from now on; an answer that is cancelled before costs nothing.
-        input_tokens = t.estimated_input_tokens
+        input_tokens = coalesce(t.estimated_input_tokens, t.input_tokens)
       from free
       where t.message_id = free.message_id
       returning t.*

@@ -1,5 +1,5 @@
---! Previous: sha1:7f873931fdd4719d57b938b64e6b983bde4e243c
---! Hash: sha1:b6b014f1790d165b6afcae8a97bbfa826c3bc6ce
+--! Previous: sha1:67c4f6408c6e135df0ca46daec7a40d842f2c56f
+--! Hash: sha1:736fdaab6ceecade31644934586eedf06273f253
 --! Message: memories
 
 -- Long-term memories: many per user, encrypted as the conversation memory is, found by hashed words.

@@ -29,12 +29,12 @@ const TIMEOUT_MS = 10_000;
  * Creates pages of Stripe Checkout (https://docs.stripe.com/api/checkout/sessions/create).
  * @returns undefined unless a key and a return URL are set
  */
-export function createCheckout(options: {
+export async function createCheckout(options: {
   settings: Config["payments"];
   callPrivateFunction: CallPrivateFunction;
-}): Checkout | undefined {
+}): Promise<Checkout | undefined> {
   const { checkoutReturnUrl } = options.settings;
-  const stripe = openStripe(options.settings, TIMEOUT_MS);
+  const stripe = await openStripe(options.settings, TIMEOUT_MS);
   if (!stripe || !checkoutReturnUrl) return undefined;
   const { callPrivateFunction } = options;
   return {

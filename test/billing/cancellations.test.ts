@@ -59,9 +59,9 @@ const leave = (id: string) => owner("delete from identity.users where id = $1", 
 
 /** Runs the job once in its own role. */
 const run = (secret: string | undefined = SECRET) =>
-  withClient(db.url("worker"), (client) => {
+  withClient(db.url("worker"), async (client) => {
     const query: JobContext["query"] = async (sql, values) => (await client.query(sql, values)).rows;
-    const payments = stripeForJobs({
+    const payments = await stripeForJobs({
       stripeSecretKey: secret,
       stripeApiUrl: stripe.url,
       stripeWebhookSecret: undefined,

@@ -66,7 +66,7 @@ export async function createServerApp(
     dataExport: dataExportStep({ callPrivateFunction, conversationMemories, memories }),
     stripeWebhook: leftOut.has("payments")
       ? undefined
-      : stripeWebhookStep({ ...config.payments, callPrivateFunction, logger }),
+      : await stripeWebhookStep({ ...config.payments, callPrivateFunction, logger }),
     readiness: {
       pools: [apiPool, servicePool],
       hearsRevocations: revocations.isListening,

@@ -58,7 +58,7 @@ export async function createServices(
   const modelKeys = createModelKeys({ callPrivateFunction, sealer: auth.sealer });
   const rateLimit = createServerRateLimit(options, connections);
   stack.defer(() => rateLimit.close());
-  const checkout = createCheckout({ settings: config.payments, callPrivateFunction });
+  const checkout = await createCheckout({ settings: config.payments, callPrivateFunction });
   return {
     openSockets,
     revocations,

@@ -1,6 +1,7 @@
 import type { RequestHandler } from "express";
 import type { Logger } from "pino";
-import Stripe from "stripe";
+import type Stripe from "stripe";
+import { loadStripe } from "../../payments/stripe.ts";
 import { readStripeEvent } from "../../payments/stripe-event.ts";
 import type { CallPrivateFunction } from "../../request/service-caller.ts";
 import { HttpError } from "../http-error.ts";
@@ -18,17 +19,18 @@ const LIMIT_BYTES = 1_000_000;
  * processing fails, the job retries it. Returns 400 for an invalid signature, without the reason.
  * @returns undefined without a secret
  */
-export function stripeWebhookStep(options: {
+export async function stripeWebhookStep(options: {
   stripeWebhookSecret: string | undefined;
   callPrivateFunction: CallPrivateFunction;
   logger: Logger;
-}): RequestHandler | undefined {
+}): Promise<RequestHandler | undefined> {
   const { stripeWebhookSecret: secret, callPrivateFunction, logger } = options;
   if (!secret) return undefined;
+  const { webhooks } = await loadStripe();
 
   return async (request, response) => {
     const body = await readSentBody(request, LIMIT_BYTES);
-    const event = verified(body, request.headers["stripe-signature"], secret);
+    const event = verified(webhooks, body, request.headers["stripe-signature"], secret);
     const { id, type, customer, occurredAt, payload } = readStripeEvent(event);
     const [kept] = await callPrivateFunction<{ id: string }>(
       request.context,
@@ -48,9 +50,14 @@ export function stripeWebhookStep(options: {
 }
 
 /** @throws HttpError 400 unless Stripe signed the event within the last five minutes */
-function verified(body: Buffer, signature: string | string[] | undefined, secret: string): unknown {
+function verified(
+  webhooks: typeof Stripe.webhooks,
+  body: Buffer,
+  signature: string | string[] | undefined,
+  secret: string,
+): unknown {
   try {
-    return Stripe.webhooks.constructEvent(body, signature ?? "", secret, TOLERANCE_SECONDS);
+    return webhooks.constructEvent(body, signature ?? "", secret, TOLERANCE_SECONDS);
   } catch {
     throw new HttpError(400, "BAD_REQUEST", "Invalid event.");
   }
