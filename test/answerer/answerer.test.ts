@@ -102,6 +102,25 @@ describe("a requested answer", () => {
     expect(call!.headers.authorization).toBe(`Bearer ${KEY}`);
   });
 
+  test("with more tool calls than an answer may have is broken off", async () => {
+    provider.script((response) => {
+      const input = JSON.stringify({ text: "x".repeat(20_000) });
+      for (let index = 0; index < 30; index++)
+        response.delta({
+          tool_calls: [
+            { index, id: `call_${index}`, type: "function", function: { name: "note", arguments: input } },
+          ],
+        });
+      response.end({ usage: USAGE });
+    });
+    const { id } = await requestAnswer(ada, model);
+    expect(await ended(ada, id)).toMatchObject({
+      state: "broken_off",
+      error_code: "model_failed",
+      tool_calls: null,
+    });
+  });
+
   test("reserves tokens before, and returns the same answer for the same key", async () => {
     provider.script(says(["ok"], USAGE));
     const { chat, id } = await requestAnswer(ada, model);

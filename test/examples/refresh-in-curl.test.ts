@@ -56,11 +56,11 @@ beforeEach(() => {
   session = join(folder, `${Math.random()}.json`);
 });
 
-const app = (args: string[], input = ""): Promise<{ code: number; out: string; err: string }> =>
+const app = (args: string[], input = "", url?: string): Promise<{ code: number; out: string; err: string }> =>
   new Promise((resolve) => {
     const env = {
       ...process.env,
-      PLINTH_URL: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`,
+      PLINTH_URL: url ?? `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`,
       PLINTH_SESSION: session,
     };
     const child = execFile("sh", [SCRIPT, ...args], { env }, (error, out, err) =>
@@ -122,6 +122,18 @@ run("forgets a session that has ended elsewhere", async () => {
   await api.ask("mutation { logoutEverywhere(input: {}) { clientMutationId } }", { token: accessToken });
   expect(await whoAmI()).toMatchObject({ code: 1, out: "" });
   await expect(stat(session)).rejects.toThrow("ENOENT");
+});
+
+run("refuses tokens that would be options of curl", async () => {
+  const hostile = createServer((_request, response) => {
+    const accessToken = `x"\nnext\nurl = "http://127.0.0.1:1"\noutput = "${folder}/written"\nheader = "y`;
+    response.end(JSON.stringify({ data: { login: { accessToken, refreshToken: "plr_x" } } }));
+  });
+  await new Promise<void>((resolve) => hostile.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(hostile.address() as AddressInfo).port}`;
+  expect((await app(["sign-in", "maria"], `${PASSWORD}\n`, url)).code).toBe(1);
+  await expect(stat(session)).rejects.toThrow("ENOENT");
+  await new Promise((resolve) => hostile.close(resolve));
 });
 
 const refreshes = (): Promise<number> =>
