@@ -49,6 +49,9 @@ drop function
 --!restore llm/private/correct_turn_usage.sql
 --!restore llm/private/end_turn.sql
 
+alter table llm.messages
+  drop constraint messages_tool_calls_are_not_too_long,
+  drop constraint messages_extended_metadata_is_not_too_long;
 delete from access.permissions where permission_name = 'use_own_model';
 drop table private.user_model_keys, private.model_provider_keys;
 
@@ -56,6 +59,7 @@ alter table private.turns drop constraint turns_only_servers_claim, drop constra
 update private.turns set writer = 'service' where writer = 'server';
 alter table private.turns
   add constraint turns_writer_check check (writer in ('client', 'service')),
+  drop column estimated_input_tokens,
   drop column claim_id,
   drop column claims,
   drop column tools,

@@ -48,6 +48,8 @@ export const TEXTS: Readonly<Record<string, string>> = {
   "recentRoomMessages.beforeId": "The oldest message already loaded; the page before it is returned.",
   "messageDeltasAfter.after": "The sequence of the last delta received; 0 for the start.",
   "messageDeltas.after": "The sequence of the last delta received; if omitted, starts at the first delta.",
+  "roomAnswer.after":
+    "The sequence of the last payload received; if omitted, starts at the beginning of the current answer.",
   "roomEvents.after": "The sequence of the last event received; if omitted, starts with the next event.",
 
   // Chats and prompts
@@ -219,6 +221,11 @@ export const TEXTS: Readonly<Record<string, string>> = {
   "setAllowedNetworks.force":
     "Whether to accept networks that exclude the caller's address; defaults to false.",
   "setAccountStatus.accountStatus": "active, disabled or deleted.",
+  "permissionByName.name": "The permission's name, such as manage_models.",
+  "rateLimitRule.name": "The rule's name, such as login.",
+  "roleByName.name": "The role's name, such as moderator.",
+  "skillByName.name": "The skill's name.",
+  "suspiciousActivityRule.name": "The rule's name, such as password_guessing.",
   roleName: "The role's name, such as moderator.",
   "grantRole.expiresAt": "Time at which it expires; defaults to never.",
   "explainAccess.databaseRole":
