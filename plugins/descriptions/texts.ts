@@ -222,10 +222,10 @@ export const TEXTS: Readonly<Record<string, string>> = {
     "Whether to accept networks that exclude the caller's address; defaults to false.",
   "setAccountStatus.accountStatus": "active, disabled or deleted.",
   "permissionByName.name": "The permission's name, such as manage_models.",
-  "rateLimitRule.name": "The rule's name, such as login.",
+  "rateLimitRule.name": "The rule's name, such as login_per_address.",
   "roleByName.name": "The role's name, such as moderator.",
   "skillByName.name": "The skill's name.",
-  "suspiciousActivityRule.name": "The rule's name, such as password_guessing.",
+  "suspiciousActivityRule.name": "The rule's name, such as many_accounts_from_one_address.",
   roleName: "The role's name, such as moderator.",
   "grantRole.expiresAt": "Time at which it expires; defaults to never.",
   "explainAccess.databaseRole":
