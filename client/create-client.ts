@@ -102,7 +102,7 @@ export function createClient(options: ClientOptions): PlinthClient {
       requests.send<Credentials>(REFRESH, { input: { refreshToken } }, { token: null, retries }),
   });
   const tokens = apiToken === undefined ? session : fixedToken(apiToken);
-  /** One question at a time, for all requests that wait for it. */
+  /** At most one question is open, for all requests that wait for it. */
   let confirming: Promise<boolean> | undefined;
   const reauthenticate = async () => {
     const proof = await confirmIdentity?.();

@@ -21,7 +21,7 @@ export class PlinthClientError extends Error {
   readonly code: PlinthErrorCode;
   /** The arguments or input fields at fault, by their GraphQL names. */
   readonly fields: readonly string[];
-  /** What is allowed, or what to do. */
+  /** Says what is allowed, or what to do. */
   readonly hint: string | undefined;
   /** Seconds to wait before the next attempt. */
   readonly retryAfter: number | undefined;

@@ -12,7 +12,7 @@ interface Answer {
   readonly errors?: readonly GraphqlError[];
 }
 
-/** One open subscription, as the socket sees it. */
+/** An open subscription, as the socket sees it. */
 export interface Subscriber {
   readonly query: string;
   /** Called for each start, so that a cursor in them resumes at the right place. */

@@ -6,7 +6,7 @@ export interface AccessToken {
   readonly staleAt: number;
 }
 
-/** What is left of a token's life must suffice for a request. */
+/** The rest of a token's life must suffice for a request. */
 const RESERVE_SECONDS = 30;
 
 /** Reads a token that has just arrived. Its lifetime is the distance of two of the server's times, so clocks need not agree. */

@@ -35,7 +35,7 @@ interface Page {
 const page = globalThis as Page;
 
 /**
- * The tokens of a session. The refresh token is in the storage and works once; the access token is in memory. One refresh
+ * The tokens of a session. The refresh token is in the storage and works once; the access token is in memory. A single refresh
  * at a time runs in all tabs, and the others receive its access token.
  */
 export class Session {

@@ -120,7 +120,7 @@ export async function startAnswerer(options: AnswererOptions): Promise<Answerer>
 
   let claiming: Promise<void> | undefined;
   let wantsMore = false;
-  /** One claim at a time; a call meanwhile causes another. */
+  /** Claims do not overlap; a call meanwhile causes another. */
   function claimMore(): Promise<void> {
     wantsMore = true;
     claiming ??= claimAll()

@@ -8,7 +8,6 @@ import {
   flag,
   integer,
   invalid,
-  isAddressRange,
   isNetwork,
   isOrigin,
   list,
@@ -20,10 +19,11 @@ import {
   textOrFile,
   webUrl,
 } from "./environment.ts";
+import { type EmbeddingSettings, embeddings, type ModelSettings, models } from "./model-settings.ts";
 import { DEFAULT_ROLE_PREFIX, LOGIN_ROLES, type LoginRole } from "./roles.ts";
 
 /**
- * All settings. Only this file reads the environment; docs/settings.md lists each variable. Names of durations end
+ * All settings. Only this folder reads the environment; docs/settings.md lists each variable. Names of durations end
  * with their unit.
  */
 export interface Config {
@@ -102,17 +102,8 @@ export interface Config {
     /** Whether subscribers to the same operation who see the same rows share one execution of it. */
     readonly isSharing: boolean;
   };
-  /** The endpoint that turns texts into vectors; if omitted, memories are recalled by words only. */
-  readonly embeddings:
-    | {
-        /** URL of an OpenAI-compatible API, to which /embeddings is added. */
-        readonly url: string;
-        readonly key: string | undefined;
-        readonly model: string;
-        /** Number of dimensions to ask for; the model's own if omitted. */
-        readonly dimensions: number | undefined;
-      }
-    | undefined;
+  /** If omitted, memories are recalled by words only. */
+  readonly embeddings: EmbeddingSettings | undefined;
   readonly mail: {
     /** `smtp(s)://user:password@host:port`; if omitted, mail is written to the data folder. */
     readonly smtpUrl: string | undefined;
@@ -133,19 +124,7 @@ export interface Config {
     /** Page that a checkout returns to, with `?checkout=success` or `?checkout=canceled`. */
     readonly checkoutReturnUrl: string | undefined;
   };
-  readonly models: {
-    /** Whether `plinth start` writes requested answers; if omitted, only with the embedded database. */
-    readonly answerer: boolean | undefined;
-    /** Maximum number of answers that a process writes at the same time. */
-    readonly concurrency: number;
-    /** Networks of model servers that are allowed although they are not public. */
-    readonly privateNetworks: readonly string[];
-    /** Base URL of an OpenAI-compatible API that `plinth start` connects. */
-    readonly url: string | undefined;
-    readonly key: string | undefined;
-    /** Name of its model. */
-    readonly name: string;
-  };
+  readonly models: ModelSettings;
   readonly logLevel: string;
   /** A server on which commands and tests create databases of their own, which they drop; otherwise they start one. */
   readonly testDatabaseUrl: string | undefined;
@@ -252,19 +231,7 @@ export function loadConfig(env: Environment = process.env): Config {
       stripeApiUrl: optionalUrl(env, "PLINTH_STRIPE_API_URL"),
       checkoutReturnUrl: optionalUrl(env, "PLINTH_CHECKOUT_RETURN_URL"),
     },
-    models: {
-      answerer: env.PLINTH_ANSWERER ? flag(env, "PLINTH_ANSWERER", false) : undefined,
-      concurrency: integer(env, "PLINTH_ANSWERER_CONCURRENCY", 200, 1, 10_000),
-      privateNetworks: listOf(
-        env,
-        "PLINTH_LLM_PRIVATE_ADDRESSES",
-        isAddressRange,
-        "addresses or CIDR blocks such as 10.0.0.0/8",
-      ),
-      url: optionalUrl(env, "PLINTH_LLM_URL")?.replace(/\/+$/, ""),
-      key: textOrFile(env, "PLINTH_LLM_KEY", "").trim() || undefined,
-      name: text(env, "PLINTH_LLM_MODEL", "default"),
-    },
+    models: models(env),
     logLevel: matching(
       env,
       "PLINTH_LOG_LEVEL",
@@ -317,20 +284,6 @@ function app(env: Environment): Config["app"] {
       );
   }
   return { name, rpId, origins: origins.length > 0 ? origins : [fallback] };
-}
-
-function embeddings(env: Environment): Config["embeddings"] {
-  const url = optionalUrl(env, "PLINTH_EMBEDDINGS_URL");
-  const model = text(env, "PLINTH_EMBEDDINGS_MODEL", "");
-  const key = textOrFile(env, "PLINTH_EMBEDDINGS_KEY", "").trim() || undefined;
-  const dimensions = integer(env, "PLINTH_EMBEDDINGS_DIMENSIONS", 0, 1, 16_000) || undefined;
-  if (!url) return undefined;
-  if (!model)
-    throw new PlinthError(
-      "INVALID_SETTING",
-      "PLINTH_EMBEDDINGS_URL is set, but PLINTH_EMBEDDINGS_MODEL is not.",
-    );
-  return { url, key, model, dimensions };
 }
 
 /** The URL may contain a password, so no message contains it. */

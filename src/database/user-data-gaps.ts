@@ -64,7 +64,7 @@ const OWN_TABLES = `
 
 /**
  * The deletion of an account deletes rows in every table that refers to it by cascade, over any number of tables. Each foreign key
- * of an application to such a table must delete or clear its own rows too. One without an action to a table other than
+ * of an application to such a table must delete or clear its own rows too. A key without an action to a table other than
  * identity.users may pass if the row that has it is deleted in the same statement.
  */
 const BLOCKERS = `

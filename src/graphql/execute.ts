@@ -8,7 +8,7 @@ export interface Operation {
   readonly query: string;
   readonly operationName?: string | null | undefined;
   readonly variables?: Readonly<Record<string, unknown>> | null | undefined;
-  /** One of Grafast's error behaviours; by default PROPAGATE. */
+  /** An error behaviour of Grafast; by default PROPAGATE. */
   readonly onError?: string | null | undefined;
 }
 

@@ -51,7 +51,7 @@ export async function giveTokens(db: TestDatabase, userId: string, amount = 100_
   await service.end();
 }
 
-/** What a user does: asks a question in a new chat and requests the answer. */
+/** Does what a user does: asks a question in a new chat and requests the answer. */
 export async function requestAnswer(
   user: UserConnection,
   model: string | null,

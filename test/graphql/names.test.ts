@@ -127,14 +127,14 @@ test("a list has a plural name", () => {
       !/s(By[A-Z]\w*)?$/.test(name),
   );
   expectOnly(places(lists), {
-    "Chat.activePath": "One path of messages.",
+    "Chat.activePath": "It is a single path of messages.",
     "ContentCategory.children": "A plural.",
     "ContentItem.requiredBy": "The items that require it.",
     "Message.children": "A plural.",
     "Query.enforceMany": "Casbin's BatchEnforce.",
     "Query.messageDeltasAfter": "The deltas after a sequence.",
     "Query.modelAccessOf": "The access of a user.",
-    "Query.roomContext": "One context, made of messages.",
+    "Query.roomContext": "It is a single context, made of messages.",
     "Query.searchContent": "Content has no plural.",
     "RoomMessage.readBy": "The members who read it.",
     "UserSkill.evidence": "Evidence has no plural.",

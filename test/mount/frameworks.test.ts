@@ -97,7 +97,7 @@ const FRAMEWORKS: Record<string, () => Promise<Application>> = {
   },
 };
 
-/** What an adapter of Node for frameworks with the Fetch Standard does. */
+/** Does what an adapter of Node for frameworks with the Fetch Standard does. */
 async function passOn(app: Hono, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const hasBody = request.method !== "GET" && request.method !== "HEAD";
   const init = {

@@ -25,6 +25,7 @@ test("importing the library loads only a few files, without newer syntax or pack
     "src/application/application.ts",
     "src/config/config.ts",
     "src/config/environment.ts",
+    "src/config/model-settings.ts",
     "src/config/roles.ts",
     "src/http/http-error.ts",
     "src/index.ts",

@@ -70,7 +70,7 @@ export async function startApi(
   };
 }
 
-/** What `startServer` and `mountServer` need. */
+/** The options that `startServer` and `mountServer` need. */
 export function serverOptions(db: TestDatabase, settings: Record<string, string> = {}) {
   const config = loadConfig({
     PLINTH_PORT: "0",

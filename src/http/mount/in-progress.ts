@@ -3,7 +3,7 @@ import { PlinthError } from "../../support/errors.ts";
 /** Time for work in progress to finish when the server stops. */
 const DRAIN_TIMEOUT_MS = 10_000;
 
-/** What an application has asked of Plinth and Plinth has not finished yet. */
+/** The work that an application has asked for and Plinth has not finished yet. */
 export class InProgress {
   readonly #running = new Set<Promise<unknown>>();
   #isClosed = false;
