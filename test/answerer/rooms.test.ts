@@ -182,6 +182,29 @@ describe("the AI of a room", () => {
     expect(await charged(room)).toHaveLength(1);
   });
 
+  test("calls the model at most three times for a question while members come and go", async () => {
+    const room = await aiRoom();
+    const change = (name: string) =>
+      ask(
+        `mutation ($room: UUID!) { ${name}(input: { roomId: $room }) { clientMutationId } }`,
+        { room },
+        eve,
+      );
+    provider.calls.length = 0;
+    provider.script(async (response) => {
+      response.delta({ content: "A piece. " });
+      await until(async () => (await answerOf(room))?.pieces.length === 1);
+      if (provider.calls.length > 1) await change("leaveRoom");
+      await change("joinRoom");
+      response.delta({ content: "More." });
+      response.end({ usage: USAGE });
+    });
+    await post(room, "Will this ever end?");
+    await ended(room);
+    expect(await answerOf(room)).toMatchObject({ state: "broken_off", error_code: "writer_lost" });
+    expect(provider.calls).toHaveLength(3);
+  });
+
   test("breaks off without a call when the sender of the question cannot pay", async () => {
     const room = await aiRoom();
     await asOwner("update billing.subscription_plans set is_active = false where code = 'free'");
