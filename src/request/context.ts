@@ -4,11 +4,14 @@ import type { IncomingHttpHeaders } from "node:http";
 import { isIP } from "node:net";
 import type { Claims } from "../auth/api-token.ts";
 import { PlinthError } from "../support/errors.ts";
+import type { RequestCosts } from "./request-costs.ts";
 
 /** The caller and its address: set once per HTTP request or WebSocket, read by everything behind it. */
 export interface RequestContext {
   /** Appears in the log, in the X-Request-Id response header and in the audit rows. */
   readonly correlationId: string;
+  /** Of OpenTelemetry's span, or of the caller's traceparent; in the log next to the correlation id. */
+  readonly traceId?: string;
   /** IPv4 or IPv6 in the form of PostgreSQL's inet; undefined when the socket is closed. */
   readonly clientIp: string | undefined;
   readonly userAgent: string | undefined;
@@ -20,9 +23,13 @@ export interface RequestContext {
  * Returns the context of a new request. `ip` is Express's: the socket's address, or the X-Forwarded-For address as far as
  * trusted proxies wrote it.
  */
-export function contextOf(request: { headers: IncomingHttpHeaders; ip: string | undefined }): RequestContext {
+export function contextOf(
+  request: { headers: IncomingHttpHeaders; ip: string | undefined },
+  traceId = traceIdIn(request.headers),
+): RequestContext {
   return {
     correlationId: correlationIdOf(request.headers),
+    ...(traceId && { traceId }),
     clientIp: normalizeAddress(request.ip),
     userAgent: request.headers["user-agent"]?.slice(0, MAX_USER_AGENT_LENGTH),
     claims: null,
@@ -65,12 +72,15 @@ export interface CurrentRequest extends Pick<RequestContext, "correlationId"> {
   readonly userId?: string | undefined;
   /** False for an API token without the scope "write". */
   readonly mayWrite?: boolean;
+  /** The costs of the request so far; absent where nothing reads them. */
+  readonly costs?: RequestCosts | undefined;
 }
 
 /** Returns the `currentRequest` view of a context whose claims are set later. */
-export function asCurrentRequest(context: () => RequestContext): CurrentRequest {
+export function asCurrentRequest(context: () => RequestContext, costs?: RequestCosts): CurrentRequest {
   return {
     correlationId: context().correlationId,
+    costs,
     get userId() {
       return context().claims?.userId;
     },
@@ -90,9 +100,11 @@ const MAX_USER_AGENT_LENGTH = 1000;
 export function correlationIdOf(headers: IncomingHttpHeaders): string {
   const given = headers["x-request-id"];
   if (typeof given === "string" && SANE_ID.test(given)) return given;
-  const { traceparent } = headers;
-  const traceId = typeof traceparent === "string" ? TRACEPARENT.exec(traceparent)?.[1] : undefined;
-  return traceId ?? randomUUID();
+  return traceIdIn(headers) ?? randomUUID();
+}
+
+function traceIdIn({ traceparent }: IncomingHttpHeaders): string | undefined {
+  return typeof traceparent === "string" ? TRACEPARENT.exec(traceparent)?.[1] : undefined;
 }
 
 /** Returns an address in the form of PostgreSQL's inet: unwraps IPv4 in IPv6, removes a zone, rejects anything else. */

@@ -1,23 +1,32 @@
 import type { Pool } from "pg";
+import { LATEST_MIGRATION, latestOwnMigration } from "../database/latest-migration.ts";
 import { PlinthError } from "../support/errors.ts";
+import { renewConnections } from "./pool.ts";
 
 export type DatabaseState = "ok" | "not migrated" | "read-only" | "unreachable";
 
-/** The pool's role may not use the schema, but every role can read the catalogue. */
+/**
+ * The pool's role may not use the schemas, but every role can read the catalogue. A schema newer than this version's counts as
+ * migrated, so that an upgrade can migrate before it replaces the servers.
+ */
 const STATE = `select exists (
   select
   from pg_catalog.pg_class c
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   where n.nspname = 'identity' and c.relname = 'users'
-) as migrated,
+) and coalesce(${LATEST_MIGRATION} >= $1, false) as migrated,
 -- On at a standby, and by default_transaction_read_only.
 current_setting('transaction_read_only')::boolean as is_read_only`;
 
 /** @throws the connection's error */
 export async function databaseState(pool: Pool): Promise<DatabaseState> {
-  const { rows } = await pool.query<{ migrated: boolean; is_read_only: boolean }>(STATE);
+  const { rows } = await pool.query<{ migrated: boolean; is_read_only: boolean }>(STATE, [
+    latestOwnMigration(),
+  ]);
   if (!rows[0]?.migrated) return "not migrated";
-  return rows[0].is_read_only ? "read-only" : "ok";
+  if (!rows[0].is_read_only) return "ok";
+  renewConnections(pool);
+  return "read-only";
 }
 
 /**
@@ -39,7 +48,11 @@ export async function assertDatabaseReady(pool: Pool): Promise<void> {
     );
   }
   if (state === "not migrated")
-    throw new PlinthError("NOT_MIGRATED", "The database has no Plinth tables.", {
-      hint: "Run `plinth migrate` first.",
-    });
+    throw new PlinthError(
+      "NOT_MIGRATED",
+      "The database has no Plinth tables, or those of an earlier version.",
+      {
+        hint: "Run `plinth migrate` first.",
+      },
+    );
 }

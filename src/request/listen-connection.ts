@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
-import pg, { type Client } from "pg";
+import type { Client } from "pg";
 import type { Logger } from "pino";
+import { DatabaseClient } from "../connection/client.ts";
 import { quietly } from "../support/quiet-log.ts";
 import { withTimeout } from "../support/with-timeout.ts";
 import type { Notifier } from "./notifier.ts";
@@ -13,6 +14,8 @@ const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 5_000;
 /** Behind a pooler every attempt fails the same way, so the log repeats it only occasionally. */
 const QUIET_MS = 300_000;
+/** Failures before the first success that are not logged: a busy machine may answer the first probe too late. */
+const UNLOGGED_FAILURES = 2;
 
 export interface ListenOptions {
   readonly url: string;
@@ -45,6 +48,7 @@ export class ListenConnection {
   readonly #warn: (error: Error) => void;
   #client: Client | undefined;
   #isListening = false;
+  #hasListened = false;
   #isClosed = false;
   #retries = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -64,7 +68,7 @@ export class ListenConnection {
   /** Resolves after the first attempt, successful or not; retries follow automatically. */
   async start(): Promise<void> {
     const { url, applicationName, channel, purpose, logger, onNotification } = this.#options;
-    const client = new pg.Client({
+    const client = new DatabaseClient({
       connectionString: url,
       application_name: applicationName,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
@@ -90,7 +94,9 @@ export class ListenConnection {
       await this.#options.onListening();
       if (this.#client !== client) return;
       this.#isListening = true;
-      if (this.#retries > 0) logger.info(`listening for ${purpose} again`);
+      if (this.#hasListened ? this.#retries > 0 : this.#retries > UNLOGGED_FAILURES)
+        logger.info(`listening for ${purpose} again`);
+      this.#hasListened = true;
       this.#retries = 0;
       this.#scheduleProbe(client);
     } catch (error) {
@@ -123,7 +129,7 @@ export class ListenConnection {
     if (this.#isClosed) return;
     const delay =
       Math.min(FIRST_RETRY_MS * 2 ** this.#retries++, LONGEST_RETRY_MS) * (0.75 + Math.random() / 2);
-    this.#warn(error as Error);
+    if (this.#hasListened || this.#retries > UNLOGGED_FAILURES) this.#warn(error as Error);
     this.#timer = setTimeout(() => void this.start(), delay).unref();
   }
 

@@ -1,4 +1,5 @@
 import pg from "pg";
+import { DatabaseClient } from "../connection/client.ts";
 
 /** A slower notification is as good as lost. */
 const QUERY_TIMEOUT_MS = 30_000;
@@ -20,6 +21,7 @@ export interface Notifier {
  */
 export function createNotifier(options: { url: string; onError: (error: Error) => void }): Notifier {
   const pool = new pg.Pool({
+    Client: DatabaseClient,
     connectionString: options.url,
     application_name: "plinth-notifier",
     max: MAX_CONNECTIONS,

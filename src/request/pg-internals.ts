@@ -27,6 +27,7 @@ export interface PgQuery {
   handleDataRow(message: DataRow): void;
   handleCommandComplete(message: unknown, connection: PgConnection): void;
   handleReadyForQuery(connection: PgConnection): void;
+  handleCopyData(message: { readonly chunk: Buffer }, connection: PgConnection): void;
 }
 
 export interface PgQueryOptions {
@@ -162,6 +163,68 @@ export function queryPrepared<TRow>(
     });
     client.query(query as never);
   });
+}
+
+/**
+ * Runs a command that answers with COPY data, such as BASE_BACKUP on a replication connection.
+ * @param consume takes a message, whose bytes are valid during the call only; while its promise is pending, no more is read from
+ *   the network
+ * @returns the rows of all its ordinary results, in order
+ */
+export async function copyOut(
+  client: ClientBase,
+  text: string,
+  consume: Consume,
+  signal: AbortSignal,
+): Promise<RawRows> {
+  signal.throwIfAborted();
+  const abort = () => connectionOf(client).stream.destroy();
+  signal.addEventListener("abort", abort);
+  try {
+    return await new Promise<RawRows>((resolve, reject) => {
+      const query = new CopyOutQuery(text, consume, (error) =>
+        error ? reject(error) : resolve(query.results),
+      );
+      client.query(query as never);
+    });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
+
+type Consume = (message: Buffer) => Promise<void> | undefined;
+
+class CopyOutQuery extends Query {
+  readonly results: (string | null)[][] = [];
+  readonly #consume: Consume;
+  #failure: unknown;
+
+  constructor(text: string, consume: Consume, callback: Callback) {
+    super({ text }, undefined, (error) => callback(this.#failure ?? error));
+    this.#consume = consume;
+  }
+
+  override handleDataRow({ fields }: DataRow): void {
+    this.results.push(fields);
+  }
+
+  override handleCopyData({ chunk }: { readonly chunk: Buffer }, { stream }: PgConnection): void {
+    const fail = (error: unknown) => {
+      this.#failure ??= error;
+      stream.destroy();
+    };
+    try {
+      const busy = this.#failure === undefined ? this.#consume(chunk) : undefined;
+      if (!busy) return;
+      stream.pause();
+      void busy.then(() => stream.resume(), fail);
+    } catch (error) {
+      fail(error);
+    }
+  }
 }
 
 /** Closes a prepared statement. */

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import pg from "pg";
+import { DatabaseClient } from "../connection/client.ts";
 import { PlinthError } from "../support/errors.ts";
 
 /** SQLSTATEs when another server connection answers than the one that prepared a statement: it is unknown there, or taken. */
@@ -16,7 +16,7 @@ export async function assertStatementsStayPrepared(url: string): Promise<void> {
   const statement = { name: `plinth_check_${randomUUID()}`, text: "select 1" };
   const clients = Array.from(
     { length: 2 },
-    () => new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS }),
+    () => new DatabaseClient({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS }),
   );
   try {
     for (const client of clients) {

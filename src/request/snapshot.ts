@@ -1,5 +1,6 @@
 import type { Pool, PoolClient } from "pg";
-import { holdWrites, releaseWrites } from "./pg-internals.ts";
+import { connect, measured } from "./measure.ts";
+import { holdWrites, type Preparation, releaseWrites } from "./pg-internals.ts";
 import { preparationQuery, statementQuery } from "./prepared-statements.ts";
 import { settingsStatement, type TransactionSettings } from "./settings-statement.ts";
 import { release, rememberSettings, type Statement, type StatementResult } from "./transaction.ts";
@@ -27,16 +28,37 @@ interface OpenTransaction {
 export class Snapshot {
   readonly #pool: Pool;
   readonly #settings: TransactionSettings;
+  readonly #guard: Preparation | undefined;
+  readonly #onFailure: (error: unknown) => void;
   #transaction: Promise<OpenTransaction> | undefined;
   #hasEnded = false;
 
-  constructor(pool: Pool, settings: TransactionSettings) {
+  /**
+   * @param options.guard runs before the snapshot is taken: if it fails, the reads do not run
+   * @param options.onFailure called with each error that a read throws
+   */
+  constructor(
+    pool: Pool,
+    settings: TransactionSettings,
+    { guard, onFailure = () => {} }: { guard?: Preparation; onFailure?: (error: unknown) => void } = {},
+  ) {
+    this.#guard = guard;
     this.#pool = pool;
     this.#settings = settings;
+    this.#onFailure = onFailure;
   }
 
   /** @throws the error of the server, or the pool's when no connection is available */
   async read<TRow>(statement: Statement): Promise<StatementResult<TRow>> {
+    try {
+      return await this.#read<TRow>(statement);
+    } catch (error) {
+      this.#onFailure(error);
+      throw error;
+    }
+  }
+
+  async #read<TRow>(statement: Statement): Promise<StatementResult<TRow>> {
     this.#transaction ??= this.#open();
     const transaction = await this.#transaction;
     try {
@@ -64,10 +86,11 @@ export class Snapshot {
   }
 
   async #open(): Promise<OpenTransaction> {
-    const client = await this.#pool.connect();
+    const client = await connect(this.#pool);
     const transaction = { client, statements: 0, unanswered: 0, isHoldingWrites: false };
     holdForTick(transaction);
     const opened = Promise.all([
+      ...(this.#guard ? [client.query(preparationQuery(client, this.#guard))] : []),
       client.query(BEGIN),
       // Takes the snapshot. Before the savepoint, or the first return to it would undo the settings.
       client.query(preparationQuery(client, settingsStatement(this.#settings))),
@@ -88,7 +111,9 @@ export class Snapshot {
     const query_timeout = (this.#pool.options.query_timeout ?? 0) * transaction.unanswered;
     const query = { ...statementQuery(client, this.#settings.role, statement), query_timeout };
     try {
-      const { rows, rowCount } = await client.query(query);
+      const { rows, rowCount } = await measured(statement.name, () => client.query(query));
+      // Answered before; a statement does not fail because the guard has.
+      await opened;
       return { rows, rowCount, notices: [] };
     } catch (error) {
       // The failure of the opening explains the failures of the statements behind it.

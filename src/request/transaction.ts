@@ -1,5 +1,8 @@
 import { DatabaseError, type Pool, type PoolClient } from "pg";
-import { holdWrites, queryPrepared, releaseWrites } from "./pg-internals.ts";
+import { inChildSpan } from "../observability/tracing.ts";
+import { connect, measured } from "./measure.ts";
+import { holdWrites, type Preparation, queryPrepared, releaseWrites } from "./pg-internals.ts";
+import { isReadOnlyServer, renewConnections } from "./pool.ts";
 import {
   arePrepared,
   hasTooManyStatements,
@@ -54,25 +57,32 @@ export type SendStatement = (
  * Runs one statement in a transaction of its own with these settings, in one round trip and one write: the settings and the
  * statement are followed by a single Sync, which commits them (PostgreSQL documentation, "Pipelining"). So the settings end
  * with the statement, whatever happens, and a result is returned only after its commit.
+ * @param guard runs before them: if it fails, they do not run
  * @throws the error of the server
  */
 export async function runStatement<TRow>(
   pool: Pool,
   settings: TransactionSettings,
   statement: Statement,
+  guard?: Preparation,
 ): Promise<StatementResult<TRow>> {
-  const before = [settingsStatement(settings)] as const;
-  const client = await pool.connect();
+  const before = [...(guard ? [guard] : []), settingsStatement(settings)];
+  const client = await connect(pool);
   let error: unknown;
   try {
-    // Alone, it has no effect except that the connection knows it from now on.
-    if (!arePrepared(client, before)) client.query(preparationQuery(client, before[0])).catch(() => {});
+    // Alone, they have no effect except that the connection knows them from now on.
+    if (!arePrepared(client, before))
+      for (const each of before) client.query(preparationQuery(client, each)).catch(() => {});
     const query = statementQuery(client, settings.role, statement);
-    const { rows, rowCount } = await queryPrepared<TRow>(client, query, inFront(client, before));
+    const { rows, rowCount } = await measured(statement.name, () =>
+      queryPrepared<TRow>(client, query, inFront(client, before)),
+    );
     return { rows, rowCount, notices: [] };
   } catch (cause) {
     error = cause;
     rememberSettings(cause, settings);
+    // With a guard, it is a standby on purpose.
+    if (!guard) renewAfterFailover(pool, cause);
     throw cause;
   } finally {
     if (error !== undefined && endsConnection(error)) client.release(true);
@@ -88,12 +98,20 @@ export async function runStatement<TRow>(
  * A connection returns to the pool only when the server has reported that it is idle; otherwise it is destroyed.
  * @throws the error of `callback` or of the server.
  */
-export async function runInTransaction<T>(
+export function runInTransaction<T>(
   pool: Pool,
   settings: TransactionSettings,
   callback: (client: TransactionClient) => T | Promise<T>,
 ): Promise<T> {
-  const client = await pool.connect();
+  return inChildSpan("transaction", () => transact(pool, settings, callback));
+}
+
+async function transact<T>(
+  pool: Pool,
+  settings: TransactionSettings,
+  callback: (client: TransactionClient) => T | Promise<T>,
+): Promise<T> {
+  const client = await connect(pool);
   const before = preparationQuery(client, settingsStatement(settings));
   holdWrites(client);
   const opened = Promise.all([client.query("begin"), client.query(before)]);
@@ -121,6 +139,7 @@ export async function runInTransaction<T>(
       (openingError: unknown) => openingError,
     );
     rememberSettings(cause, settings);
+    renewAfterFailover(pool, cause);
     await client.query("rollback").catch(() => {});
     await release(client);
     throw cause;
@@ -132,6 +151,11 @@ export async function runInTransaction<T>(
 /** Lets `roleOfError` and `wasMadeReadOnly` answer for an error. */
 export function rememberSettings(error: unknown, settings: TransactionSettings): void {
   if (typeof error === "object" && error) errorSettings.set(error, settings);
+}
+
+/** A write that the server rejects, and not the transaction's own settings. */
+function renewAfterFailover(pool: Pool, error: unknown): void {
+  if (isReadOnlyServer(error) && !wasMadeReadOnly(error)) renewConnections(pool);
 }
 
 /**
@@ -176,9 +200,9 @@ function createScope(client: PoolClient, role: string | undefined) {
 
     function send<TRow>(statement: Statement): Promise<StatementResult<TRow>> {
       if (!isOpen) return Promise.reject(new Error("The transaction of this client has ended."));
-      return client
-        .query(statementQuery(client, role, statement))
-        .then(({ rows, rowCount }) => ({ rows, rowCount, notices: [] }));
+      return measured(statement.name, () => client.query(statementQuery(client, role, statement))).then(
+        ({ rows, rowCount }) => ({ rows, rowCount, notices: [] }),
+      );
     }
 
     return {

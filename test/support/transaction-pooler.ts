@@ -68,7 +68,7 @@ export async function startTransactionPooler(
 }
 
 /** Cuts a stream of the wire protocol into its messages. A client's first one has a length and no type. */
-function messageReader(
+export function messageReader(
   onMessage: (type: string, message: Buffer) => void,
   isClient: boolean,
 ): (data: Buffer) => void {

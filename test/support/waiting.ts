@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type TestDatabase, withClient } from "./database.ts";
 
 /** Resolves when this many connections of the database wait for a lock, so that a test can decide a race. */
-export async function untilWaiting(db: TestDatabase, connections = 1): Promise<void> {
+export async function untilWaiting(db: Pick<TestDatabase, "url">, connections = 1): Promise<void> {
   await withClient(db.url("owner"), async (client) => {
     for (;;) {
       const { rows } = await client.query<{ waiting: number }>(
