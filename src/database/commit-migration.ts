@@ -7,6 +7,8 @@ import { sluggify } from "graphile-migrate/dist/sluggify.js";
 import { DEFAULT_ROLE_PREFIX } from "../config/roles.ts";
 import { PlinthError } from "../support/errors.ts";
 import { MIGRATIONS_FOLDER } from "../support/paths.ts";
+import type { OnProgress } from "../support/progress.ts";
+import { listUnreleased } from "./frozen-migrations.ts";
 import {
   BLANK_MIGRATION,
   type GraphileSettings,
@@ -23,6 +25,7 @@ export interface CommitOptions extends Partial<MigrationHistory> {
   /** Any database of a server on which to test the history, as a superuser or a role with CREATEDB and CREATEROLE. */
   rootUrl: string;
   log?: (line: string) => void;
+  onProgress?: OnProgress;
 }
 
 /**
@@ -81,6 +84,7 @@ async function nextMigration(options: { migrationsFolder?: string; message: stri
     const folder = join(settings.migrationsFolder, "committed");
     await mkdir(folder, { recursive: true });
     await replaceFile(join(folder, file), history.get(file)!);
+    await listUnreleased(settings.migrationsFolder);
     await writeFile(path, BLANK_MIGRATION);
     return { file };
   }
@@ -128,6 +132,7 @@ export async function tryHistory(
       ? { applicationMigrations: folder }
       : { migrationsFolder: folder }),
     ...(options.log ? { log: options.log } : {}),
+    onProgress: options.onProgress,
   });
 }
 

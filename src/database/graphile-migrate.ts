@@ -4,18 +4,12 @@ import { join } from "node:path";
 import { Logger, type Settings } from "graphile-migrate";
 import { getCurrentMigrationLocation, readCurrentMigration } from "graphile-migrate/dist/current.js";
 import { calculateHash } from "graphile-migrate/dist/hash.js";
-import { isNoTransactionDefined } from "graphile-migrate/dist/header.js";
-import {
-  compilePlaceholders,
-  type FileMigration,
-  getAllMigrations,
-} from "graphile-migrate/dist/migration.js";
+import { type FileMigration, getAllMigrations } from "graphile-migrate/dist/migration.js";
 import type { ParsedSettings } from "graphile-migrate/dist/settings.js";
 import pg from "pg";
 import { roleName, rolePlaceholders } from "../config/roles.ts";
 import { PlinthError } from "../support/errors.ts";
 import { MIGRATIONS_FOLDER } from "../support/paths.ts";
-import type { HistorySchema } from "./history.ts";
 
 // graphile-migrate's own `migrate()` keeps a pool that calls process.exit(1) when the server goes away, and it gives up at once if
 // another migration is running. So Plinth uses its parts on its own connection; the package is pinned to one version.
@@ -122,37 +116,10 @@ export function isBlankSql(sql: string): boolean {
   return /^(\s|--[^\n]*(\n|$)|\/\*[\s\S]*?\*\/)*$/.test(sql);
 }
 
-/**
- * Runs one committed migration and records it, in one transaction (unless it contains `--! no-transaction`).
- * @throws PlinthError MIGRATION_FAILED naming the file and, where the server gave a position, the line
- */
-export async function runMigration(
-  {
-    client,
-    settings,
-    historySchema,
-  }: { client: pg.ClientBase; settings: ParsedSettings; historySchema: HistorySchema },
-  migration: FileMigration,
-): Promise<void> {
-  const sql = compilePlaceholders(settings, migration.body);
-  const isInTransaction = !isNoTransactionDefined(sql);
-  try {
-    if (isInTransaction) await client.query("begin");
-    await client.query(sql);
-    await client.query(
-      `insert into ${historySchema}.migrations (hash, previous_hash, filename) values ($1, $2, $3)`,
-      [migration.hash, migration.previousHash, migration.filename],
-    );
-    if (isInTransaction) await client.query("commit");
-  } catch (error) {
-    if (isInTransaction) await client.query("rollback").catch(() => {});
-    const text = await readFile(migration.fullPath, "utf8");
-    throw sqlFailure("MIGRATION_FAILED", error, {
-      file: migration.realFilename,
-      sql,
-      linesAbove: countLines(text.slice(0, text.indexOf(migration.body.trim()))) - 1,
-    });
-  }
+/** The number of a committed file's header lines, which are not sent to the server. */
+export async function countLinesAbove(migration: FileMigration): Promise<number> {
+  const text = await readFile(migration.fullPath, "utf8");
+  return countLines(text.slice(0, text.indexOf(migration.body.trim()))) - 1;
 }
 
 /**
@@ -169,11 +136,19 @@ export function sqlFailure(
   const line = countLines([...source.sql].slice(0, position - 1).join("")) + (source.linesAbove ?? 0);
   const where = position > 0 ? ` at line ${line}` : "";
   const state = cause.code ? ` (${cause.code})` : "";
-  const hint = [cause.detail, cause.hint, cause.where].filter(Boolean).join("\n");
+  const hint = [cause.detail, cause.hint, cause.where, compatHint(cause)].filter(Boolean).join("\n");
   return new PlinthError(code, `${source.file} failed${where}: ${cause.message}${state}.`, {
     ...(hint ? { hint } : {}),
     cause: error,
   });
+}
+
+/** A compatibility schema is derived from the tables, so it can be dropped and created anew. */
+function compatHint({ detail = "" }: Partial<pg.DatabaseError>): string | undefined {
+  const schemas = [...new Set(detail.match(/\bcompat_[a-z_]+(?=\.)/g))];
+  if (schemas.length === 0) return undefined;
+  const systems = schemas.map((schema) => schema.replace("compat_", "")).join(" ");
+  return `Run plinth compat disable ${systems}, then this command again, then plinth compat enable ${systems}.`;
 }
 
 function countLines(text: string): number {

@@ -2,22 +2,29 @@ import type pg from "pg";
 import type { Queue } from "pg-boss";
 import { type LoginRole, roleName } from "../config/roles.ts";
 import { PlinthError } from "../support/errors.ts";
+import { PLINTH_VERSION } from "../support/version.ts";
 import { ensureRoles } from "./bootstrap.ts";
 import {
   type CommittedMigration,
   isBlankSql,
   readCommittedMigrations,
   readCurrent,
-  runMigration,
 } from "./graphile-migrate.ts";
 import { applicationHistory, type HistorySchema } from "./history.ts";
+import { hasRecord, locateHistory, moveFormerHistory } from "./history-place.ts";
 import { installJobSchema } from "./job-schema.ts";
+import { markLatestMigration } from "./latest-migration.ts";
+import { retryWhenBlocked } from "./locks/retry-when-blocked.ts";
 import {
   type MigrationOptions,
   type MigrationSession,
   withMigrationLock,
   withMigrationSession,
 } from "./migration-session.ts";
+import { readBeforeInstall, recordBeforeInstall } from "./neighbour/before-install.ts";
+import { assertMigratable } from "./neighbour/collisions.ts";
+import { lostConnections } from "./neighbour/lost-connections.ts";
+import { runMigration } from "./run-migration.ts";
 
 export interface MigrationStatus {
   /** File names, oldest first. */
@@ -38,8 +45,8 @@ export interface MigrationOutcome {
  * transaction), Plinth's first and then the application's, and installs or upgrades the job queue's schema. Concurrent calls are
  * safe: the second waits and finds nothing to do. Needs only the owner's connection.
  * @param options.applicationMigrations folder of the application's migrations
- * @throws PlinthError MIGRATION_FAILED (the failing migration changed nothing), MIGRATION_CHANGED, MIGRATIONS_AHEAD,
- *   MIGRATIONS_INVALID, MIGRATIONS_MISSING
+ * @throws PlinthError MIGRATION_FAILED and MIGRATION_BLOCKED (that migration changed nothing), MIGRATION_CHANGED, MIGRATIONS_AHEAD,
+ *   MIGRATIONS_INVALID, MIGRATIONS_MISSING, DATABASE_OCCUPIED and ROLE_PREFIX_DIFFERS (nothing was changed)
  */
 export async function migrateDatabase(
   options: MigrationOptions & {
@@ -54,14 +61,27 @@ export async function migrateDatabase(
     // Both are read before either runs, so that an invalid file changes nothing.
     const pending = await readPending(session);
     const pendingOfApplication = application && (await readPending(application));
+    const committed = await readCommittedMigrations(session.settings);
+    const isNew = pending.length === committed.length;
+    await assertMigratable(client, { prefix: options.rolePrefix, isNew });
+    const before = isNew ? await readBeforeInstall(client, options.rolePrefix) : undefined;
+    for (const note of await lostConnections(client, options.rolePrefix)) log(`Note: ${note}`);
     await ensureRoles(client, options.rolePrefix, options.loginPasswords);
+    await moveFormerHistory(client, committed);
+    await createMigrationTables(session);
+    if (application) await createMigrationTables(application);
+    if (before) await recordBeforeInstall(client, before);
     const applied = await runMigrations(session, pending);
+    await markLatestMigration(client, session.historySchema, PLINTH_VERSION);
     const appliedOfApplication = application && (await runMigrations(application, pendingOfApplication!));
-    await installJobSchema(client, {
-      workerRole: roleName(options.rolePrefix, "worker"),
-      queues: options.queues ?? [],
-      log,
-    });
+    session.onProgress({ step: "Installing the job queue" });
+    await retryWhenBlocked(session, "The job queue's schema", () =>
+      installJobSchema(client, {
+        workerRole: roleName(options.rolePrefix, "worker"),
+        queues: options.queues ?? [],
+        log,
+      }),
+    );
     return { applied, ...(appliedOfApplication && { application: appliedOfApplication }) };
   });
 }
@@ -82,15 +102,22 @@ async function readPending({
   historySchema,
 }: MigrationSession): Promise<CommittedMigration[]> {
   const committed = await readCommittedMigrations(settings);
-  return pendingMigrations(committed, await readAppliedMigrations(client, historySchema));
+  const place = await locateHistory(client, historySchema, committed);
+  return pendingMigrations(committed, await readAppliedMigrations(client, place));
 }
 
-async function runMigrations(
+/** Runs migrations and records them. */
+export async function runMigrations(
   session: MigrationSession,
   pending: readonly CommittedMigration[],
 ): Promise<string[]> {
-  await createMigrationTables(session);
   for (const [index, migration] of pending.entries()) {
+    session.onProgress({
+      step: "Applying migrations",
+      done: index,
+      total: pending.length,
+      unit: "migrations",
+    });
     const started = performance.now();
     await runMigration(session, migration);
     const ms = Math.round(performance.now() - started);
@@ -106,7 +133,8 @@ async function runMigrations(
 export async function migrationStatus(options: MigrationOptions): Promise<MigrationStatus> {
   return withMigrationSession(options, async ({ client, settings, historySchema }) => {
     const committed = await readCommittedMigrations(settings);
-    const pending = pendingMigrations(committed, await readAppliedMigrations(client, historySchema));
+    const place = await locateHistory(client, historySchema, committed);
+    const pending = pendingMigrations(committed, await readAppliedMigrations(client, place));
     const names = committed.map((migration) => migration.realFilename);
     return {
       applied: names.slice(0, names.length - pending.length),
@@ -127,10 +155,7 @@ export async function readAppliedMigrations(
   client: pg.ClientBase,
   historySchema: HistorySchema,
 ): Promise<AppliedMigration[]> {
-  const { rows } = await client.query<{ found: boolean }>("select to_regclass($1) is not null as found", [
-    `${historySchema}.migrations`,
-  ]);
-  if (!rows[0]!.found) return [];
+  if (!(await hasRecord(client, historySchema))) return [];
   const applied = await client.query<AppliedMigration>(
     `select filename, hash from ${historySchema}.migrations order by filename collate "C"`,
   );
@@ -164,8 +189,8 @@ export function pendingMigrations(
   return committed.slice(applied.length);
 }
 
-/** Creates graphile-migrate's own tables as its version 2.0 does, so that its command works on the same database. */
-async function createMigrationTables({ client, historySchema }: MigrationSession): Promise<void> {
+/** Creates the tables that graphile-migrate 2.0 records migrations in. */
+export async function createMigrationTables({ client, historySchema }: MigrationSession): Promise<void> {
   await client.query(`
     create schema if not exists ${historySchema};
     create table if not exists ${historySchema}.migrations (

@@ -1,20 +1,25 @@
-import type pg from "pg";
+import { assertKeepsSession } from "../connection/transaction-mode.ts";
+import { ignoreProgress, type OnProgress } from "../support/progress.ts";
 import { withConnection } from "./connection.ts";
 import { type GraphileSettings, graphileSettings, SESSION_SETTINGS } from "./graphile-migrate.ts";
 import { type HistorySchema, type MigrationHistory, plinthHistory } from "./history.ts";
+import { DEFAULT_PATIENCE, type LockPatience, type PatientSession } from "./locks/retry-when-blocked.ts";
 
 /** The target of a migration and its files, which are Plinth's by default. `ownerUrl` may contain a password and never appears in a message. */
 export interface MigrationOptions extends Partial<MigrationHistory> {
   ownerUrl: string;
   rolePrefix: string;
   log?: (line: string) => void;
+  onProgress?: OnProgress | undefined;
+  patience?: LockPatience;
+  /** Stops the migration that runs, which then changes nothing. */
+  signal?: AbortSignal | undefined;
 }
 
-export interface MigrationSession {
-  client: pg.Client;
-  settings: GraphileSettings;
-  historySchema: HistorySchema;
-  log: (line: string) => void;
+export interface MigrationSession extends PatientSession {
+  readonly settings: GraphileSettings;
+  readonly historySchema: HistorySchema;
+  readonly onProgress: OnProgress;
 }
 
 /** graphile-migrate's own advisory lock, so that its command and Plinth do not run at the same time. */
@@ -38,17 +43,22 @@ export async function withMigrationSession<T>(
       database: rows[0]!.database,
       migrationsFolder: options.migrationsFolder ?? plinthHistory.migrationsFolder,
     });
-    const { historySchema = plinthHistory.historySchema, log = () => {} } = options;
-    return use({ client, settings, historySchema, log });
+    const { ownerUrl, signal, historySchema = plinthHistory.historySchema } = options;
+    const { log = () => {}, onProgress = ignoreProgress, patience = DEFAULT_PATIENCE } = options;
+    return use({ client, ownerUrl, settings, historySchema, log, onProgress, patience, signal });
   });
 }
 
-/** Like {@link withMigrationSession}, but one at a time per database: a second caller waits for the first. */
+/** Like {@link withMigrationSession}, but one at a time per database: a second caller waits for the first. @throws PlinthError POOLED_CONNECTION */
 export async function withMigrationLock<T>(
   options: MigrationOptions,
   use: (session: MigrationSession) => Promise<T>,
 ): Promise<T> {
   return withMigrationSession(options, async (session) => {
+    await assertKeepsSession(session.client);
+    // If this process is killed, the server ends its statement within a second instead of running it to its end. Servers on
+    // systems that cannot watch a connection reject the setting.
+    await session.client.query("set client_connection_check_interval = '1s'").catch(() => {});
     const { rows } = await session.client.query<{ locked: boolean }>(
       "select pg_try_advisory_lock($1) as locked",
       [MIGRATION_LOCK],

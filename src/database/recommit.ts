@@ -2,16 +2,18 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { compileIncludes, parseMigrationText } from "graphile-migrate/dist/migration.js";
 import { isMigrationFilename } from "graphile-migrate/dist/migrationFilename.js";
+import { PlinthError } from "../support/errors.ts";
 import { type CommitOptions, fileSettings, frozen, replaceFile, tryHistory } from "./commit-migration.ts";
+import { listUnreleased, readFrozenMigrations, releaseOf } from "./frozen-migrations.ts";
 import { explainInclude, type GraphileSettings } from "./graphile-migrate.ts";
 
 /**
  * Commits the whole history again, in the same order and under the same names, with the current fixtures instead of the included
- * ones. Use it only before the first release, while no database has applied the history. Files may also be written as in
+ * ones. Use it only for migrations that no database has applied. Files may also be written as in
  * current.sql and not yet committed. A failure changes no file.
  * @param options.from number of the first migration to commit again; earlier ones stay unchanged. 1 by default.
  * @returns the names of the files that changed
- * @throws PlinthError MIGRATIONS_INVALID, MIGRATION_FAILED
+ * @throws PlinthError MIGRATION_FROZEN if one that was released would change, MIGRATIONS_INVALID, MIGRATION_FAILED
  */
 export async function recommit(
   options: CommitOptions & { from?: number },
@@ -36,10 +38,27 @@ export async function recommit(
     before.set(name, text);
     history.set(name, result.text);
   }
-  await tryHistory(history, options);
   const changed = names.filter((name) => before.get(name) !== history.get(name));
+  await assertNotReleased(settings.migrationsFolder, changed);
+  await tryHistory(history, options);
   for (const name of changed) await replaceFile(join(folder, name), history.get(name)!);
+  await listUnreleased(settings.migrationsFolder);
   return { changed, unchanged: names.filter((name) => !changed.includes(name)) };
+}
+
+async function assertNotReleased(migrationsFolder: string, changed: readonly string[]): Promise<void> {
+  const frozen = await readFrozenMigrations(migrationsFolder);
+  for (const name of changed) {
+    const release = releaseOf(frozen, `committed/${name}`);
+    if (release)
+      throw new PlinthError(
+        "MIGRATION_FROZEN",
+        `${name} was released with ${release}, so databases have run it: it no longer changes.`,
+        {
+          hint: "Put the change into a new migration, or name the first one that is not released with --from.",
+        },
+      );
+  }
 }
 
 function withFixtures(settings: GraphileSettings, body: string, path: string): Promise<string> {

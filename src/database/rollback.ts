@@ -5,16 +5,19 @@ import { compilePlaceholders } from "graphile-migrate/dist/migration.js";
 import type pg from "pg";
 import { PlinthError } from "../support/errors.ts";
 import { type CommittedMigration, readCommittedMigrations, sqlFailure } from "./graphile-migrate.ts";
-import { APPLICATION_HISTORY, PLINTH_HISTORY } from "./history.ts";
+import { APPLICATION_HISTORY, type HistorySchema, PLINTH_HISTORY } from "./history.ts";
+import { locateHistory } from "./history-place.ts";
+import { markLatestMigration } from "./latest-migration.ts";
+import { retryWhenBlocked } from "./locks/retry-when-blocked.ts";
 import { pendingMigrations, readAppliedMigrations } from "./migrate.ts";
-import { type MigrationOptions, withMigrationLock } from "./migration-session.ts";
+import { type MigrationOptions, type MigrationSession, withMigrationLock } from "./migration-session.ts";
 
 /**
  * Rolls back the latest migrations by running migrations/rollback/<same name>, newest first. All steps run in one transaction:
  * either all are rolled back or none.
  * @param options.steps how many migrations, 1 or more
  * @throws PlinthError NOTHING_TO_ROLL_BACK (fewer than `steps` have been applied), APPLICATION_IS_LATER, ROLLBACK_MISSING (a migration has no
- *   rollback script), ROLLBACK_INVALID, ROLLBACK_FAILED, and those of migrationStatus
+ *   rollback script), ROLLBACK_INVALID, ROLLBACK_FAILED, MIGRATION_BLOCKED, and those of migrationStatus
  */
 export async function rollback(
   options: MigrationOptions & { steps: number },
@@ -25,55 +28,85 @@ export async function rollback(
       "INVALID_STEPS",
       "The number of migrations to roll back must be a whole number of at least 1.",
     );
-  return withMigrationLock(options, async ({ client, settings, historySchema, log }) => {
-    const committed = await readCommittedMigrations(settings);
-    const applied = await readAppliedMigrations(client, historySchema);
-    pendingMigrations(committed, applied);
-    if (applied.length < steps)
-      throw new PlinthError(
-        "NOTHING_TO_ROLL_BACK",
-        `Cannot roll back ${steps} migrations: the database has run only ${applied.length}.`,
-      );
-    const newestFirst = committed.slice(applied.length - steps, applied.length).reverse();
-    if (historySchema === PLINTH_HISTORY) await assertApplicationIsNotLater(client, newestFirst);
-    // Read all files before changing anything.
-    const ways = await Promise.all(
-      newestFirst.map(async (migration) => ({
-        migration,
-        sql: compilePlaceholders(
-          settings,
-          await readRollback(settings.migrationsFolder, migration, committed),
-        ),
-      })),
-    );
-    await client.query("begin");
-    try {
-      for (const { migration, sql } of ways) {
-        await client.query(sql).catch((error) => {
-          throw sqlFailure("ROLLBACK_FAILED", error, { file: `rollback/${migration.realFilename}`, sql });
-        });
-        await client.query(`delete from ${historySchema}.migrations where hash = $1`, [migration.hash]);
-        log(`Rolled back ${migration.realFilename}`);
+  return withMigrationLock(options, async (session) => {
+    const { client, settings, log } = session;
+    const { place, scripts } = await rollbackScripts(session, steps);
+    const ways = scripts.map(({ migration, text }) => ({
+      migration,
+      sql: compilePlaceholders(settings, text),
+    }));
+    await retryWhenBlocked(session, `The rollback of ${ways.at(-1)!.migration.realFilename}`, async () => {
+      await client.query("begin");
+      try {
+        // First, because the script of own-schema-names moves the record.
+        await client.query(`delete from ${place}.migrations where hash = any ($1)`, [
+          ways.map(({ migration }) => migration.hash),
+        ]);
+        if (session.historySchema === PLINTH_HISTORY) await markLatestMigration(client, place);
+        for (const [index, { migration, sql }] of ways.entries()) {
+          session.onProgress({
+            step: "Rolling back",
+            done: index,
+            total: ways.length,
+            unit: "migrations",
+          });
+          await client.query("select set_config('plinth.migration', $1, true)", [
+            `${place}/rollback/${migration.realFilename}`,
+          ]);
+          await client.query(sql).catch((error) => {
+            throw sqlFailure("ROLLBACK_FAILED", error, { file: `rollback/${migration.realFilename}`, sql });
+          });
+        }
+        await client.query("commit");
+      } catch (error) {
+        await client.query("rollback");
+        throw error;
       }
-      await client.query("commit");
-    } catch (error) {
-      await client.query("rollback");
-      throw error;
-    }
-    return { rolledBack: newestFirst.map((migration) => migration.realFilename) };
+    });
+    for (const { migration } of ways) log(`Rolled back ${migration.realFilename}`);
+    return { rolledBack: ways.map(({ migration }) => migration.realFilename) };
   });
+}
+
+/**
+ * Reads the scripts of the latest migrations, newest first, before anything changes.
+ * @throws PlinthError as rollback() does
+ */
+export async function rollbackScripts(
+  { client, settings, historySchema }: MigrationSession,
+  steps: number,
+): Promise<{ place: HistorySchema; scripts: { migration: CommittedMigration; text: string }[] }> {
+  const committed = await readCommittedMigrations(settings);
+  const place = await locateHistory(client, historySchema, committed);
+  const applied = await readAppliedMigrations(client, place);
+  pendingMigrations(committed, applied);
+  if (applied.length < steps)
+    throw new PlinthError(
+      "NOTHING_TO_ROLL_BACK",
+      `Cannot roll back ${steps} migrations: the database has run only ${applied.length}.`,
+    );
+  const newestFirst = committed.slice(applied.length - steps, applied.length).reverse();
+  if (historySchema === PLINTH_HISTORY) await assertApplicationIsNotLater(client, newestFirst, place);
+  const scripts = await Promise.all(
+    newestFirst.map(async (migration) => ({
+      migration,
+      text: await readRollback(settings.migrationsFolder, migration, committed),
+    })),
+  );
+  return { place, scripts };
 }
 
 /** The application's migrations that ran later may depend on Plinth's. */
 async function assertApplicationIsNotLater(
   client: pg.ClientBase,
   migrations: readonly CommittedMigration[],
+  place: HistorySchema,
 ): Promise<void> {
   if ((await readAppliedMigrations(client, APPLICATION_HISTORY)).length === 0) return;
   const { rows } = await client.query<{ later: number }>(
     `select count(*)::integer as later
      from ${APPLICATION_HISTORY}.migrations
-     where date > (select min(date) from ${PLINTH_HISTORY}.migrations where hash = any ($1))`,
+     where date > (select min(date) from ${place}.migrations where hash = any ($1))`,
     [migrations.map(({ hash }) => hash)],
   );
   const later = rows[0]!.later;

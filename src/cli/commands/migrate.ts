@@ -1,10 +1,12 @@
 import { join, relative } from "node:path";
 import type { Command } from "commander";
 import type { MigrationStatus } from "../../database/migrate.ts";
-import { interruptible } from "../interrupt.ts";
-import { note, print, printJson } from "../output.ts";
+import { migrate, planOf } from "../migrating.ts";
+import { print, printJson, write } from "../output.ts";
+import { showProgress } from "../progress/progress.ts";
+import { onThrowawayServer } from "../scratch-server.ts";
 import { withSession } from "../session.ts";
-import { wholeNumber } from "../whole-number.ts";
+import { seconds, wholeNumber } from "../whole-number.ts";
 
 export function addMigrate(program: Command): void {
   const command = program
@@ -17,8 +19,16 @@ Without a subcommand, "up" runs. It creates missing roles if the owner may, runs
 transaction (Plinth's first, then those of the application in plinth.config), and installs or upgrades the job queue's
 tables. If the owner may not create roles, "plinth migrate --print-roles" prints the SQL for your DBA.
 
+Options of "up", which may also follow "migrate" ("plinth migrate up --help" says more):
+  --plan            print what would run, its locks and losses, and who is in the way, and change nothing
+  --wait <seconds>  longest time to retry while other sessions hold locks
+  --print-roles     print the SQL that creates the roles, for an administrator, and change nothing
+  --json            print the result as JSON
+
 Example:
   $ PLINTH_OWNER_URL=postgres://plinth_owner@db.example.com/plinth plinth migrate
+  $ plinth migrate --plan
+  $ plinth migrate --wait 600
   $ plinth migrate --print-roles > roles.sql
   $ plinth migrate status --json`,
     );
@@ -28,24 +38,43 @@ Example:
   addRecommit(command);
 }
 
+interface UpFlags {
+  readonly json?: boolean;
+  readonly plan?: boolean;
+  readonly printRoles?: boolean;
+  readonly wait?: number;
+}
+
 function addUp(command: Command): void {
   command
     .command("up", { isDefault: true })
     .description("run pending migrations (the default)")
     .option("--print-roles", "print the SQL that creates the roles, for an administrator, and change nothing")
-    .option("--json", "print the names of the migrations that ran as JSON")
-    .addHelpText("after", "\nExample:\n  $ plinth migrate\n  $ plinth migrate --print-roles > roles.sql")
-    .action(async (flags: { json?: boolean; printRoles?: boolean }) => {
+    .option("--plan", "print what would run, its locks and losses, and who is in the way, and change nothing")
+    .option("--wait <seconds>", "longest time to retry while other sessions hold locks", seconds)
+    .option("--json", "print the names of the migrations that ran, or the plan, as JSON")
+    .addHelpText(
+      "after",
+      `
+--plan runs the pending migrations on a scratch database with the same schema, on a temporary embedded server or on the
+server that TEST_DATABASE_URL names, and reads the locks that they take there. The live database is only read.
+
+A migration that cannot get a lock within two seconds (PLINTH_MIGRATION_LOCK_TIMEOUT_MS) changes nothing, lets the queries
+behind it run, and runs again after a pause. After --wait seconds it stops and names the session that holds the lock.
+
+The script of --print-roles makes the role in PLINTH_OWNER_URL the database's owner; without that URL, a new role. It sets no
+passwords: its first lines say what it changes, its last lines how to set them.
+
+Example:
+  $ plinth migrate
+  $ plinth migrate --plan
+  $ plinth migrate --wait 600
+  $ plinth migrate --print-roles > roles.sql`,
+    )
+    .action(async (flags: UpFlags) => {
       if (flags.printRoles) return printRoles();
-      const { bringUpToDate } = await import("../../start/up-to-date.ts");
-      const { loadApplication } = await import("../../application/load-application.ts");
-      const outcome = await withSession(
-        async ({ config, database }) => {
-          const application = await loadApplication(config);
-          return bringUpToDate(config, database, { application, log: note });
-        },
-        { makesDatabase: true },
-      );
+      if (flags.plan) return printPlan(flags);
+      const outcome = await withSession((session) => migrate(session, flags.wait), { makesDatabase: true });
       const count = outcome.applied.length + (outcome.application?.length ?? 0);
       if (flags.json) printJson(outcome);
       else if (count === 0) print("The database is up to date.");
@@ -53,11 +82,22 @@ function addUp(command: Command): void {
     });
 }
 
+async function printPlan({ json }: UpFlags): Promise<void> {
+  const { planLines } = await import("../plan-lines.ts");
+  const plan = await withSession(planOf);
+  if (json) return printJson(plan);
+  if (plan.steps.length === 0) print("The database is up to date.");
+  for (const line of planLines(plan, { isRollback: false })) print(line);
+}
+
 /** For a server whose administrator creates the roles. Needs no database. */
 async function printRoles(): Promise<void> {
   const { loadConfig } = await import("../../config/config.ts");
   const { bootstrapSql } = await import("../../database/bootstrap-sql.ts");
-  process.stdout.write(bootstrapSql({ prefix: loadConfig().rolePrefix, ownerIsCurrentUser: false }));
+  const { parseDatabaseUrl } = await import("../../connection/database-url.ts");
+  const { rolePrefix: prefix, databaseUrls } = loadConfig();
+  const owner = databaseUrls.owner === undefined ? undefined : parseDatabaseUrl(databaseUrls.owner).user;
+  write(bootstrapSql({ prefix, ownerIsCurrentUser: false, owner: owner || undefined }));
 }
 
 function addStatus(command: Command): void {
@@ -112,7 +152,9 @@ Example:
       const { commitCurrent } = await import("../../database/commit-migration.ts");
       const { writtenHistory } = await import("../histories.ts");
       const history = await writtenHistory();
-      const { file } = await onThrowawayServer((rootUrl) => commitCurrent({ ...history, rootUrl, message }));
+      const { file } = await onThrowawayServer((rootUrl) =>
+        commitCurrent({ ...history, rootUrl, message, onProgress: showProgress }),
+      );
       if (json) printJson({ file });
       else print(`Wrote ${relative(process.cwd(), join(history.migrationsFolder, "committed", file))}.`);
     });
@@ -127,8 +169,8 @@ function addRecommit(command: Command): void {
     .addHelpText(
       "after",
       `
-A database that ran the old history rejects the new one, so use this only before any database has applied it. The new
-history runs on a temporary database first, as for commit; a failure changes no file.
+A database that ran the old history rejects the new one, so use this only before any database has applied it. Migrations that
+migrations/CHECKSUMS lists under a release are frozen. The new history runs on a temporary database first, as for commit; a failure changes no file.
 
 Example:
   $ plinth migrate recommit --from 9`,
@@ -137,21 +179,11 @@ Example:
       const { recommit } = await import("../../database/recommit.ts");
       const { writtenHistory } = await import("../histories.ts");
       const history = await writtenHistory();
-      const outcome = await onThrowawayServer((rootUrl) => recommit({ ...history, rootUrl, from }));
+      const outcome = await onThrowawayServer((rootUrl) =>
+        recommit({ ...history, rootUrl, from, onProgress: showProgress }),
+      );
       if (json) return printJson(outcome);
       for (const name of outcome.changed) print(`changed  ${name}`);
       print(`${outcome.changed.length} changed, ${outcome.unchanged.length} unchanged.`);
     });
-}
-
-/** Uses the server that TEST_DATABASE_URL names, or starts one, which Ctrl-C also stops. */
-async function onThrowawayServer<T>(use: (rootUrl: string) => Promise<T>): Promise<T> {
-  const { loadConfig } = await import("../../config/config.ts");
-  const { testDatabaseUrl } = loadConfig();
-  if (testDatabaseUrl !== undefined)
-    return interruptible((_signal, orGiveUp) => orGiveUp(use(testDatabaseUrl)));
-  const { withThrowawayServer } = await import("../../database/throwaway-server.ts");
-  return interruptible((_signal, orGiveUp) =>
-    withThrowawayServer((server) => orGiveUp(use(server.superuserUrl()))),
-  );
 }
