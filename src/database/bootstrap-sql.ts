@@ -1,5 +1,14 @@
 import pg from "pg";
-import { LOGIN_ROLES, type LoginRole, ROLES, type Role, roleName } from "../config/roles.ts";
+import {
+  type AnyLoginRole,
+  LOGIN_ROLES,
+  type LoginRole,
+  ROLES,
+  type Role,
+  roleName,
+} from "../config/roles.ts";
+import { createRoles, literal, type WantedRole } from "./create-roles-sql.ts";
+import { lostConnectionsSql } from "./neighbour/lost-connections.ts";
 import { SCHEMAS } from "./schemas.ts";
 import { scramVerifier } from "./scram.ts";
 
@@ -7,6 +16,8 @@ export interface BootstrapOptions {
   readonly prefix: string;
   /** true: the current user becomes the owner; false: `<prefix>_owner` is created and owns the database. */
   readonly ownerIsCurrentUser: boolean;
+  /** A role that becomes the owner instead of `<prefix>_owner`. If it exists, its attributes stay as they are. */
+  readonly owner?: string | undefined;
   /** Sent as SCRAM verifiers only. A role without a password here keeps its current one, or has none. */
   readonly passwords?: Partial<Record<LoginRole, string>> | undefined;
 }
@@ -21,7 +32,7 @@ const SEARCH_PATH = SCHEMAS.join(", ");
  */
 export function bootstrapSql(options: BootstrapOptions): string {
   return [
-    HEADER,
+    header(options),
     "begin;",
     "-- Concurrent runs wait for each other.\nselect pg_advisory_xact_lock(hashtext('plinth roles'));",
     createRolesSql(options),
@@ -35,61 +46,40 @@ export function bootstrapSql(options: BootstrapOptions): string {
   ].join("\n\n");
 }
 
-const HEADER = `-- Roles and database privileges of Plinth. Run it in Plinth's database, as a superuser or as the owner of
+function header(options: BootstrapOptions): string {
+  const about = `-- Roles and database privileges of Plinth. Run it in Plinth's database, as a superuser or as the owner of
 -- that database who may create roles; running it again changes nothing.`;
+  if (options.ownerIsCurrentUser) return about;
+  return `${about}
+--
+-- In the database it changes:
+--   the owner, which becomes ${inComment(ownerName(options))}: the role in PLINTH_OWNER_URL, or without that setting a role of this name;
+--   CONNECT and TEMPORARY of PUBLIC, which are revoked: only Plinth's roles, the owner, superusers and roles with a grant of their
+--   own may connect then. For other roles that use the database: grant connect on database … to …;
+--   the search_path of the owner and of the analyst in this database.`;
+}
 
-function createRolesSql({ prefix, ownerIsCurrentUser }: BootstrapOptions): string {
-  const rows = ROLES.filter((role) => !(role === "owner" && ownerIsCurrentUser)).map(
-    (role) => `      (${literal(roleName(prefix, role))}, ${isLogin(role)}, ${role !== "authenticator"})`,
-  );
+function ownerName({ prefix, owner }: BootstrapOptions): string {
+  return owner ?? roleName(prefix, "owner");
+}
+
+/** Which attributes of an existing role stay. An owner may have created the other roles; a role that others named may do more. */
+function keeps(role: Role, options: BootstrapOptions): WantedRole["keeps"] {
+  if (role !== "owner") return "nothing";
+  return ownerName(options) === roleName(options.prefix, "owner") ? "createrole" : "everything";
+}
+
+function createRolesSql(options: BootstrapOptions): string {
+  const { prefix, ownerIsCurrentUser } = options;
+  const rows = ROLES.filter((role) => !(role === "owner" && ownerIsCurrentUser)).map((role) => ({
+    name: role === "owner" ? ownerName(options) : roleName(prefix, role),
+    canLogIn: isLogin(role),
+    inherits: role !== "authenticator",
+    keeps: keeps(role, options),
+  }));
   return `-- No role is a superuser, may create objects or bypasses row-level security. The authenticator inherits nothing:
--- it must set the role it acts as.
-do $roles$
-declare
-  v_role record;
-  v_existing pg_roles;
-  v_changes text;
-begin
-  for v_role in
-    select *
-    from (values
-${rows.join(",\n")}
-    ) as wanted (name, can_login, inherits)
-  loop
-    select * into v_existing from pg_roles where rolname = v_role.name;
-    if not found then
-      begin
-        execute format(
-          'create role %I %s %s nosuperuser nocreatedb nocreaterole noreplication nobypassrls',
-          v_role.name,
-          case when v_role.can_login then 'login' else 'nologin' end,
-          case when v_role.inherits then 'inherit' else 'noinherit' end
-        );
-      exception when duplicate_object or unique_violation then
-        null; -- created at the same moment from another database of this server
-      end;
-      continue;
-    end if;
-    v_changes := concat_ws(
-      ' ',
-      case when v_existing.rolcanlogin <> v_role.can_login then
-        case when v_role.can_login then 'login' else 'nologin' end
-      end,
-      case when v_existing.rolinherit <> v_role.inherits then
-        case when v_role.inherits then 'inherit' else 'noinherit' end
-      end,
-      case when v_existing.rolsuper then 'nosuperuser' end,
-      case when v_existing.rolcreatedb then 'nocreatedb' end,
-      case when v_existing.rolcreaterole then 'nocreaterole' end,
-      case when v_existing.rolreplication then 'noreplication' end,
-      case when v_existing.rolbypassrls then 'nobypassrls' end
-    );
-    if v_changes <> '' then
-      execute format('alter role %I %s', v_role.name, v_changes);
-    end if;
-  end loop;
-end
-$roles$;`;
+-- it must set the role it acts as. An existing owner keeps its right to create roles.
+${createRoles(rows)}`;
 }
 
 function membershipSql({ prefix }: BootstrapOptions): string {
@@ -123,8 +113,9 @@ end
 $membership$;`;
 }
 
-function ownerMembershipSql({ prefix, ownerIsCurrentUser }: BootstrapOptions): string {
-  const owner = ownerIsCurrentUser ? "current_user" : literal(roleName(prefix, "owner"));
+function ownerMembershipSql(options: BootstrapOptions): string {
+  const { prefix, ownerIsCurrentUser } = options;
+  const owner = ownerIsCurrentUser ? "current_user" : literal(ownerName(options));
   const names = (["anonymous", "user"] as const).map((role) => literal(roleName(prefix, role))).join(", ");
   return `-- The owner may switch to them as well: plinth explain-access evaluates policies as the role that they apply to. This adds
 -- no privilege, because the owner owns what they are granted. Without it, only explain-access does not work.
@@ -163,9 +154,10 @@ end
 $owner_membership$;`;
 }
 
-function databaseSql({ prefix, ownerIsCurrentUser }: BootstrapOptions): string {
+function databaseSql(options: BootstrapOptions): string {
+  const { prefix, ownerIsCurrentUser } = options;
   const names = LOGIN_ROLES.filter((role) => role !== "owner").map((role) => literal(roleName(prefix, role)));
-  const owner = literal(roleName(prefix, "owner"));
+  const owner = literal(ownerName(options));
   const takeOver = ownerIsCurrentUser
     ? ""
     : `
@@ -176,11 +168,24 @@ function databaseSql({ prefix, ownerIsCurrentUser }: BootstrapOptions): string {
     end if;
     execute format('alter database %I owner to %I', v_database.datname, ${owner});
   end if;`;
+  const own = ROLES.map((role) => literal(role === "owner" ? ownerName(options) : roleName(prefix, role)));
+  const warning = isScript(options)
+    ? `
+  for v_lost in ${lostConnectionsSql(`array[${own.join(", ")}]`).trim()}
+  loop
+    select string_agg(quote_ident(name), ', ') into v_names from unnest(v_lost.roles) name;
+    raise warning 'PUBLIC loses CONNECT on the database %, which these roles use and may connect to only through PUBLIC: %',
+      v_lost.database, v_names
+      using hint = format('To let them connect: grant connect on database %I to %s;', v_lost.database, v_names);
+  end loop;`
+    : "";
   return `-- Only the owner and the roles that log in may connect to the database. Only its owner can set this; if the owner is
 -- another role, the server's administrator decides who may connect.
 do $database$
 declare
   v_database record;
+  v_lost record;
+  v_names text;
   v_name text;
 begin
   select datname, datdba, pg_get_userbyid(datdba) as owner
@@ -189,7 +194,7 @@ begin
   where datname = current_database();
   if not pg_has_role(v_database.datdba, 'usage') then
     return;
-  end if;${takeOver}
+  end if;${takeOver}${warning}
   if has_database_privilege('public', v_database.datname, 'connect, temporary, create') then
     execute format('revoke all on database %I from public', v_database.datname);
   end if;
@@ -203,8 +208,9 @@ end
 $database$;`;
 }
 
-function searchPathSql({ prefix, ownerIsCurrentUser }: BootstrapOptions): string {
-  const owner = ownerIsCurrentUser ? "current_user" : literal(roleName(prefix, "owner"));
+function searchPathSql(options: BootstrapOptions): string {
+  const { prefix, ownerIsCurrentUser } = options;
+  const owner = ownerIsCurrentUser ? "current_user" : literal(ownerName(options));
   return `-- Lets people at a prompt omit schema names. Setting it requires the privilege to alter the role; without it, names
 -- must be written in full, and nothing else changes.
 do $search_path$
@@ -231,27 +237,45 @@ end
 $search_path$;`;
 }
 
-function passwordsSql({ prefix, ownerIsCurrentUser, passwords }: BootstrapOptions): string[] {
-  if (!ownerIsCurrentUser && !passwords) return [passwordAdvice(prefix)];
+function passwordsSql(options: BootstrapOptions): string[] {
+  const { prefix, ownerIsCurrentUser, passwords } = options;
+  if (isScript(options)) return [passwordAdvice(options)];
   return LOGIN_ROLES.filter((role) => passwords?.[role] && !(role === "owner" && ownerIsCurrentUser)).map(
     (role) => passwordSql(prefix, role, passwords![role]!),
   );
 }
 
 /** Sets a password without revealing it to the server: only its SCRAM verifier is sent, and perhaps logged. */
-export function passwordSql(prefix: string, role: LoginRole, password: string): string {
+export function passwordSql(prefix: string, role: AnyLoginRole, password: string): string {
   return `alter role ${pg.escapeIdentifier(roleName(prefix, role))} password ${literal(scramVerifier(password))};`;
 }
 
-function passwordAdvice(prefix: string): string {
-  const lines = LOGIN_ROLES.map((role) => `--   \\password ${roleName(prefix, role)}`);
-  return ["-- Afterwards set a password for each role that logs in; in psql:", ...lines].join("\n");
+function passwordAdvice(options: BootstrapOptions): string {
+  const owner = inComment(ownerName(options));
+  const names = LOGIN_ROLES.map((role) => (role === "owner" ? owner : roleName(options.prefix, role)));
+  const lines = names.map((name) => `--   \\password ${name}`);
+  return [
+    "-- Afterwards set a password for each role that has none: without one, nobody can log in as it. In psql, which sends only the",
+    "-- password's SCRAM verifier:",
+    ...lines,
+    "-- With another client, where the server's log may show the statement:",
+    "--   set password_encryption = 'scram-sha-256';",
+    `--   alter role ${owner} password '…';`,
+    "-- Then put each password into the role's URL, such as PLINTH_OWNER_URL=postgres://role:password@host:5432/database.",
+  ].join("\n");
+}
+
+/** Whether an administrator runs it, and reads what it says. */
+function isScript({ ownerIsCurrentUser, passwords }: BootstrapOptions): boolean {
+  return !ownerIsCurrentUser && !passwords;
+}
+
+/** The name as SQL writes it, on one line. */
+function inComment(name: string): string {
+  const isPlain = /^[a-z_][a-z0-9_]*$/.test(name);
+  return (isPlain ? name : pg.escapeIdentifier(name)).replaceAll(/\p{C}/gu, "?");
 }
 
 function isLogin(role: Role): boolean {
   return (LOGIN_ROLES as readonly Role[]).includes(role);
-}
-
-function literal(text: string): string {
-  return pg.escapeLiteral(text);
 }

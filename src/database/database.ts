@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../config/config.ts";
-import { type LoginRole, roleName } from "../config/roles.ts";
+import { type AnyLoginRole, roleName } from "../config/roles.ts";
 import { PlinthError } from "../support/errors.ts";
 import { findHolder, LockHeld } from "./embedded/lock.ts";
 import { type EmbeddedOptions, hasData, lockPath, openEmbedded } from "./embedded/server.ts";
@@ -14,7 +14,9 @@ export interface Database {
    * Connection URL for a role; it may contain a password.
    * @throws PlinthError DATABASE_URL_MISSING naming the variable, if an external server has no URL for the role
    */
-  url(role: LoginRole): string;
+  url(role: AnyLoginRole): string;
+  /** URL of the embedded server's superuser, for backups only. */
+  readonly adminUrl?: string;
   /** Stops the server if this process started it; can be called again. */
   close(): Promise<void>;
   /** Resolves with a sentence if the server this process started stops without close(); never for another one. */
@@ -29,7 +31,8 @@ export interface OpenOptions {
 }
 
 /** The part of the configuration that a database needs. */
-export type DatabaseConfig = Pick<Config, "dataDirectory" | "rolePrefix" | "embeddedPort" | "databaseUrls">;
+export type DatabaseConfig = Pick<Config, "dataDirectory" | "rolePrefix" | "embeddedPort" | "databaseUrls"> &
+  Partial<Pick<Config, "backups">>;
 
 /**
  * For a long-running process: starts the embedded server and locks its data folder, or describes the external server.
@@ -109,7 +112,13 @@ export function isExternal({ databaseUrls }: Pick<Config, "databaseUrls">): bool
 
 async function startEmbedded(config: DatabaseConfig, options: EmbeddedOptions): Promise<Database> {
   const server = await openEmbedded(config, options);
-  return { kind: "embedded", url: server.url, close: server.close, died: server.died };
+  return {
+    kind: "embedded",
+    url: server.url,
+    adminUrl: server.superuserUrl(),
+    close: server.close,
+    died: server.died,
+  };
 }
 
 function attached({ dataDirectory, rolePrefix }: DatabaseConfig, port: number): Database {
@@ -125,6 +134,7 @@ function attached({ dataDirectory, rolePrefix }: DatabaseConfig, port: number): 
   return {
     kind: "embedded",
     url: (role) => embeddedUrl(port, roleName(rolePrefix, role), secrets.passwords[role]),
+    adminUrl: embeddedUrl(port, "postgres", secrets.passwords.superuser),
     close: async () => {},
     died: new Promise(() => {}),
   };

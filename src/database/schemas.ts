@@ -11,3 +11,8 @@ export const SCHEMAS = [
   "analytics",
   "private",
 ] as const;
+
+/** The job queue's tables, which pg-boss reads and writes. */
+export const JOB_SCHEMA = "plinth_jobs";
+/** Its name before; a neighbour's pg-boss has its tables there by default. */
+export const FORMER_JOB_SCHEMA = "pgboss";

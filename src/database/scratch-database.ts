@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import pg from "pg";
-import { LOGIN_ROLES, type LoginRole, ROLES, roleName } from "../config/roles.ts";
+import { ALL_LOGIN_ROLES, type AnyLoginRole, COMPAT_ROLES, ROLES, roleName } from "../config/roles.ts";
 import { runBootstrap } from "./bootstrap.ts";
 import { withConnection } from "./connection.ts";
 
@@ -9,7 +9,7 @@ export interface ScratchDatabase {
   readonly name: string;
   readonly rolePrefix: string;
   /** Connection URL for a role; it contains the role's password. */
-  url(role: LoginRole): string;
+  url(role: AnyLoginRole): string;
   /** Drops the database and its roles. */
   drop(): Promise<void>;
 }
@@ -25,8 +25,8 @@ export async function createScratchDatabase(
 ): Promise<ScratchDatabase> {
   const rolePrefix = `${family}_${randomBytes(6).toString("hex")}`;
   const passwords = Object.fromEntries(
-    LOGIN_ROLES.map((role) => [role, randomBytes(24).toString("base64url")]),
-  ) as Record<LoginRole, string>;
+    ALL_LOGIN_ROLES.map((role) => [role, randomBytes(24).toString("base64url")]),
+  ) as Record<AnyLoginRole, string>;
   const scratch: ScratchDatabase = {
     name: rolePrefix,
     rolePrefix,
@@ -60,6 +60,6 @@ function asRoot<T>(connectionString: string, use: (client: pg.Client) => Promise
 
 async function dropAll(client: pg.Client, prefix: string): Promise<void> {
   await client.query(`drop database if exists ${pg.escapeIdentifier(prefix)} with (force)`);
-  for (const role of ROLES)
+  for (const role of [...ROLES, ...COMPAT_ROLES])
     await client.query(`drop role if exists ${pg.escapeIdentifier(roleName(prefix, role))}`);
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { generateMasterKey } from "../auth/master-keys.ts";
 import { generateSigningKey } from "../auth/signing-keys.ts";
-import { LOGIN_ROLES, type LoginRole } from "../config/roles.ts";
+import { ALL_LOGIN_ROLES, type AnyLoginRole } from "../config/roles.ts";
 import { PlinthError } from "../support/errors.ts";
 import { makeFolder, unlessMissing, writeWhole } from "../support/files.ts";
 import { isObject } from "../support/is-object.ts";
@@ -14,7 +14,7 @@ export interface Secrets {
   /** Port of the embedded server; undefined until its first start. */
   readonly databasePort: number | undefined;
   /** Passwords of the embedded server's roles. */
-  readonly passwords: Readonly<Record<LoginRole | "superuser", string>>;
+  readonly passwords: Readonly<Record<AnyLoginRole | "superuser", string>>;
   /** `kid:base64url[,kid:base64url…]`, used when PLINTH_JWT_KEYS is not set. */
   readonly jwtKeys: string;
   /** `version:base64url[,version:base64url…]`, used when PLINTH_MASTER_KEYS is not set. */
@@ -66,7 +66,7 @@ export function updateSecrets(dataDirectory: string, change: Partial<Secrets>): 
 
 type Stored = Partial<{
   databasePort: number;
-  passwords: Partial<Record<LoginRole | "superuser", string>>;
+  passwords: Partial<Record<AnyLoginRole | "superuser", string>>;
   jwtKeys: string;
   masterKeys: string;
   demo: Record<string, string>;
@@ -74,7 +74,7 @@ type Stored = Partial<{
 
 function complete(stored: Stored): Secrets {
   const passwords = { ...stored.passwords };
-  for (const role of [...LOGIN_ROLES, "superuser"] as const) passwords[role] ??= newPassword();
+  for (const role of [...ALL_LOGIN_ROLES, "superuser"] as const) passwords[role] ??= newPassword();
   return {
     databasePort: stored.databasePort,
     passwords: passwords as Secrets["passwords"],

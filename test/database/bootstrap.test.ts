@@ -166,11 +166,68 @@ describe("bootstrapSql", () => {
     await asAdmin(database, (client) => client.query(script));
 
     expect(script).toContain(`-- ${"  "}\\password ${prefix}_owner`);
+    expect(script).toContain(
+      `-- ${"  "}set password_encryption = 'scram-sha-256';\n-- ${"  "}alter role ${prefix}_owner password '…';`,
+    );
     await expect(as(roleName(prefix, "owner"), database, async () => {})).rejects.toMatchObject({
       code: "28P01",
     });
     await asAdmin(database, (client) => bootstrap(client));
     await as(roleName(prefix, "owner"), database, (client) => ensureRoles(client, prefix));
+  });
+
+  test("as a script for administrators names what it changes in the database, and keeps an owner's right to create roles", async () => {
+    const owner = roleName(prefix, "owner");
+    const script = bootstrapSql({ prefix, ownerIsCurrentUser: false });
+    expect(script.slice(0, script.indexOf("begin;"))).toMatch(
+      new RegExp(
+        `the owner, which becomes ${owner}: .*CONNECT and TEMPORARY of PUBLIC, which are revoked`,
+        "s",
+      ),
+    );
+    const database = await createDatabase();
+    await asAdmin(database, (client) =>
+      client.query(`create role ${quote(owner)} login createrole createdb; ${script}`),
+    );
+    const { rows } = await asAdmin(database, (client) =>
+      client.query("select rolcreaterole, rolcreatedb from pg_roles where rolname = $1", [owner]),
+    );
+    expect(rows).toEqual([{ rolcreaterole: true, rolcreatedb: false }]);
+  });
+
+  test("as a script for an owner of another name keeps the role and its database", async () => {
+    const owner = await createRole("login createdb noinherit");
+    const database = await createDatabase(owner);
+    const script = bootstrapSql({ prefix, ownerIsCurrentUser: false, owner });
+    const neighbour = await createRole("login");
+    await asAdmin(database, async (client) => {
+      await client.query(`create schema shop; grant usage on schema shop to ${quote(neighbour)}`);
+      const warnings: unknown[] = [];
+      client.on("notice", (notice) => warnings.push({ ...notice }));
+      await client.query(script);
+      // The second run revokes nothing.
+      await client.query(script);
+      expect(warnings).toMatchObject([
+        {
+          message: expect.stringContaining(`PUBLIC loses CONNECT on the database ${database}, `),
+          hint: `To let them connect: grant connect on database ${database} to ${neighbour};`,
+        },
+      ]);
+    });
+
+    expect(script).toContain(`-- ${"  "}\\password ${owner}\n`);
+    const { rows } = await asAdmin(database, (client) =>
+      client.query(
+        `select pg_get_userbyid(datdba) as owner, rolcreatedb and not rolinherit as kept, to_regrole($1) as other
+         from pg_database
+         join pg_roles on pg_roles.oid = datdba
+         where datname = current_database()`,
+        [roleName(prefix, "owner")],
+      ),
+    );
+    expect(rows).toEqual([{ owner, kept: true, other: null }]);
+    // It may not create roles, and needs none.
+    await as(owner, database, (client) => ensureRoles(client, prefix));
   });
 
   test("sends no password in clear text", () => {

@@ -11,6 +11,17 @@ const SITUATION = { dataDirectory: tmpdir(), port: 21999 };
 /** Output of PostgreSQL 18.4 in each of these cases, without times and process numbers. */
 test.each([
   [
+    "BACKUP_DAMAGED",
+    `LOG:  starting archive recovery
+plinth-wal: fetch 000000010000000000000003 pg_wal/RECOVERYXLOG in /backups/wal: is damaged or cut off
+FATAL:  could not restore file "000000010000000000000003" from archive: child process exited with exit code 200`,
+  ],
+  [
+    "RESTORE_TARGET_NOT_REACHED",
+    `LOG:  last completed transaction was at log time 2026-11-30 02:15:00.123456+00
+FATAL:  recovery ended before configured recovery target was reached`,
+  ],
+  [
     "DATABASE_PORT_IN_USE",
     `LOG:  could not bind IPv4 address "127.0.0.1": Address already in use
 HINT:  Is another postmaster already running on port 21999? If not, wait a few seconds and retry.

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { getRollbackPlans, PgBoss, type Queue } from "pg-boss";
 import { roleName } from "../../src/config/roles.ts";
 import { installJobSchema } from "../../src/database/job-schema.ts";
+import { JOB_SCHEMA } from "../../src/database/schemas.ts";
 import type { ScratchDatabase } from "../../src/database/scratch-database.ts";
 import { createEmptyTestDatabase, expectSqlState, withClient } from "../support/database.ts";
 
@@ -38,7 +39,7 @@ describe("installing", () => {
     expect(
       await query(
         "owner",
-        "select name, policy, retry_limit, retry_delay, dead_letter from pgboss.queue order by 1",
+        "select name, policy, retry_limit, retry_delay, dead_letter from plinth_jobs.queue order by 1",
       ),
     ).toEqual([
       { name: "dead", policy: "standard", retry_limit: 2, retry_delay: 0, dead_letter: null },
@@ -47,7 +48,8 @@ describe("installing", () => {
   });
 
   test("changes nothing the second time", async () => {
-    const state = "select (select max(updated_on) from pgboss.queue) as queues, version from pgboss.version";
+    const state =
+      "select (select max(updated_on) from plinth_jobs.queue) as queues, version from plinth_jobs.version";
     const before = await query("owner", state);
     expect(await install(QUEUES)).toEqual([]);
     expect(await query("owner", state)).toEqual(before);
@@ -57,30 +59,36 @@ describe("installing", () => {
     const changed = (change: Partial<Queue>) => [{ ...QUEUES[0]!, ...change }, QUEUES[1]!];
     await install(changed({ retryLimit: 9 }));
     expect(
-      await query("owner", "select retry_limit, retry_delay from pgboss.queue where name = 'mail'"),
+      await query("owner", "select retry_limit, retry_delay from plinth_jobs.queue where name = 'mail'"),
     ).toEqual([{ retry_limit: 9, retry_delay: 5 }]);
     await install(QUEUES);
     await expect(install(changed({ policy: "standard" }))).rejects.toMatchObject({ code: "QUEUE_CHANGED" });
   });
 
   test("upgrades an older schema, and rejects a newer one", async () => {
-    const [{ version } = { version: 0 }] = (await query("owner", "select version from pgboss.version")) as {
+    const [{ version } = { version: 0 }] = (await query(
+      "owner",
+      "select version from plinth_jobs.version",
+    )) as {
       version: number;
     }[];
-    await withClient(db.url("owner"), (client) => client.query(getRollbackPlans("pgboss")));
-    expect(await query("owner", "select version from pgboss.version")).toEqual([{ version: version - 1 }]);
+    await withClient(db.url("owner"), (client) => client.query(getRollbackPlans(JOB_SCHEMA)));
+    expect(await query("owner", "select version from plinth_jobs.version")).toEqual([
+      { version: version - 1 },
+    ]);
     expect(await install(QUEUES)).toHaveLength(1);
-    expect(await query("owner", "select version from pgboss.version")).toEqual([{ version }]);
+    expect(await query("owner", "select version from plinth_jobs.version")).toEqual([{ version }]);
     // Nothing is left to build for a background worker, which has no right to.
-    expect(await query("owner", "select from pgboss.bam where status <> 'completed'")).toEqual([]);
+    expect(await query("owner", "select from plinth_jobs.bam where status <> 'completed'")).toEqual([]);
 
-    await query("owner", `update pgboss.version set version = ${version + 1}`);
+    await query("owner", `update plinth_jobs.version set version = ${version + 1}`);
     await expect(install(QUEUES)).rejects.toMatchObject({ code: "JOB_SCHEMA_AHEAD" });
-    await query("owner", `update pgboss.version set version = ${version}`);
+    await query("owner", `update plinth_jobs.version set version = ${version}`);
   });
 
   test("leaves a schema that pg-boss itself finds correct", async () => {
     const boss = new PgBoss({
+      schema: JOB_SCHEMA,
       connectionString: db.url("owner"),
       migrate: false,
       supervise: false,
@@ -100,6 +108,7 @@ describe("the worker", () => {
   test("starts, schedules, sends, works and fails into the dead letter queue without owning anything", async () => {
     const errors: Error[] = [];
     const boss = new PgBoss({
+      schema: JOB_SCHEMA,
       connectionString: db.url("worker"),
       migrate: false,
       createSchema: false,
@@ -130,20 +139,20 @@ describe("the worker", () => {
   });
 
   test.each([
-    "create table pgboss.t ()",
-    "create function pgboss.f() returns void language sql as ''",
-    "alter table pgboss.job add column x integer",
-    "drop table pgboss.schedule",
-    "truncate pgboss.job",
-    "delete from pgboss.queue",
+    "create table plinth_jobs.t ()",
+    "create function plinth_jobs.f() returns void language sql as ''",
+    "alter table plinth_jobs.job add column x integer",
+    "drop table plinth_jobs.schedule",
+    "truncate plinth_jobs.job",
+    "delete from plinth_jobs.queue",
     // These values become part of statements that the owner runs at the next upgrade.
-    "update pgboss.queue set table_name = 'x'",
-    "update pgboss.queue set partition = true",
-    "insert into pgboss.bam (name, version, table_name, command) values ('x', 1, 'x', 'x')",
-    "update pgboss.bam set command = 'x'",
-    "insert into pgboss.version (version) values (1)",
-    `select pgboss.create_queue('mine', '{"partition": true}')`,
-    `insert into pgboss.queue
+    "update plinth_jobs.queue set table_name = 'x'",
+    "update plinth_jobs.queue set partition = true",
+    "insert into plinth_jobs.bam (name, version, table_name, command) values ('x', 1, 'x', 'x')",
+    "update plinth_jobs.bam set command = 'x'",
+    "insert into plinth_jobs.version (version) values (1)",
+    `select plinth_jobs.create_queue('mine', '{"partition": true}')`,
+    `insert into plinth_jobs.queue
        (name, policy, retry_limit, retry_delay, retry_backoff, expire_seconds, retention_seconds, deletion_seconds, partition, table_name)
      values ('mine', 'standard', 0, 0, false, 1, 1, 1, false, 'x; drop table y')`,
   ])("may not %s", async (sql) => {
@@ -152,12 +161,12 @@ describe("the worker", () => {
 });
 
 test.each(["service", "analyst", "authenticator"] as const)("the %s reaches no job", async (role) => {
-  await expectSqlState(query(role, "select from pgboss.job"), "42501");
+  await expectSqlState(query(role, "select from plinth_jobs.job"), "42501");
   for (const api of ["anonymous", "user"] as const)
     expect(
       await query(
         "owner",
-        `select has_schema_privilege('${roleName(db.rolePrefix, api)}', 'pgboss', 'usage') as may`,
+        `select has_schema_privilege('${roleName(db.rolePrefix, api)}', 'plinth_jobs', 'usage') as may`,
       ),
     ).toEqual([{ may: false }]);
 });

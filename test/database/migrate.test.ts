@@ -86,7 +86,7 @@ describe("migrateDatabase", () => {
       expect(await run(empty.path)).toEqual({ applied: NAMES, application: [] });
       expect(await run(application.path)).toEqual({ applied: [], application: ["000001-one.sql"] });
       const counts = await rows(
-        `select (select count(*) from graphile_migrate.migrations)::integer as plinth,
+        `select (select count(*) from plinth_migrate.migrations)::integer as plinth,
            (select count(*) from plinth_app_migrate.migrations)::integer as application`,
       );
       expect(counts).toEqual([{ plinth: 2, application: 1 }]);
@@ -183,7 +183,7 @@ describe("migrationStatus", () => {
     await use(TWO);
     const before = { applied: [], pending: NAMES, currentIsBlank: true };
     expect(await migrationStatus(options())).toEqual(before);
-    expect(await rows("select to_regnamespace('graphile_migrate') as made")).toEqual([{ made: null }]);
+    expect(await rows("select to_regnamespace('plinth_migrate') as made")).toEqual([{ made: null }]);
     await withClient(db.url("owner"), async (client) => {
       await client.query("select pg_advisory_lock(4727445306447283)");
       expect(await migrationStatus(options())).toEqual(before);

@@ -8,7 +8,12 @@ import {
   shortDiff,
   writeSchemaFiles,
 } from "../../src/schema-dump/schema-files.ts";
-import { firstSentence, literal, lowerCaseKeywords } from "../../src/schema-dump/sql-text.ts";
+import {
+  firstSentence,
+  literal,
+  lowerCaseKeywords,
+  splitStatements,
+} from "../../src/schema-dump/sql-text.ts";
 
 describe("files", () => {
   let folder: string;
@@ -75,6 +80,18 @@ describe("SQL text", () => {
     ["ENABLE'X'", "enable'X'"],
   ])("%j in lower case", (sql, expected) => {
     expect(lowerCaseKeywords(sql)).toBe(expected);
+  });
+
+  test("statements end at their own semicolons", () => {
+    const block = "do $a$ begin; perform $b$;$b$; end $a$;";
+    const body = "create function f() begin atomic select case when ';' = e'\\';' then 1 end; select 2; end;";
+    const view = "create view v as -- a; b\nselect 1;";
+    expect(splitStatements(`-- head;\n${block}\n\n/* ; */ ${body} ${view}\nselect 3`)).toEqual([
+      block,
+      body,
+      view,
+      "select 3",
+    ]);
   });
 
   test.each([

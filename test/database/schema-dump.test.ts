@@ -158,7 +158,7 @@ describe("the dump changes with", () => {
   test.each([
     "create table shop.events_2026_02 partition of shop.events for values from ('2026-02-01') to ('2026-03-01')",
     "insert into shop.events (at) values ('2026-01-02')",
-    "create schema pgboss; create table pgboss.job (id integer)",
+    "create schema plinth_jobs; create table plinth_jobs.job (id integer)",
     "select nextval('shop.tickets')",
     "analyze shop.orders",
   ])("nothing else, such as %s", async (change) => {

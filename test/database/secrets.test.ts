@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
 import { parseSigningKeys } from "../../src/auth/signing-keys.ts";
-import { LOGIN_ROLES } from "../../src/config/roles.ts";
+import { ALL_LOGIN_ROLES } from "../../src/config/roles.ts";
 import { loadSecrets, readSecrets, secretsPath, updateSecrets } from "../../src/database/secrets.ts";
 
 let folder: string;
@@ -25,9 +25,9 @@ test("are created once, in a file that only its owner can read", () => {
 
 test("contain a different long password for each login role, and a signing key", () => {
   const { passwords, jwtKeys } = loadSecrets(folder);
-  expect(Object.keys(passwords).sort()).toEqual([...LOGIN_ROLES, "superuser"].sort());
+  expect(Object.keys(passwords).sort()).toEqual([...ALL_LOGIN_ROLES, "superuser"].sort());
   for (const password of Object.values(passwords)) expect(password).toMatch(/^[\w-]{32}$/);
-  expect(new Set(Object.values(passwords)).size).toBe(6);
+  expect(new Set(Object.values(passwords)).size).toBe(7);
   expect(parseSigningKeys(jwtKeys)).toHaveLength(1);
 });
 
