@@ -1,5 +1,6 @@
 import { isExpected } from "./alternative-bodies.ts";
 import { type Catalogue, type CatalogueObject, titleOf } from "./catalogue.ts";
+import { withOpenArchives } from "./open-archives.ts";
 import { withPartitions } from "./partitions.ts";
 
 /** A property that is not as the migrations make it; undefined on the side that lacks it. */
@@ -21,7 +22,7 @@ export interface Difference {
  * extra object: they may show rows of others.
  */
 export function compareCatalogues(expected: Catalogue, found: Catalogue): Difference[] {
-  const wanted = withPartitions(expected, found);
+  const wanted = withOpenArchives(withPartitions(expected, found), found);
   const differences: Difference[] = [];
   for (const [title, object] of wanted) {
     const actual = found.get(title);
@@ -67,7 +68,7 @@ const SUBJECTS: Readonly<Record<string, string>> = {
 };
 
 /** The name by which an object's parts and grants refer to it: relations by their name alone. */
-function subjectOf({ kind, name }: CatalogueObject): string {
+export function subjectOf({ kind, name }: CatalogueObject): string {
   return /^(table|view|materialized view|foreign table|sequence)$/.test(kind)
     ? name
     : titleOf({ kind: SUBJECTS[kind] ?? kind, name });

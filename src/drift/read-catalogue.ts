@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { ROLES, roleName } from "../config/roles.ts";
+import { ALL_ROLES, roleName } from "../config/roles.ts";
 import { SCHEMAS } from "../database/schemas.ts";
 import { withPrintSettings } from "../schema-dump/catalog.ts";
 import { type Catalogue, type CatalogueObject, catalogueOf, type Properties } from "./catalogue.ts";
@@ -84,7 +84,10 @@ async function readLabels(
   rolePrefix: string,
 ): Promise<Record<string, string>> {
   const placeholders = new Map(
-    ROLES.filter((role) => role !== "owner").map((role) => [roleName(rolePrefix, role), placeholder(role)]),
+    ALL_ROLES.filter((role) => role !== "owner").map((role) => [
+      roleName(rolePrefix, role),
+      placeholder(role),
+    ]),
   );
   const { rows } = await client.query<{ oid: string; name: string; quoted: string }>(
     "select oid::text, rolname as name, quote_ident(rolname) as quoted from pg_roles",
@@ -130,7 +133,7 @@ const placeholder = (role: string): string => `:PLINTH_${role.toUpperCase()}`;
 function withPlaceholders(text: string, rolePrefix: string): string {
   return text.includes(`${rolePrefix}_`)
     ? text.replaceAll(/\b\w+\b/g, (word) => {
-        const role = ROLES.find((each) => word === roleName(rolePrefix, each));
+        const role = ALL_ROLES.find((each) => word === roleName(rolePrefix, each));
         return role === undefined ? word : placeholder(role);
       })
     : text;

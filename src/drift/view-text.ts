@@ -4,8 +4,13 @@
  * subqueries have other names, so no difference is lost.
  */
 export function canonicalView(definition: string): string {
-  const text = withoutGivenNames(definition.replaceAll(/\s+/g, " ").trim());
-  const source = singleSource(text);
+  return readableView(definition.replaceAll(/\s+/g, " "));
+}
+
+/** The same with its lines. */
+export function readableView(definition: string): string {
+  const text = withoutGivenNames(definition.trim());
+  const source = singleSource(text.replaceAll(/\s+/g, " "));
   if (source === undefined) return text;
   return text.replaceAll(`${source}.`, (found, place: number) =>
     /[\w".]/.test(text[place - 1] ?? "") ? found : "",

@@ -1,6 +1,7 @@
 import type pg from "pg";
 import { ROLES, roleName } from "../config/roles.ts";
-import { HISTORY_SCHEMAS } from "../database/history.ts";
+import { FORMER_PLINTH_HISTORY, HISTORY_SCHEMAS } from "../database/history.ts";
+import { FORMER_JOB_SCHEMA, JOB_SCHEMA } from "../database/schemas.ts";
 import type { RoleNames } from "./privileges.ts";
 
 /** The context of all parts of the dump: a query function, the schemas and the names of roles. */
@@ -44,8 +45,14 @@ export async function withPrintSettings<T>(client: pg.ClientBase, use: () => Pro
   }
 }
 
-/** Schemas of the system, the job queue and the records of migrations. */
-const NOT_DUMPED = ["information_schema", "pgboss", ...HISTORY_SCHEMAS];
+/** Schemas of the system, the job queue and the records of migrations; also under their names of before, which a rollback restores. */
+const NOT_DUMPED = [
+  "information_schema",
+  JOB_SCHEMA,
+  FORMER_JOB_SCHEMA,
+  ...HISTORY_SCHEMAS,
+  FORMER_PLINTH_HISTORY,
+];
 
 /** Returns the schemas to dump: all except those above; `public` only if used. */
 export async function listSchemas(client: pg.ClientBase): Promise<string[]> {

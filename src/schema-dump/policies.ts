@@ -57,7 +57,7 @@ export async function readPolicies(catalog: Catalog): Promise<Map<string, string
 }
 
 /** Removes the column name and the second parentheses that the server adds to `(select f())`. */
-function tidyCondition(sql: string): string {
+export function tidyCondition(sql: string): string {
   return lowerCaseKeywords(sql)
     .replaceAll(/\( select ((?:\w+\.)?(\w+)\([^()]*\)) as \2\)/g, "(select $1)")
     .replaceAll(/\((\(select (?:\w+\.)?\w+\([^()]*\)\))\)/g, "$1");

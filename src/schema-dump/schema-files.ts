@@ -33,7 +33,9 @@ export async function writeSchemaFiles(folder: string, files: SchemaFiles): Prom
 /** Returns the files in the folder that differ from the generated ones; none if all are up to date. */
 export async function checkSchemaFiles(folder: string, files: SchemaFiles): Promise<StaleFile[]> {
   const kinds = new Set([...files.keys()].map((name) => extname(name)));
-  const found = (await readdir(folder).catch(none)).filter((name) => kinds.has(extname(name)));
+  const found = (await readdir(folder, { recursive: true }).catch(none)).filter((name) =>
+    kinds.has(extname(name)),
+  );
   const stale: StaleFile[] = [];
   for (const name of [...new Set([...files.keys(), ...found])].sort()) {
     const before = found.includes(name) ? await readFile(join(folder, name), "utf8") : "";

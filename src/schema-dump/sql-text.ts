@@ -15,6 +15,33 @@ export function lowerCaseKeywords(sql: string): string {
   return result;
 }
 
+/** Splits a text at the semicolons that end statements; comments before a statement are omitted. */
+export function splitStatements(sql: string): string[] {
+  const statements: string[] = [];
+  let [statement, index, depth] = ["", 0, 0];
+  while (index < sql.length) {
+    const part = tokenAt(sql, index);
+    index += part.length;
+    if (statement === "" && (/^\s$/.test(part) || /^(?:--|\/\*)/.test(part))) continue;
+    statement += part;
+    // The body of a function may be a block of statements, and these may contain CASE.
+    if (/^case$/i.test(part) || (/^atomic$/i.test(part) && /begin\s+atomic$/i.test(statement))) depth++;
+    if (/^end$/i.test(part) && depth > 0) depth--;
+    if (part !== ";" || depth > 0) continue;
+    statements.push(statement);
+    statement = "";
+  }
+  return statement.trim() === "" ? statements : [...statements, statement.trimEnd()];
+}
+
+const TOKEN = /\w+|[\s\S]/y;
+
+function tokenAt(sql: string, index: number): string {
+  VERBATIM.lastIndex = index;
+  TOKEN.lastIndex = index;
+  return (VERBATIM.exec(sql) ?? TOKEN.exec(sql)!)[0];
+}
+
 /** Returns a string constant. Line breaks and backslashes are escaped, so that it stays on one line. */
 export function literal(text: string): string {
   const quoted = text.replaceAll("'", "''");

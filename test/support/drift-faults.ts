@@ -231,24 +231,24 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
     },
     {
       title: "a grant on the job queue",
-      sql: "grant usage on schema pgboss to :PLINTH_USER; grant select on pgboss.job to :PLINTH_USER",
+      sql: "grant usage on schema plinth_jobs to :PLINTH_USER; grant select on plinth_jobs.job to :PLINTH_USER",
       findings: [
         [
           "fail",
           "drift-access",
-          "grant to plinth_user on pgboss.job: expected none, found select",
-          "grant to plinth_user on schema pgboss: expected none, found usage",
+          "grant to plinth_user on plinth_jobs.job: expected none, found select",
+          "grant to plinth_user on schema plinth_jobs: expected none, found usage",
         ],
       ],
     },
     {
       title: "a grant on the migration history",
-      sql: "grant insert on graphile_migrate.migrations to :PLINTH_SERVICE",
+      sql: "grant insert on plinth_migrate.migrations to :PLINTH_SERVICE",
       findings: [
         [
           "fail",
           "drift-access",
-          "grant to plinth_service on graphile_migrate.migrations: expected none, found insert",
+          "grant to plinth_service on plinth_migrate.migrations: expected none, found insert",
         ],
       ],
     },

@@ -1,14 +1,9 @@
-import type { Application } from "../../application/application.ts";
-import { ROLES, roleName } from "../../config/roles.ts";
-import { SCHEMAS } from "../../database/schemas.ts";
-import { readApplicationSnapshot, schemasOf } from "../../drift/application-snapshot.ts";
-import { type Catalogue, type CatalogueObject, titleOf } from "../../drift/catalogue.ts";
-import { compareCatalogues, type Difference } from "../../drift/compare.ts";
+import { ALL_ROLES, roleName } from "../../config/roles.ts";
+import { type CatalogueObject, titleOf } from "../../drift/catalogue.ts";
+import type { Difference } from "../../drift/compare.ts";
 import { isDangerous } from "../../drift/danger.ts";
 import { describeDifference } from "../../drift/describe.ts";
-import { withOptionalMigrations } from "../../drift/optional-migrations.ts";
-import { readCatalogue } from "../../drift/read-catalogue.ts";
-import { readSnapshot } from "../../drift/snapshot.ts";
+import { readDrift } from "../../drift/read-drift.ts";
 import { oneLine } from "../output.ts";
 import { type CheckGroup, type Finding, fail, ok, warn } from "./check.ts";
 
@@ -20,26 +15,26 @@ interface DriftCheck {
   readonly hint: string;
 }
 
-const EXPECTED = "migrations/schema/ shows the expected state";
+const PRINTED = "plinth schema check --live prints the statements";
 
 const CHECKS = {
   access: {
     check: "drift-access",
     fine: "Policies, grants and settings of roles are as the migrations make them.",
     message: "Policies, grants or settings of roles differ from what the migrations make.",
-    hint: `Undo the change, or run the statements of the table's fixture (migrations/fixtures/*/policies/) again as the owner; ${EXPECTED}.`,
+    hint: `Undo the change, or run the statements of the table's fixture (migrations/fixtures/*/policies/) again as the owner; ${PRINTED}.`,
   },
   functions: {
     check: "drift-functions",
     fine: "Functions are as the migrations make them.",
     message: "Functions differ from what the migrations make.",
-    hint: "Run the function's fixture (migrations/fixtures/*/functions/ or private/) again as the owner.",
+    hint: `Run the function's fixture (migrations/fixtures/*/functions/ or private/) again as the owner; ${PRINTED}.`,
   },
   structure: {
     check: "drift-structure",
     fine: "Tables, views, constraints, indexes and triggers are as the migrations make them.",
     message: "Tables, views, constraints, indexes or triggers differ from what the migrations make.",
-    hint: `Change them back as the owner (alter table …, enable trigger, reindex); ${EXPECTED}.`,
+    hint: `Change them back as the owner (alter table …, enable trigger, reindex); ${PRINTED}.`,
   },
   extra: {
     check: "drift-extra",
@@ -58,18 +53,14 @@ const CHECKED_ELSEWHERE = ["row security", "owner"];
 const MOST_DETAILS = 50;
 
 /**
- * Compares the database with what Plinth's migrations and the application's make (migrations/schema/catalogue.json of each). Reads only the system catalogues, so every
- * role sees all differences.
+ * Compares the database with what Plinth's migrations and the application's make. Reads only the system catalogues, so every role sees
+ * all differences.
  */
 export const checkDrift: CheckGroup = async ({ client, config, role, application }) => {
-  const ofApplication = await expectedOfApplication(application);
-  const schemas = [...SCHEMAS, ...schemasOf(ofApplication.catalogue)];
-  const found = await readCatalogue(client, config.rolePrefix, schemas);
-  const ofPlinth = await withOptionalMigrations(await readSnapshot(), found);
-  const expected = new Map([...ofPlinth, ...ofApplication.catalogue]);
+  const drift = await readDrift(client, config.rolePrefix, application);
   // The check of row security reports a database without tables.
-  if (![...found.values()].some(({ kind }) => kind === "table")) return [];
-  const differences = compareCatalogues(expected, found).flatMap(withoutOtherChecks);
+  if (!drift) return [];
+  const differences = drift.differences.flatMap(withoutOtherChecks);
   const missing = differences.filter(isMissingObject);
   const rest = Map.groupBy(
     differences.filter((difference) => !isMissingObject(difference)),
@@ -78,8 +69,8 @@ export const checkDrift: CheckGroup = async ({ client, config, role, application
   const named = (text: string) => oneLine(withRoleNames(text, config.rolePrefix));
   const pending = role === "owner" ? "" : " If migrations are pending, run plinth migrate first.";
   return [
-    ...ofApplication.findings,
-    describeMissing(missing, expected.size, pending),
+    ...(drift.hasApplicationSnapshot ? [] : [NOT_COMPARED]),
+    describeMissing(missing, drift.expected.size, pending),
     ...Object.values(CHECKS).map((each) => {
       const list = rest.get(each) ?? [];
       return report({ ...each, hint: each.hint + pending }, list, named);
@@ -87,19 +78,11 @@ export const checkDrift: CheckGroup = async ({ client, config, role, application
   ];
 };
 
-async function expectedOfApplication({
-  migrations,
-}: Pick<Application, "migrations"> = {}): Promise<{ catalogue: Catalogue; findings: Finding[] }> {
-  if (migrations === undefined) return { catalogue: new Map(), findings: [] };
-  const catalogue = await readApplicationSnapshot(migrations);
-  if (catalogue) return { catalogue, findings: [] };
-  const finding = warn(
-    "drift-application",
-    "The application's schemas are not compared, because its migrations have no schema/catalogue.json.",
-    "Run plinth schema dump, and commit the files with each migration.",
-  );
-  return { catalogue: new Map(), findings: [finding] };
-}
+const NOT_COMPARED = warn(
+  "drift-application",
+  "The application's schemas are not compared, because its migrations have no schema/catalogue.json.",
+  "Run plinth schema dump, and commit the files with each migration.",
+);
 
 function withoutOtherChecks(difference: Difference): Difference[] {
   if (difference.kind !== "changed") return [difference];
@@ -139,7 +122,7 @@ function describeMissing(missing: readonly Difference[], all: number, pending: s
   return fail(
     check,
     `${missing.length} of ${all} objects that the migrations make are missing.`,
-    `After a restore, restore the database again; see Backups in docs/operations.md. Otherwise create them again as the owner; ${EXPECTED}.${pending}`,
+    `After a restore, restore the database again; see Backups in docs/operations.md. Otherwise create them again as the owner; ${PRINTED}.${pending}`,
     limited(missing.map(({ object }) => oneLine(missingName(object)))),
   );
 }
@@ -159,7 +142,7 @@ function limited(lines: readonly string[]): string[] {
 
 /** Replaces the placeholders of migrations, which a DBA does not know. */
 function withRoleNames(text: string, prefix: string): string {
-  return ROLES.reduce<string>(
+  return ALL_ROLES.reduce<string>(
     (result, role) =>
       result.replaceAll(
         `:PLINTH_${role.toUpperCase()}`,

@@ -1,4 +1,5 @@
 import { HISTORY_SCHEMAS } from "../../database/history.ts";
+import { JOB_SCHEMA } from "../../database/schemas.ts";
 import { FUNCTION_NAME, FUNCTIONS, IS_OWN_TYPE, label, properties, WITH_RELATIONS } from "./parts.ts";
 
 const HISTORIES = HISTORY_SCHEMAS.map((name) => `'${name}'`).join(", ");
@@ -128,9 +129,9 @@ export const OUTER_PRIVILEGES_QUERY = `
     join pg_namespace n on n.oid = c.relnamespace
   ) o
   cross join aclexplode(o.acl) e
-  where o.nspname in ('pgboss', ${HISTORIES})
+  where o.nspname in ('${JOB_SCHEMA}', ${HISTORIES})
     and e.grantee <> o.owner
-    and not (o.nspname = 'pgboss' and ${label("e.grantee")} = ':PLINTH_WORKER')
+    and not (o.nspname = '${JOB_SCHEMA}' and ${label("e.grantee")} = ':PLINTH_WORKER')
   group by e.grantee, o.name`;
 
 /** Settings of roles and of the database that change what names, triggers, claims and roles mean. */
