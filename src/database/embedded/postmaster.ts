@@ -6,8 +6,8 @@ import { PlinthError } from "../../support/errors.ts";
 import { unlessMissing } from "../../support/files.ts";
 import { type Cluster, dataArgument } from "./cluster.ts";
 import { explainFailure, explainOutput } from "./explain.ts";
-import { PROGRAM_ENVIRONMENT } from "./programs.ts";
-import { openServerLog } from "./server-log.ts";
+import { PROGRAM_ENVIRONMENT, settingArguments } from "./programs.ts";
+import { openServerLog, SERVER_LOG } from "./server-log.ts";
 
 /** A running server that this process started. */
 export interface Postmaster {
@@ -20,7 +20,11 @@ export interface StartOptions {
   readonly port: number;
   /** Further settings, as after `postgres -c`. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Further variables of its environment, which the programs that it starts inherit. */
+  readonly env?: Readonly<Record<string, string>>;
   readonly log: (line: string) => void;
+  /** Stops the server while it is still recovering. */
+  readonly signal?: AbortSignal;
 }
 
 /** Time for a fast shutdown, which writes memory to disk. After it, the shutdown is forced, and the next start replays the WAL. */
@@ -51,7 +55,7 @@ export async function startPostmaster(cluster: Cluster, options: StartOptions): 
 async function startOnce(cluster: Cluster, options: StartOptions): Promise<Postmaster> {
   const { dataDirectory, folder, runAs, binaries } = cluster;
   const situation = { dataDirectory, port: options.port };
-  const log = openServerLog(join(dataDirectory, "postgres.log"));
+  const log = openServerLog(join(dataDirectory, SERVER_LOG));
   const settings = {
     listen_addresses: "127.0.0.1",
     port: String(options.port),
@@ -60,15 +64,11 @@ async function startOnce(cluster: Cluster, options: StartOptions): Promise<Postm
   };
   const child = spawn(
     binaries.postgres,
-    [
-      "-D",
-      dataArgument(folder, runAs),
-      ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
-    ],
+    ["-D", dataArgument(folder, runAs), ...settingArguments(settings)],
     // A process group of its own: Ctrl-C in the terminal must not stop it while Node still drains requests.
     {
       cwd: folder,
-      env: PROGRAM_ENVIRONMENT,
+      env: { ...PROGRAM_ENVIRONMENT, ...options.env },
       detached: true,
       stdio: ["ignore", log.handle, log.handle],
       ...runAs,
@@ -92,10 +92,11 @@ async function startOnce(cluster: Cluster, options: StartOptions): Promise<Postm
   };
 
   try {
-    await untilReady(child, ended, folder, options.log);
+    await untilReady(child, ended, folder, options);
   } catch (error) {
     const output = log.text();
     await stop();
+    options.signal?.throwIfAborted();
     throw explainFailure(`PostgreSQL did not start (${(error as Error).message})`, output, situation);
   }
   return {
@@ -119,7 +120,7 @@ async function untilReady(
   child: ChildProcess,
   ended: Promise<string>,
   folder: string,
-  log: (line: string) => void,
+  { log, signal }: Pick<StartOptions, "log" | "signal">,
 ): Promise<void> {
   let failure: string | undefined;
   void ended.then((how) => {
@@ -130,6 +131,7 @@ async function untilReady(
   for (;;) {
     await Promise.race([sleep(Date.now() - started < 2_000 ? 10 : 200), ended]);
     if (failure !== undefined) throw new Error(failure);
+    signal?.throwIfAborted();
     const lines = postmasterFile(folder);
     if (Number(lines[0]) === child.pid && lines[7]?.trim() === "ready") return;
     if (Date.now() - reported < PROGRESS_MS) continue;

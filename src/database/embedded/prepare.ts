@@ -4,9 +4,10 @@ import { runBootstrap } from "../bootstrap.ts";
 import { withConnection } from "../connection.ts";
 import { matchesVerifier, scramVerifier } from "../scram.ts";
 import type { Secrets } from "../secrets.ts";
+import type { Archiving } from "./archiving.ts";
 import { type Cluster, dataArgument } from "./cluster.ts";
 import { explainFailure } from "./explain.ts";
-import { runProgram } from "./programs.ts";
+import { runProgram, settingArguments } from "./programs.ts";
 import { EMBEDDED_DATABASE, embeddedUrl } from "./url.ts";
 
 const INVALID_PASSWORD = "28P01";
@@ -72,11 +73,16 @@ async function changedPasswords(
  * mode, which needs no password; the server must be stopped.
  * @throws PlinthError with the reason that PostgreSQL failed
  */
-export async function resetSuperuserPassword(cluster: Cluster, password: string): Promise<void> {
+export async function resetSuperuserPassword(
+  cluster: Cluster,
+  password: string,
+  { settings }: Pick<Archiving, "settings"> = { settings: {} },
+): Promise<void> {
   const { binaries, dataDirectory, folder, runAs } = cluster;
   const { status, output } = await runProgram(
     binaries.postgres,
-    ["--single", "-D", dataArgument(folder, runAs), "postgres"],
+    // With archiving off, its checkpoint would delete WAL that still waits for the archive.
+    ["--single", "-D", dataArgument(folder, runAs), ...settingArguments(settings), "postgres"],
     {
       runAs,
       cwd: folder,

@@ -12,6 +12,11 @@ export interface RunAs {
   readonly gid: number;
 }
 
+/** Settings as arguments of postgres. */
+export function settingArguments(settings: Readonly<Record<string, string>>): string[] {
+  return Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+}
+
 export interface ProgramResult {
   /** Undefined if a signal ended it. */
   readonly status: number | undefined;

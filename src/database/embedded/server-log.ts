@@ -1,9 +1,26 @@
-import { closeSync, copyFileSync, fstatSync, ftruncateSync, openSync, readSync } from "node:fs";
-import { dirname } from "node:path";
-import { giveToOwnerOf } from "../../support/files.ts";
+import {
+  closeSync,
+  copyFileSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { giveToOwnerOf, namesIn, unlessMissing } from "../../support/files.ts";
 
-/** Maximum size of the log file and of the one older file beside it. */
+/** Name of the log file in the data folder. */
+export const SERVER_LOG = "postgres.log";
+
+/** Maximum size of the log file and of each older file beside it. */
 const MAX_BYTES = 10 * 1024 * 1024;
+/** Number of older files. The newest is `.1`. */
+const MAX_OLDER = 10;
+/** Age of the first line at which a small file is rotated too, so that old lines can be deleted. */
+const MAX_AGE_MS = 7 * 86_400_000;
 const CHECK_MS = 60_000;
 /** Size of the end of the log that is read to explain a failure. */
 const TAIL_BYTES = 64 * 1024;
@@ -16,19 +33,21 @@ export interface ServerLog {
   close(): void;
 }
 
-/** Opens (or creates) the log for appending and limits its size until it is closed. */
+/** Opens (or creates) the log for appending, and rotates it until it is closed. */
 export function openServerLog(path: string): ServerLog {
   const handle = openSync(path, "a+", 0o600);
   giveToOwnerOf(dirname(path), path);
-  bound();
+  rotate();
   let start = fstatSync(handle).size;
-  const timer = setInterval(bound, CHECK_MS);
+  const timer = setInterval(rotate, CHECK_MS);
   timer.unref();
 
   // PostgreSQL holds the file open, so it is copied and truncated instead of renamed; appending then continues at the new end.
-  function bound(): void {
+  function rotate(): void {
     try {
-      if (fstatSync(handle).size <= MAX_BYTES) return;
+      if (!isFull(handle)) return;
+      for (let number = MAX_OLDER - 1; number > 0; number -= 1)
+        unlessMissing(() => renameSync(`${path}.${number}`, `${path}.${number + 1}`));
       copyFileSync(path, `${path}.1`);
       giveToOwnerOf(dirname(path), `${path}.1`);
       ftruncateSync(handle);
@@ -51,4 +70,27 @@ export function openServerLog(path: string): ServerLog {
       closeSync(handle);
     },
   };
+}
+
+/**
+ * Deletes the older log files whose last line is from before `since`.
+ * @returns their number
+ */
+export function deleteOldServerLogs(path: string, since: Date): number {
+  const isOlder = (name: string) => name.startsWith(`${basename(path)}.`) && /\.\d+$/.test(name);
+  const old = (namesIn(dirname(path)) ?? [])
+    .filter(isOlder)
+    .map((name) => join(dirname(path), name))
+    .filter((file) => (unlessMissing(() => statSync(file))?.mtime ?? since) < since);
+  for (const file of old) rmSync(file, { force: true });
+  return old.length;
+}
+
+function isFull(handle: number): boolean {
+  if (fstatSync(handle).size > MAX_BYTES) return true;
+  const start = Buffer.alloc(64);
+  const length = readSync(handle, start, 0, start.length, 0);
+  // PostgreSQL begins each line with the time, such as 2026-11-30 02:17:00.123 UTC.
+  const time = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/.exec(start.toString("latin1", 0, length))?.[0];
+  return time !== undefined && Date.now() - Date.parse(`${time.replace(" ", "T")}Z`) > MAX_AGE_MS;
 }

@@ -1,10 +1,11 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../../config/config.ts";
-import { type LoginRole, roleName } from "../../config/roles.ts";
+import { type AnyLoginRole, roleName } from "../../config/roles.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { isDirectory, makeFolder } from "../../support/files.ts";
 import { loadSecrets, readSecrets, updateSecrets } from "../secrets.ts";
+import { prepareArchiving } from "./archiving.ts";
 import { findBinaries } from "./binaries.ts";
 import { type Cluster, createCluster, hasCluster, removeUnfinished } from "./cluster.ts";
 import { explainFileError } from "./explain.ts";
@@ -13,11 +14,19 @@ import { acquireLock, type LockHolder } from "./lock.ts";
 import { chooseFreePort } from "./port.ts";
 import { type Postmaster, type StartOptions, startPostmaster } from "./postmaster.ts";
 import { prepareDatabase, resetSuperuserPassword } from "./prepare.ts";
+import {
+  clusterFolder,
+  finishRestore,
+  removeCluster,
+  restoredFolder,
+  restoringFolder,
+} from "./replace-cluster.ts";
 import { chooseRunAs } from "./run-as.ts";
 import { embeddedUrl } from "./url.ts";
 
 /** The part of the configuration that the embedded server depends on. */
-export type EmbeddedConfig = Pick<Config, "dataDirectory" | "rolePrefix" | "embeddedPort">;
+export type EmbeddedConfig = Pick<Config, "dataDirectory" | "rolePrefix" | "embeddedPort"> &
+  Partial<Pick<Config, "backups">>;
 
 export interface EmbeddedOptions {
   readonly log?: (line: string) => void;
@@ -30,8 +39,8 @@ export interface EmbeddedOptions {
 export interface EmbeddedServer {
   readonly port: number;
   readonly died: Promise<string>;
-  url(role: LoginRole): string;
-  /** For setting up databases. Plinth itself never runs as superuser. */
+  url(role: AnyLoginRole): string;
+  /** For setting up databases and for backups. Everything else runs as an ordinary role. */
   superuserUrl(database?: string): string;
   close(): Promise<void>;
 }
@@ -42,11 +51,11 @@ export function lockPath(dataDirectory: string): string {
 
 /** Whether an embedded server was started on this folder, or is starting now. */
 export function hasData(dataDirectory: string): boolean {
-  return isDirectory(clusterFolder(dataDirectory)) || existsSync(lockPath(dataDirectory));
-}
-
-function clusterFolder(dataDirectory: string): string {
-  return join(dataDirectory, "postgres");
+  return (
+    isDirectory(clusterFolder(dataDirectory)) ||
+    isDirectory(restoredFolder(dataDirectory)) ||
+    existsSync(lockPath(dataDirectory))
+  );
 }
 
 /**
@@ -68,7 +77,12 @@ export async function openEmbedded(
     held.defer(() => lock.release());
 
     const cluster = await prepareCluster(config, options, log);
-    const startOptions = { settings: options.settings ?? {}, log };
+    const archiving = await prepareArchiving(config.backups, dataDirectory, cluster.runAs);
+    const startOptions = {
+      settings: { ...archiving.settings, ...options.settings },
+      env: archiving.env,
+      log,
+    };
     let { postmaster, port } = await start(config, cluster, startOptions);
     held.defer(() => postmaster.stop());
     const { passwords } = updateSecrets(dataDirectory, { databasePort: port });
@@ -76,7 +90,7 @@ export async function openEmbedded(
     if (!(await prepareDatabase(port, passwords, config.rolePrefix))) {
       log("Resetting the database's passwords to those in secrets.json");
       await postmaster.stop();
-      await resetSuperuserPassword(cluster, passwords.superuser);
+      await resetSuperuserPassword(cluster, passwords.superuser, archiving);
       postmaster = await startPostmaster(cluster, { ...startOptions, port });
       if (!(await prepareDatabase(port, passwords, config.rolePrefix)))
         throw new PlinthError(
@@ -113,6 +127,8 @@ async function prepareCluster(
   log: (line: string) => void,
 ): Promise<Cluster> {
   const folder = clusterFolder(dataDirectory);
+  finishRestore(dataDirectory);
+  await removeCluster(restoringFolder(dataDirectory), log);
   const runAs = await chooseRunAs(folder);
   const binaries = await findBinaries(runAs);
   const cluster: Cluster = { dataDirectory, folder, runAs, binaries };

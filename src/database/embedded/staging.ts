@@ -22,7 +22,7 @@ const STAGING_FOLDER = "/var/cache/plinth";
 /**
  * Copies the programs, once per version, to a folder from which any user can run them. Called by root if the server's user cannot
  * enter the folders above the checkout.
- * @param source the platform package's `native` folder
+ * @param source the platform package's `native` folder, or a single program
  * @param name of the copy, with version and platform
  * @returns the copy
  * @throws PlinthError STAGING_UNSAFE if a user other than root could write there, STAGING_FAILED
@@ -87,10 +87,11 @@ function openToAll(path: string): void {
 function assertOnlyRootWrites(path: string): void {
   if (path !== "/") assertOnlyRootWrites(dirname(path));
   const stat = lstatSync(path);
-  if (stat.isDirectory() && stat.uid === 0 && (stat.mode & 0o022) === 0) return;
+  // A file is the program itself; above it, there are only folders.
+  if ((stat.isDirectory() || stat.isFile()) && stat.uid === 0 && (stat.mode & 0o022) === 0) return;
   throw new PlinthError(
     "STAGING_UNSAFE",
-    `${path} is not a folder that only root can write, so programs in it cannot be trusted.`,
+    `${path} is not a folder or program that only root can write, so programs in it cannot be trusted.`,
     {
       hint: "Run chown root and chmod 755 on it, or move Plinth below folders that every user can enter.",
     },
