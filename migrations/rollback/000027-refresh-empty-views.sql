@@ -1,0 +1,2 @@
+--!restore analytics/private/refresh_content_popularity.sql
+--!restore analytics/private/refresh_subscription_metrics.sql
