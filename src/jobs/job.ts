@@ -1,7 +1,16 @@
 import type { QueueOptions } from "pg-boss";
 import type { Mailer } from "../mail/mailer.ts";
 import type { PaymentProvider } from "../payments/payment-provider.ts";
+import type { ErasureFinisher } from "../privacy/finish-erasures.ts";
 import type { MemoryEmbeddings } from "./memory-embeddings.ts";
+
+/** Where the job of the archives finds and puts its data. */
+interface ArchivesOfJobs {
+  readonly workerUrl: string;
+  /** Undefined if the settings name no folder. */
+  readonly directory: string | undefined;
+  readonly keys: readonly Buffer[];
+}
 
 /** Outside services that some jobs need. Each is undefined in a worker that was started without it. */
 export interface JobTools {
@@ -11,6 +20,13 @@ export interface JobTools {
   readonly payments?: PaymentProvider | undefined;
   /** Makes vectors of memories. */
   readonly embeddings?: MemoryEmbeddings | undefined;
+  readonly archives?: ArchivesOfJobs | undefined;
+  /** Settings of the last steps of an erasure. */
+  readonly erasures?: Pick<ErasureFinisher, "directory" | "keys" | "key" | "backups"> | undefined;
+  /** The owner's connection URL, for maintenance. */
+  readonly ownerUrl?: string | undefined;
+  /** The log file of the embedded server. */
+  readonly serverLog?: string | undefined;
 }
 
 /** The arguments of a job: SQL on one connection as the worker role, and the signal to stop early. */
@@ -32,6 +48,8 @@ export interface JobDefinition {
   readonly name: string;
   /** Five cron fields, in UTC. Without them, the job runs only when `plinth.enqueue_job` asks for it. */
   readonly cron?: string;
+  /** The work of a run: a verb and its object, in Markdown. In the documentation and in `plinth jobs show`. */
+  readonly does?: string;
   /** The reason for the job and its interval. */
   readonly reason?: string;
   readonly run: JobFunction;
@@ -42,6 +60,7 @@ export interface JobDefinition {
 /** A line of the timetable. */
 export interface TimetableEntry extends JobDefinition {
   readonly cron: string;
+  readonly does: string;
   readonly reason: string;
 }
 

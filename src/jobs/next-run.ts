@@ -8,9 +8,9 @@ const boss = new PgBoss({
 });
 
 /**
- * Returns the next time of a schedule, as the worker reads it; undefined if there is none.
+ * Returns the first time of a schedule after another one, as the worker reads it; undefined if there is none.
  * @throws Error for an invalid schedule
  */
-export function nextRun(cron: string): Date | undefined {
-  return boss.previewSchedule(cron, { count: 1, tz: "UTC" })[0];
+export function nextRun(cron: string, after = new Date()): Date | undefined {
+  return boss.previewSchedule(cron, { count: 1, tz: "UTC", from: after })[0];
 }

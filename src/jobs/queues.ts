@@ -32,12 +32,16 @@ export function queuesOf(timetable: readonly JobDefinition[]): Queue[] {
   return [
     { name: BOSS_CRON_QUEUE, heartbeatSeconds: HEARTBEAT_SECONDS },
     { name: DEAD_LETTER_QUEUE, retentionSeconds: 90 * 86_400 },
-    ...timetable.map((entry) => ({
-      ...QUEUE_DEFAULTS,
-      ...entry.queue,
-      name: entry.name,
-      policy: entry.cron === undefined ? "standard" : "exclusive",
-      deadLetter: DEAD_LETTER_QUEUE,
-    })),
+    ...timetable.map(queueOf),
   ];
+}
+
+export function queueOf({ name, cron, queue }: JobDefinition): Queue {
+  return {
+    ...QUEUE_DEFAULTS,
+    ...queue,
+    name,
+    policy: cron === undefined ? "standard" : "exclusive",
+    deadLetter: DEAD_LETTER_QUEUE,
+  };
 }

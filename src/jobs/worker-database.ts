@@ -1,9 +1,12 @@
 import pg from "pg";
 import type { ConstructorOptions } from "pg-boss";
+import { DatabaseClient } from "../connection/client.ts";
 import { BOSS_CRON_QUEUE } from "./queues.ts";
 
 /** Longer than any statement of a job should take. A statement that is stuck behind a lock then frees its connection. */
 const STATEMENT_TIMEOUT_MS = 300_000;
+/** Time past the statement timeout after which the connection counts as dead. */
+const ANSWER_GRACE_MS = 5_000;
 const MAX_JOB_CONNECTIONS = 5;
 const MAX_QUEUE_CONNECTIONS = 2;
 
@@ -15,8 +18,11 @@ interface Rows {
 export interface WorkerDatabase extends NonNullable<ConstructorOptions["db"]> {
   /** Runs the queue's own statements, such as heartbeats, which never wait behind a job. */
   executeSql(text: string, values?: unknown[]): Promise<{ rows: Record<string, unknown>[] }>;
-  /** Runs a job's statements. */
-  runJobSql(text: string, values?: unknown[]): Promise<Rows>;
+  /**
+   * Runs a job's statement in a transaction of its own.
+   * @param job its name, which the audit logs record
+   */
+  runJobSql(text: string, values?: unknown[], job?: string): Promise<Rows>;
   close(): Promise<void>;
 }
 
@@ -28,11 +34,15 @@ export function openWorkerDatabase(workerUrl: string, onError: (error: Error) =>
   let closing = false;
   const openPool = (max: number): pg.Pool =>
     new pg.Pool({
+      Client: DatabaseClient,
       connectionString: workerUrl,
       application_name: "plinth-worker",
       max,
       connectionTimeoutMillis: 10_000,
-      statement_timeout: STATEMENT_TIMEOUT_MS,
+      // Not as a parameter of the connection, which PgBouncer rejects. Behind it, the setting may get lost, but not the other limit.
+      onConnect: (client) =>
+        client.query(`set statement_timeout = ${STATEMENT_TIMEOUT_MS}`) as unknown as undefined,
+      query_timeout: STATEMENT_TIMEOUT_MS + ANSWER_GRACE_MS,
     }).on("error", (error) => {
       // A server that stops right after close() breaks connections that are still closing.
       if (!closing) onError(error);
@@ -44,10 +54,35 @@ export function openWorkerDatabase(workerUrl: string, onError: (error: Error) =>
       if (MAKES_CRON_QUEUE.test(text)) return { rows: [] };
       return queue.query(text, values);
     },
-    runJobSql: (text, values) => jobs.query(text, values),
+    runJobSql: (text, values, job) =>
+      job === undefined ? jobs.query(text, values) : runAs(jobs, job, { text, values }),
     async close() {
       closing = true;
       await Promise.all([queue.end(), jobs.end()]);
     },
   };
+}
+
+/** The setting is local to the transaction, so that it is right behind a pooler as well. */
+async function runAs(
+  pool: pg.Pool,
+  job: string,
+  statement: { text: string; values?: unknown[] | undefined },
+): Promise<Rows> {
+  const client = await pool.connect();
+  let failure: Error | undefined;
+  try {
+    await client.query("begin");
+    await client.query("select set_config('plinth.job', $1, true)", [job]);
+    const { rows } = await client.query(statement.text, statement.values);
+    await client.query("commit");
+    return { rows };
+  } catch (error) {
+    await client.query("rollback").catch((cause) => {
+      failure = cause;
+    });
+    throw error;
+  } finally {
+    client.release(failure);
+  }
 }

@@ -1,5 +1,8 @@
 import { type Job, PgBoss } from "pg-boss";
 import type { Logger } from "pino";
+import { JOB_SCHEMA } from "../database/schemas.ts";
+import { createMetrics, type Metrics } from "../observability/metrics.ts";
+import { findTracer, inSpan, inStatementSpan, SpanKind } from "../observability/tracing.ts";
 import { PlinthError } from "../support/errors.ts";
 import { quietly } from "../support/quiet-log.ts";
 import type { JobContext, JobDefinition, JobTools } from "./job.ts";
@@ -12,6 +15,7 @@ export interface WorkerOptions extends JobTools {
   /** Connection URL of the worker role, which may use pg-boss's tables but not change them. */
   readonly workerUrl: string;
   readonly logger: Logger;
+  readonly metrics?: Metrics;
   readonly timetable: readonly JobDefinition[];
   /** Names of the jobs of the timetable that are the application's. */
   readonly applicationJobs?: ReadonlySet<string>;
@@ -29,6 +33,7 @@ interface Running {
   readonly boss: PgBoss;
   readonly database: WorkerDatabase;
   readonly logger: Logger;
+  readonly metrics: Metrics;
   readonly tools: JobTools;
 }
 
@@ -46,7 +51,9 @@ const OF_APPLICATION = { ...MADE_HERE, of: "application" };
  */
 export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
   const { workerUrl, logger, timetable, pollingIntervalSeconds = 2, mailer, payments, embeddings } = options;
-  const { applicationJobs = new Set<string>() } = options;
+  const { archives, erasures, ownerUrl, serverLog } = options;
+  const { applicationJobs = new Set<string>(), metrics = createMetrics() } = options;
+  findTracer();
   const dataOf = ({ name }: JobDefinition) => (applicationJobs.has(name) ? OF_APPLICATION : MADE_HERE);
   // pg-boss retries at the next poll.
   const logError = quietly((error: Error & { code?: string }, repeats: number) =>
@@ -54,6 +61,7 @@ export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
   );
   const database = openWorkerDatabase(workerUrl, logError);
   const boss = new PgBoss({
+    schema: JOB_SCHEMA,
     db: database,
     migrate: false,
     createSchema: false,
@@ -64,7 +72,13 @@ export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
   boss.on("error", logError);
   boss.on("warning", ({ message, data }) => logger.warn({ warning: data }, message));
 
-  const running: Running = { boss, database, logger, tools: { mailer, payments, embeddings } };
+  const running: Running = {
+    boss,
+    database,
+    logger,
+    metrics,
+    tools: { mailer, payments, embeddings, archives, erasures, ownerUrl, serverLog },
+  };
   try {
     await boss.start();
     await dropOldSchedules(boss, timetable, applicationJobs);
@@ -87,7 +101,7 @@ export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
     mailer &&
     startMailPoller({
       mailer,
-      query: queryOn(database),
+      query: queryOn(database, "deliver-mail"),
       logger,
       intervalMs: pollingIntervalSeconds * 1_000,
       onError: logError,
@@ -134,7 +148,7 @@ async function runAtStart(running: Running, timetable: readonly JobDefinition[])
   const entry = timetable.find(({ name }) => name === "ensure-partitions");
   if (!entry) return;
   try {
-    await entry.run(contextOf(running, { signal: new AbortController().signal }));
+    await entry.run(contextOf(running, entry, { signal: new AbortController().signal }));
   } catch (error) {
     logger.error(
       { job: entry.name, code: codeOf(error) },
@@ -145,16 +159,24 @@ async function runAtStart(running: Running, timetable: readonly JobDefinition[])
 }
 
 async function runJob(running: Running, entry: JobDefinition, jobs: Job<unknown>[]): Promise<unknown> {
-  const { boss, logger } = running;
+  const { boss, logger, metrics } = running;
   const [job] = jobs;
   if (!job) return undefined;
   const log = logger.child({ job: entry.name, jobId: job.id, attempt: job.retryCount + 1 });
   const started = performance.now();
+  const count = (outcome: "ok" | "error") => {
+    metrics.jobs.inc({ job: entry.name, outcome });
+    metrics.jobSeconds.observe({ job: entry.name }, (performance.now() - started) / 1_000);
+  };
   try {
-    const result = await entry.run(contextOf(running, job));
+    const result = await inSpan(`job ${entry.name}`, { kind: SpanKind.CONSUMER }, () =>
+      entry.run(contextOf(running, entry, job)),
+    );
+    count("ok");
     log.info({ ...result, ms: Math.round(performance.now() - started) }, "Job done");
     return result;
   } catch (error) {
+    count("error");
     const code = codeOf(error);
     const last = job.retryCount >= (await retryLimitOf(boss, entry.name));
     log.error(
@@ -168,10 +190,11 @@ async function runJob(running: Running, entry: JobDefinition, jobs: Job<unknown>
 
 function contextOf(
   { database, tools }: Running,
+  { name }: JobDefinition,
   { signal, data }: { readonly signal: AbortSignal; readonly data?: unknown },
 ): JobContext {
   const payload = isScheduled(data) ? undefined : data;
-  return { ...tools, signal, payload, query: queryOn(database) };
+  return { ...tools, signal, payload, query: queryOn(database, name) };
 }
 
 /** A schedule's own mark is no payload, and neither is the null of a job without one. */
@@ -179,8 +202,8 @@ function isScheduled(data: unknown): boolean {
   return data == null || (data as Partial<typeof MADE_HERE>).madeBy === MADE_HERE.madeBy;
 }
 
-function queryOn(database: WorkerDatabase): JobContext["query"] {
-  return async (sql, values) => (await database.runJobSql(sql, values)).rows;
+function queryOn(database: WorkerDatabase, job: string): JobContext["query"] {
+  return async (sql, values) => (await inStatementSpan(() => database.runJobSql(sql, values, job))).rows;
 }
 
 /** Affects only the log line, so an unavailable database must not hide the job's own error. */

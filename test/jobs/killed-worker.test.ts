@@ -6,60 +6,92 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import pg from "pg";
 import { migrateDatabase } from "../../src/database/migrate.ts";
 import { QUEUES, startWorker, TIMETABLE, type Worker } from "../../src/jobs/index.ts";
+import { queueRun } from "../../src/jobs/queue-run.ts";
 import { DEAD_LETTER_QUEUE } from "../../src/jobs/queues.ts";
 import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { collectLog, until } from "../support/api.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
 let db: TestDatabase;
 let owner: pg.Client;
+/** Holds the lock that a refresh waits for. */
+let blocker: pg.Client;
 
 beforeAll(async () => {
   db = await createTestDatabase();
   owner = new pg.Client(db.url("owner"));
-  await owner.connect();
+  blocker = new pg.Client(db.url("owner"));
+  await Promise.all([owner.connect(), blocker.connect()]);
 });
-beforeEach(() => owner.query("delete from pgboss.job"));
+beforeEach(() => owner.query("delete from plinth_jobs.job"));
 afterAll(async () => {
-  await owner.end();
+  await Promise.all([owner.end(), blocker.end()]);
   await db.drop();
 });
+
+const REFRESH = "refresh-content-popularity";
+
+/** The sessions that wait in the middle of a refresh. */
+const refreshing = async (): Promise<number[]> =>
+  (
+    await owner.query<{ pid: number }>(
+      "select pid from pg_locks where relation = 'learning.content_consumption'::regclass and not granted",
+    )
+  ).rows.map(({ pid }) => pid);
+
+const isPopulated = async () =>
+  (
+    await owner.query<{ populated: boolean }>(
+      "select relispopulated as populated from pg_class where oid = 'analytics.content_popularity'::regclass",
+    )
+  ).rows[0]!.populated;
 
 /** Creates a job from a schedule, as pg-boss does. */
 const send = (name: string) =>
   owner.query(
-    `insert into pgboss.job (name, policy, retry_limit, retry_delay, dead_letter, expire_seconds, heartbeat_seconds)
+    `insert into plinth_jobs.job (name, policy, retry_limit, retry_delay, dead_letter, expire_seconds, heartbeat_seconds)
      select name, policy, retry_limit, retry_delay, dead_letter, expire_seconds, heartbeat_seconds
-     from pgboss.queue
+     from plinth_jobs.queue
      where name = $1`,
     [name],
   );
 
 test("gives every worked queue a heartbeat, also in existing databases", async () => {
-  await owner.query("update pgboss.queue set heartbeat_seconds = null");
+  await owner.query("update plinth_jobs.queue set heartbeat_seconds = null");
   await migrateDatabase({ ownerUrl: db.url("owner"), rolePrefix: db.rolePrefix, queues: QUEUES });
   const { rows } = await owner.query<{ name: string; heartbeat_seconds: number | null }>(
-    "select name, heartbeat_seconds from pgboss.queue",
+    "select name, heartbeat_seconds from plinth_jobs.queue",
   );
   expect(rows.map(({ name }) => name).sort()).toEqual(QUEUES.map(({ name }) => name).sort());
   for (const { name, heartbeat_seconds } of rows)
     if (name !== DEAD_LETTER_QUEUE) expect([name, heartbeat_seconds]).toEqual([name, 20]);
 });
 
-test("releases the jobs of a worker within a minute after kill -9", async () => {
+test("releases the jobs of a worker within a minute after kill -9, also of one that refreshes a view", async () => {
   // A job that is retried and a job that is not, whose next run only needs the queue.
-  const names = ["expire-token-holds", "detect-suspicious-activity"];
+  const sleeping = ["expire-token-holds", "detect-suspicious-activity"];
+  const names = [...sleeping, REFRESH];
+  await owner.query("refresh materialized view analytics.content_popularity with no data");
+  await blocker.query("begin; lock table learning.content_consumption");
   const victim = spawn(
     process.execPath,
-    [join(PACKAGE_ROOT, "test/support/sleeping-worker.ts"), db.url("worker"), ...names],
+    [join(PACKAGE_ROOT, "test/support/sleeping-worker.ts"), db.url("worker"), ...sleeping, `real:${REFRESH}`],
     { stdio: ["ignore", "pipe", "inherit"] },
   );
   const begun = new Set<string>();
   createInterface(victim.stdout).on("line", (line) => begun.add(line));
   for (const name of names) await send(name);
   await until(() => names.every((name) => begun.has(name)), { timeoutMs: 60_000 });
+  await until(async () => (await refreshing()).length === 1, { timeoutMs: 20_000 });
   victim.kill("SIGKILL");
   await once(victim, "exit");
+  // The server notices a lost client only when a statement ends, so the machine with the worker is gone in the middle of it.
+  await withClient(db.adminUrl, async (admin) =>
+    admin.query("select pg_terminate_backend(pid) from unnest($1::integer[]) pid", [await refreshing()]),
+  );
+  await until(async () => (await refreshing()).length === 0);
+  await blocker.query("rollback");
+  expect(await isPopulated()).toBe(false);
 
   let worker: Worker | undefined;
   try {
@@ -70,10 +102,13 @@ test("releases the jobs of a worker within a minute after kill -9", async () => 
       pollingIntervalSeconds: 0.5,
     });
     const active = async () =>
-      (await owner.query("select from pgboss.job where name = any($1) and state = 'active'", [names]))
+      (await owner.query("select from plinth_jobs.job where name = any($1) and state = 'active'", [names]))
         .rowCount;
-    expect(await active()).toBe(2);
+    expect(await active()).toBe(3);
     await until(async () => (await active()) === 0, { timeoutMs: 60_000, everyMs: 200 });
+    // The refresh is not retried, because the next run makes up for it.
+    await queueRun(owner, REFRESH);
+    await until(isPopulated, { timeoutMs: 20_000 });
   } finally {
     await worker?.close();
   }
@@ -112,7 +147,7 @@ test("keeps a job alive beyond its heartbeat while all connections are busy", as
       async () =>
         (
           await owner.query(
-            "select from pgboss.job where name = any($1) and state = 'completed' and retry_count = 0",
+            "select from plinth_jobs.job where name = any($1) and state = 'completed' and retry_count = 0",
             [names],
           )
         ).rowCount === names.length,

@@ -27,6 +27,7 @@ const entry = (name: string): TimetableEntry => ({
   name,
   // Not during a test.
   cron: "0 0 29 2 *",
+  does: "does what a test sets",
   reason: "A test.",
   run: () => behaviour[name]!(),
   queue: { retryLimit: 1, retryDelay: 1, retryDelayMax: 1 },
@@ -70,15 +71,15 @@ async function start(names: string[]): Promise<void> {
 /** Puts a job into its queue as the schedule does. */
 const send = (name: string, data: object = {}) =>
   owner.query(
-    `insert into pgboss.job (name, data, policy, retry_limit, retry_delay, dead_letter)
-     select name, $2, policy, retry_limit, retry_delay, dead_letter from pgboss.queue where name = $1`,
+    `insert into plinth_jobs.job (name, data, policy, retry_limit, retry_delay, dead_letter)
+     select name, $2, policy, retry_limit, retry_delay, dead_letter from plinth_jobs.queue where name = $1`,
     [name, data],
   );
 
 const jobs = async (name: string, state: string): Promise<number> =>
   (
     await owner.query<{ n: number }>(
-      "select count(*)::integer as n from pgboss.job where name = $1 and state = $2",
+      "select count(*)::integer as n from plinth_jobs.job where name = $1 and state = $2",
       [name, state],
     )
   ).rows[0]!.n;
@@ -105,7 +106,7 @@ async function diagnose(): Promise<Record<string, Finding>> {
 
 test("runs the real timetable as the worker role with one schedule per job", async () => {
   worker = await startWorker({ workerUrl: db.url("worker"), logger: collect() });
-  const { rows } = await owner.query("select name, cron, timezone from pgboss.schedule order by name");
+  const { rows } = await owner.query("select name, cron, timezone from plinth_jobs.schedule order by name");
   expect(rows).toEqual(
     REAL_TIMETABLE.map(({ name, cron }) => ({ name, cron, timezone: "UTC" })).sort((a, b) =>
       a.name < b.name ? -1 : 1,
@@ -122,7 +123,7 @@ test("runs the real timetable as the worker role with one schedule per job", asy
 test("removes jobs that left the timetable from the schedule", async () => {
   behaviour.works = async () => ({});
   await start(["works"]);
-  const { rows } = await owner.query("select name from pgboss.schedule");
+  const { rows } = await owner.query("select name from plinth_jobs.schedule");
   expect(rows).toEqual([{ name: "works" }]);
 });
 
@@ -136,11 +137,11 @@ test("keeps an application's schedules, on its own queues and on Plinth's", asyn
   try {
     for (const schedule of application)
       await owner.query(
-        "insert into pgboss.schedule (name, key, cron, timezone, data) values ($1, $2, '0 0 29 2 *', 'UTC', $3)",
+        "insert into plinth_jobs.schedule (name, key, cron, timezone, data) values ($1, $2, '0 0 29 2 *', 'UTC', $3)",
         schedule,
       );
     await start(["works"]);
-    const { rows } = await owner.query("select name, key, data from pgboss.schedule order by name, key");
+    const { rows } = await owner.query("select name, key, data from plinth_jobs.schedule order by name, key");
     expect(rows).toMatchObject([
       { name: "fails", key: "", data: null },
       { name: "fails", key: "application" },
@@ -148,7 +149,7 @@ test("keeps an application's schedules, on its own queues and on Plinth's", asyn
       { name: "works", key: "application", data: { report: "weekly" } },
     ]);
   } finally {
-    await owner.query("delete from pgboss.schedule where name = 'fails' or key <> ''");
+    await owner.query("delete from plinth_jobs.schedule where name = 'fails' or key <> ''");
   }
 });
 
@@ -183,7 +184,7 @@ test("retries a failed job, then moves it to the dead letter queue, which doctor
   // Neither the log nor the job's stored output quotes rows; payloads stay in the queue.
   expect(JSON.stringify(log)).not.toMatch(/payload-0815|ada@example/);
   const { rows } = await owner.query(
-    "select output, source_output from pgboss.job where name in ('fails', 'dead-letter')",
+    "select output, source_output from plinth_jobs.job where name in ('fails', 'dead-letter')",
   );
   expect(JSON.stringify(rows)).not.toContain("ada@example");
 });
@@ -262,7 +263,7 @@ describe("a worker that cannot start", () => {
 
   test("reports one error when a job fails at the start and cannot be queued either", async () => {
     behaviour["ensure-partitions"] = async () => {
-      await owner.query(`revoke insert on all tables in schema pgboss from ${db.rolePrefix}_worker`);
+      await owner.query(`revoke insert on all tables in schema plinth_jobs from ${db.rolePrefix}_worker`);
       throw new Error("not now");
     };
     await expect(start(["ensure-partitions"])).rejects.toMatchObject({ code: "WORKER_CANNOT_START" });

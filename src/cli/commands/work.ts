@@ -28,9 +28,9 @@ Example:
       const application = await loadApplication(config);
       const logger = createLogger(config.logLevel);
       await untilStopped({
-        start: () =>
-          openOrAttach({ config, application, log: note }, (database) =>
-            startJobs(config, database, logger, { application }),
+        start: (signal) =>
+          openOrAttach({ config, application, log: note, signal }, (database) =>
+            startJobs(config, database, logger, { application, signal }),
           ),
         started: () =>
           note(
