@@ -184,8 +184,8 @@ describe("a fault fails its own check only", () => {
 
   test("reports a job queue of another version", async () => {
     const findings = await whileBroken(
-      "update pgboss.version set version = version - 1",
-      "update pgboss.version set version = version + 1",
+      "update plinth_jobs.version set version = version - 1",
+      "update plinth_jobs.version set version = version + 1",
     );
     expect(failing(findings)).toEqual(["job-queue"]);
     expect(findings["job-queue"]).toMatchObject({ hint: expect.stringContaining("plinth migrate") });
@@ -462,6 +462,10 @@ test("names an application's tables that block deletions of accounts, outlive th
   expect(findings["data-exports"]).toMatchObject({
     status: "warn",
     details: ["shop.uses: refers to shop.coupons, but no rule says whose its rows are"],
+  });
+  expect(findings["unclassified-user-data"]).toMatchObject({
+    status: "warn",
+    details: ["shop.coupons: invited_by, code", "shop.invoices: id", "shop.sign_ups: user_id"],
   });
   expect((await examine())["account-deletion"]).toMatchObject({ status: "ok" });
 });

@@ -29,6 +29,10 @@ export interface DoctorContext {
   /** Connected as `role`. Each role may read the catalogue, but not Plinth's own tables. */
   readonly client: pg.Client;
   readonly role: LoginRole;
+  /** The time at which overdue jobs are computed; by default, the present. */
+  readonly now?: Date;
+  /** Reads the space of a folder's disk; by default, from the operating system. */
+  readonly freeSpace?: (folder: string) => Promise<{ readonly free: number; readonly size: number }>;
 }
 
 /** Plinth's schemas and the application's. */

@@ -1,20 +1,27 @@
+import { leftOutModules } from "../../application/modules.ts";
+import { timetableOf } from "../../application/timetable.ts";
 import { roleName } from "../../config/roles.ts";
 import { BOSS_SCHEMA_VERSION } from "../../database/job-schema.ts";
+import { JOB_SCHEMA } from "../../database/schemas.ts";
+import { listJobs } from "../../jobs/list-jobs.ts";
 import { BOSS_CRON_QUEUE, DEAD_LETTER_QUEUE } from "../../jobs/queues.ts";
+import { errorIn } from "../../jobs/run-columns.ts";
+import { isWorkerConnected } from "../../jobs/worker-session.ts";
 import { printable } from "../output.ts";
 import { type CheckGroup, type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";
 
-/** Checks whether the job queue is installed, whether a worker runs, and whether jobs failed. */
+/** Checks whether the job queue is installed, whether a worker runs, and whether jobs are overdue or failed. */
 export const checkJobs: CheckGroup = async (context) => {
   if (context.role !== "owner" && context.role !== "worker")
     return [skipped("jobs", "Only the owner or the worker can read the job queue (PLINTH_WORKER_URL).")];
   const { rows } = await context.client.query<{ installed: boolean }>(
-    "select exists (select from pg_catalog.pg_tables where schemaname = 'pgboss' and tablename = 'job') as installed",
+    "select exists (select from pg_catalog.pg_tables where schemaname = $1 and tablename = 'job') as installed",
+    [JOB_SCHEMA],
   );
   if (!rows[0]!.installed)
     return [fail("job-queue", "The job queue is not installed.", "Run plinth migrate.")];
   const { rows: versions } = await context.client.query<{ version: number }>(
-    "select version from pgboss.version",
+    `select version from ${JOB_SCHEMA}.version`,
   );
   const version = versions[0]?.version;
   if (version !== BOSS_SCHEMA_VERSION)
@@ -25,23 +32,23 @@ export const checkJobs: CheckGroup = async (context) => {
         "Run plinth migrate; if the database is newer, use the newer version of Plinth.",
       ),
     ];
-  return [await checkWorker(context), await checkRetries(context), await checkDeadLetters(context)];
+  return [
+    await checkWorker(context),
+    await checkOverdue(context),
+    await checkRetries(context),
+    await checkDeadLetters(context),
+  ];
 };
 
-/** A running worker is a session of the worker's role, on any machine. */
 async function checkWorker({ client, config }: DoctorContext): Promise<Finding> {
-  const { rows } = await client.query<{ running: boolean; version: number; queues: number }>(
+  const { rows } = await client.query<{ version: number; queues: number }>(
     `select
-       (select version from pgboss.version) as version,
-       (select count(*)::integer from pgboss.queue where name <> all ($1)) as queues,
-       exists (
-         select
-         from pg_stat_activity
-         where usename = $2 and datname = current_database() and pid <> pg_backend_pid()
-       ) as running`,
-    [[BOSS_CRON_QUEUE, DEAD_LETTER_QUEUE], roleName(config.rolePrefix, "worker")],
+       (select version from ${JOB_SCHEMA}.version) as version,
+       (select count(*)::integer from ${JOB_SCHEMA}.queue where name <> all ($1)) as queues`,
+    [[BOSS_CRON_QUEUE, DEAD_LETTER_QUEUE]],
   );
-  const { running, version, queues } = rows[0]!;
+  const { version, queues } = rows[0]!;
+  const running = await isWorkerConnected(client, roleName(config.rolePrefix, "worker"));
   const installed = `The job queue is installed (version ${version}, ${queues} queues)`;
   return running
     ? ok("worker", `${installed} and a worker is connected.`)
@@ -52,11 +59,30 @@ async function checkWorker({ client, config }: DoctorContext): Promise<Finding> 
       );
 }
 
+/** Checks for jobs whose run was due and has not begun, as when no worker ran or another run hangs. */
+async function checkOverdue({ client, config, application = {}, now }: DoctorContext): Promise<Finding> {
+  const timetable = timetableOf(application, leftOutModules(application.modules ?? config.modules));
+  const overdue = (await listJobs(client, timetable, now)).filter((job) => job.overdueSince);
+  return overdue.length === 0
+    ? ok("overdue-jobs", "No job is overdue.")
+    : warn(
+        "overdue-jobs",
+        "Some jobs are overdue.",
+        "Keep plinth work (or plinth start) running, and read its log; then plinth jobs run NAME.",
+        overdue.map(
+          ({ name, overdueSince, lastRun }) =>
+            `${name}: since ${timeOf(overdueSince!)}, ${lastRun ? `last run ${timeOf(lastRun)}` : "no run is known"}`,
+        ),
+      );
+}
+
+const timeOf = (time: Date): string => `${time.toISOString().slice(0, 19)}Z`;
+
 /** Checks for jobs that failed and will be retried. */
 async function checkRetries({ client }: DoctorContext): Promise<Finding> {
   const { rows } = await client.query<{ name: string; tries: number; message: string | null }>(
-    `select name, retry_count + 1 as tries, ${messageOf("output")} as message
-     from pgboss.job
+    `select name, retry_count + 1 as tries, ${errorIn("output")} as message
+     from ${JOB_SCHEMA}.job
      where state = 'retry'
      order by name
      limit 50`,
@@ -90,8 +116,8 @@ async function checkDeadLetters({ client }: DoctorContext): Promise<Finding> {
          coalesce(source_name, 'unknown') as name,
          count(*)::integer as jobs,
          max(created_on) as last,
-         (array_agg(${messageOf("source_output")} order by created_on desc))[1] as message
-       from pgboss.job
+         (array_agg(${errorIn("source_output")} order by created_on desc))[1] as message
+       from ${JOB_SCHEMA}.job
        where name = $1 and state < 'completed'
        group by 1
      )
@@ -101,7 +127,7 @@ async function checkDeadLetters({ client }: DoctorContext): Promise<Finding> {
        to_char(d.last at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as last,
        d.message,
        exists (
-         select from pgboss.job j where j.name = d.name and j.state = 'completed' and j.completed_on > d.last
+         select from ${JOB_SCHEMA}.job j where j.name = d.name and j.state = 'completed' and j.completed_on > d.last
        ) as recovered
      from dead d
      order by d.name`,
@@ -113,13 +139,8 @@ async function checkDeadLetters({ client }: DoctorContext): Promise<Finding> {
     ({ name, jobs, last, message, recovered }) =>
       `${name}: ${jobs} failed, last at ${last}${recovered ? " (later runs succeeded)" : ""}, ${printable(message ?? "no message")}`,
   );
-  const hint = `Fix the cause; then delete from pgboss.job where name = '${DEAD_LETTER_QUEUE}' (as the owner).`;
+  const hint = "Fix the cause; then plinth jobs retry NAME, or plinth jobs cancel NAME to discard them.";
   return rows.every((row) => row.recovered)
     ? warn(check, "Some jobs failed permanently, but later runs succeeded.", hint, details)
     : fail(check, "Some jobs failed permanently, after all retries.", hint, details);
-}
-
-/** pg-boss stores a job's error as an object, and its own errors under `value`. */
-function messageOf(column: string): string {
-  return `coalesce(${column} ->> 'message', ${column} -> 'value' ->> 'message')`;
 }

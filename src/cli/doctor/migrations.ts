@@ -1,5 +1,6 @@
 import { applicationHistory, type MigrationHistory, plinthHistory } from "../../database/history.ts";
 import { migrationStatus } from "../../database/migrate.ts";
+import { assertMigratable } from "../../database/neighbour/collisions.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { type CheckGroup, type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";
 import { checkDrift } from "./drift.ts";
@@ -30,16 +31,20 @@ export const checkMigrations: CheckGroup = async (context) => {
 };
 
 async function checkHistory(
-  { config, database }: DoctorContext,
+  { config, database, client }: DoctorContext,
   history: MigrationHistory,
   { check, whose }: { readonly check: string; readonly whose: string },
 ): Promise<Finding[]> {
   try {
+    const { rolePrefix: prefix } = config;
     const { applied, pending, currentIsBlank } = await migrationStatus({
       ...history,
       ownerUrl: database.url("owner"),
-      rolePrefix: config.rolePrefix,
+      rolePrefix: prefix,
     });
+    // As migrate does before it runs any.
+    if (pending.length > 0 && history === plinthHistory)
+      await assertMigratable(client, { prefix, isNew: applied.length === 0 });
     const findings = [
       pending.length === 0
         ? ok(check, `All ${applied.length} migrations${whose} have run.`)

@@ -1,5 +1,13 @@
-import { LOGIN_ROLES, ROLES, type Role, roleName } from "../../config/roles.ts";
+import {
+  ALL_ROLES,
+  type AnyRole,
+  COMPAT_ROLES,
+  MEMBERSHIPS,
+  mayLogIn,
+  roleName,
+} from "../../config/roles.ts";
 import { findOwner } from "../../drift/read-catalogue.ts";
+import { type Membership, type RoleRow, readRoles, readStrangers } from "../../drift/roles.ts";
 import {
   type CheckGroup,
   type DoctorContext,
@@ -10,43 +18,18 @@ import {
   warn,
 } from "./check.ts";
 
-interface RoleRow {
-  rolname: string;
-  rolsuper: boolean;
-  rolbypassrls: boolean;
-  rolcreaterole: boolean;
-  rolcreatedb: boolean;
-  rolreplication: boolean;
-  rolcanlogin: boolean;
-  rolinherit: boolean;
-  /** Roles it is a member of, directly. */
-  member_of: string[];
-  /** Those of them whose privileges it has without SET ROLE, by the grant. */
-  inherited: string[];
-  /** Those of them that it may grant to others. */
-  grantable: string[];
-}
-
 const HINT =
   "Run plinth migrate as a role that may create roles, or run the script that plinth migrate --print-roles prints.";
 
 /** Checks that each role has only its intended privileges: see "Roles" in the README. */
 export const checkRoles: CheckGroup = async ({ client, config, application }) => {
-  const names = new Map(ROLES.map((role) => [roleName(config.rolePrefix, role), role]));
-  const { rows } = await client.query<RoleRow>(
-    `select rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication, rolcanlogin, rolinherit,
-       ${groups("true")} as member_of,
-       -- A column since 16.
-       ${groups("to_jsonb(m) ->> 'inherit_option' = 'true'")} as inherited,
-       ${groups("m.admin_option")} as grantable
-     from pg_roles r
-     where rolname = any ($1)`,
-    [[...names.keys()]],
-  );
+  const names = new Map(ALL_ROLES.map((role) => [roleName(config.rolePrefix, role), role]));
+  const rows = await readRoles(client, [...names.keys()]);
   const found = new Set(rows.map((row) => row.rolname));
-  // The owner of an external server may have any name.
+  // The owner of an external server may have any name; compatibility schemas create their roles.
+  const optional: readonly AnyRole[] = ["owner", ...COMPAT_ROLES];
   const missing = [...names]
-    .filter(([name, role]) => role !== "owner" && !found.has(name))
+    .filter(([name, role]) => !optional.includes(role) && !found.has(name))
     .map(([name]) => name);
   if (missing.length > 0) return [fail("roles", `Roles are missing: ${missing.join(", ")}.`, HINT)];
 
@@ -58,7 +41,7 @@ export const checkRoles: CheckGroup = async ({ client, config, application }) =>
       ? ok("roles", "Each role has only its intended privileges.")
       : fail("roles", "Some roles have too many or too few privileges.", HINT, faults),
   ];
-  findings.push(...(await checkMembers(client, names)));
+  findings.push(...checkMembers(await readStrangers(client, [...names.keys()])));
   const owner = await client.query<{ name: string; rolsuper: boolean }>(
     `select r.rolname as name, r.rolsuper
      from pg_namespace n
@@ -87,63 +70,27 @@ export const checkRoles: CheckGroup = async ({ client, config, application }) =>
   return findings;
 };
 
-/** The groups of role `r` by a condition on the membership. */
-function groups(condition: string): string {
-  return `array(
-    select distinct g.rolname::text
-    from pg_auth_members m
-    join pg_roles g on g.oid = m.roleid
-    where m.member = r.oid and ${condition}
-    order by 1
-  )`;
-}
-
-/**
- * Other roles that can act as a role of Plinth. Superusers and roles that may create roles can do so anyway, and are not listed.
- */
-async function checkMembers(
-  client: DoctorContext["client"],
-  names: ReadonlyMap<string, Role>,
-): Promise<Finding[]> {
-  const { rows } = await client.query<{ member: string }>(
-    `select distinct format('%s is a member of %s', r.rolname, g.rolname) as member
-     from pg_auth_members m
-     join pg_roles g on g.oid = m.roleid
-     join pg_roles r on r.oid = m.member
-     where g.rolname = any ($1)
-       and r.rolname <> all ($1)
-       and not r.rolsuper
-       and not r.rolcreaterole
-       -- A member with neither option can only grant the role. Both are columns since 16.
-       and (
-         coalesce(to_jsonb(m) ->> 'set_option', 'true') = 'true'
-         or coalesce(to_jsonb(m) ->> 'inherit_option', 'true') = 'true'
-       )
-     order by 1`,
-    [[...names.keys()]],
-  );
-  if (rows.length === 0) return [];
+function checkMembers(members: readonly Membership[]): Finding[] {
+  if (members.length === 0) return [];
   return [
     warn(
       "role-members",
       "Other roles can act as roles of Plinth.",
       "revoke … from …, unless this is intended.",
-      rows.map(({ member }) => member),
+      members.map(({ member, role }) => `${member} is a member of ${role}`).sort(),
     ),
   ];
 }
 
-function faultsOf(role: Role, row: RoleRow, prefix: string): string[] {
-  const mayLogIn = (LOGIN_ROLES as readonly Role[]).includes(role);
-  const wanted =
-    role === "authenticator" ? ["anonymous", "user"].map((each) => roleName(prefix, each as Role)) : [];
+function faultsOf(role: AnyRole, row: RoleRow, prefix: string): string[] {
+  const wanted = (MEMBERSHIPS[role] ?? []).map((each) => roleName(prefix, each));
   return [
     row.rolsuper && "is superuser",
     row.rolbypassrls && "bypasses row-level security",
     row.rolcreaterole && role !== "owner" && "may create roles",
     row.rolcreatedb && role !== "owner" && "may create databases",
     row.rolreplication && role !== "owner" && "may replicate",
-    row.rolcanlogin !== mayLogIn && (mayLogIn ? "may not log in" : "may log in"),
+    row.rolcanlogin !== mayLogIn(role) && (mayLogIn(role) ? "may not log in" : "may log in"),
     row.rolinherit && role === "authenticator" && "inherits privileges instead of using SET ROLE",
     role !== "owner" &&
       row.member_of.toString() !== wanted.toString() &&

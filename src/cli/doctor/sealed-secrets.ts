@@ -1,5 +1,6 @@
 import { parseMasterKeys } from "../../auth/master-keys.ts";
-import { countSealed } from "../../keys/sealed-columns.ts";
+import { createSealer } from "../../auth/sealing.ts";
+import { countSealed, SEALED_COLUMNS } from "../../keys/sealed-columns.ts";
 import { findMasterKeys } from "../../start/key-settings.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";
@@ -36,6 +37,14 @@ async function checkVersions({ client, config, database }: DoctorContext): Promi
       "Add these keys back to PLINTH_MASTER_KEYS.",
       missing.map(describe),
     );
+  const unopened = await findUnopened(client, keys);
+  if (unopened.length > 0)
+    return fail(
+      check,
+      "Some secrets cannot be opened with the master key of their version.",
+      "PLINTH_MASTER_KEYS has another key under this version; set the key with which they were sealed.",
+      unopened,
+    );
   const behind = counts.filter(({ version }) => version !== keys.current);
   if (behind.length > 0)
     return warn(
@@ -45,6 +54,28 @@ async function checkVersions({ client, config, database }: DoctorContext): Promi
       behind.map(describe),
     );
   return ok(check, `All ${total} secrets are sealed with master key version ${keys.current}.`);
+}
+
+/** Opens one secret of each column, so that a wrong key with a known version is found. */
+async function findUnopened(
+  client: DoctorContext["client"],
+  keys: ReturnType<typeof parseMasterKeys>,
+): Promise<string[]> {
+  const sealer = createSealer(keys);
+  const unopened: string[] = [];
+  for (const { table, column, purpose, owner } of SEALED_COLUMNS) {
+    const { rows } = await client.query<{ sealed: string; owner: string | null }>(
+      `select ${column} as sealed, ${owner ?? "null"}::text as owner from ${table} where ${column} is not null limit 1`,
+    );
+    for (const row of rows)
+      try {
+        sealer.unseal(purpose, row.sealed, owner === undefined ? undefined : (row.owner ?? ""));
+      } catch (error) {
+        if (!(error instanceof PlinthError)) throw error;
+        unopened.push(`${table}.${column}`);
+      }
+  }
+  return unopened;
 }
 
 /** Returns undefined for an invalid setting, which another check reports. */

@@ -1,4 +1,5 @@
-import { LOGIN_ROLES } from "../../config/roles.ts";
+import { LOGIN_ROLES, type LoginRole, roleName } from "../../config/roles.ts";
+import { hostNames, parseDatabaseUrl, type SslMode } from "../../connection/database-url.ts";
 import { withConnection } from "../../database/connection.ts";
 import { explainError } from "../explain-error.ts";
 import { type CheckGroup, type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";
@@ -73,9 +74,55 @@ export const checkServer: CheckGroup = async (context) => {
   return findings;
 };
 
-/** Checks for each configured URL whether it connects and whether the connection is encrypted. */
-async function checkConnections({ config }: DoctorContext): Promise<Finding[]> {
+interface Connection {
+  readonly ssl: boolean;
+  readonly session_user: string;
+  readonly database: string;
+  /** The same at a primary and its replicas, and another in each other database. */
+  readonly identity: string;
+}
+
+const CONNECTION = `
+  select
+    coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false) as ssl,
+    session_user,
+    d.datname as database,
+    concat_ws(' ', d.oid, (select oid from pg_namespace where nspname = 'identity')) as identity
+  from pg_database d
+  where d.datname = current_database()`;
+
+/** Returns a finding for a URL that leads to another database, or signs in as another role. The owner may have any name. */
+function misdirected(
+  check: string,
+  role: LoginRole,
+  found: Connection,
+  examined: Connection & { readonly rolePrefix: string },
+): Finding | undefined {
+  const setting = `PLINTH_${role.toUpperCase()}_URL`;
+  if (found.identity !== examined.identity)
+    return fail(
+      check,
+      `${setting} leads to another database (${found.database}) than the other URLs (${examined.database}).`,
+      "Set the same host and database in all PLINTH_…_URL variables.",
+    );
+  const wanted = roleName(examined.rolePrefix, role);
+  const others = LOGIN_ROLES.filter((each) => each !== "owner").map((each) =>
+    roleName(examined.rolePrefix, each),
+  );
+  const isRight = role === "owner" ? !others.includes(found.session_user) : found.session_user === wanted;
+  if (isRight) return undefined;
+  return fail(
+    check,
+    `${setting} signs in as ${found.session_user} instead of ${role === "owner" ? "the owner" : wanted}.`,
+    `Set the user of ${setting}; PLINTH_ROLE_PREFIX names the roles.`,
+  );
+}
+
+/** Checks for each configured URL whether it connects, as which role and to which database, and whether the connection is encrypted. */
+async function checkConnections({ config, client }: DoctorContext): Promise<Finding[]> {
   const findings: Finding[] = [];
+  const { rows: own } = await client.query<Connection>(CONNECTION);
+  const examined = own[0]!;
   for (const role of LOGIN_ROLES) {
     const url = config.databaseUrls[role];
     const check = `connection-${role}`;
@@ -86,10 +133,12 @@ async function checkConnections({ config }: DoctorContext): Promise<Finding[]> {
     try {
       const { rows } = await withConnection(
         { connectionString: url, connectionTimeoutMillis: 10_000 },
-        (client) =>
-          client.query<{ ssl: boolean }>("select ssl from pg_stat_ssl where pid = pg_backend_pid()"),
+        (client) => client.query<Connection>(CONNECTION),
       );
-      findings.push(describeConnection(check, url, rows[0]?.ssl === true));
+      findings.push(
+        misdirected(check, role, rows[0]!, { ...examined, rolePrefix: config.rolePrefix }) ??
+          describeConnection(check, url, rows[0]!.ssl),
+      );
     } catch (error) {
       const known = explainError(error);
       const hint = known?.hint ?? "Check this URL.";
@@ -101,16 +150,26 @@ async function checkConnections({ config }: DoctorContext): Promise<Finding[]> {
   return findings;
 }
 
-function describeConnection(check: string, url: string, encrypted: boolean): Finding {
-  const { hostname, searchParams } = new URL(url);
-  if (isLocal(hostname)) return ok(check, "connects, on this machine");
+function checksCertificate(sslMode: SslMode, root: string | undefined): boolean {
+  return sslMode.startsWith("verify-") || (sslMode === "require" && root !== undefined);
+}
+
+/** Checks whether a connection to another machine is encrypted. */
+export function describeConnection(check: string, url: string, encrypted: boolean): Finding {
+  const { hosts, sslMode, sslFiles } = parseDatabaseUrl(url);
+  const names = hostNames({ hosts });
+  if (hosts.every(({ host }) => isLocal(host))) return ok(check, "connects, on this machine");
   if (!encrypted)
     return warn(
       check,
-      `The connection to ${hostname} is not encrypted: others on the network can read passwords and data.`,
+      `The connection to ${names} is not encrypted: others on the network can read passwords and data.`,
       "Add ?sslmode=verify-full to the URL (with sslrootcert=… for a private certificate authority).",
     );
-  if (searchParams.get("sslmode") === "no-verify")
-    return warn(check, `The certificate of ${hostname} is not checked.`, "Use sslmode=verify-full.");
+  if (sslMode !== undefined && !checksCertificate(sslMode, sslFiles.root))
+    return warn(
+      check,
+      `sslmode=${sslMode} does not check the certificate of ${names}: another server could take its place.`,
+      "Use sslmode=verify-full (with sslrootcert=… for a private certificate authority).",
+    );
   return ok(check, "connects, encrypted");
 }

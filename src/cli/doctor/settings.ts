@@ -59,12 +59,12 @@ function checkHttp({ http, auth }: Config): Finding[] {
     findings.push(
       warn("cors", "Any website may call the API.", "List the allowed origins in PLINTH_CORS_ORIGINS."),
     );
-  if (!isLocal(http.host) && (http.graphiql || http.introspection))
+  if (!isLocal(http.host) && (http.graphiql || http.introspection || http.schemaPage))
     findings.push(
       warn(
         "exposure",
-        `The API listens on ${http.host} and shows its schema to any client (GraphiQL or introspection).`,
-        "Set PLINTH_GRAPHIQL=off and PLINTH_INTROSPECTION=off in production, unless this is intended.",
+        `The API listens on ${http.host} and shows its schema to any client (GraphiQL, introspection or /schema).`,
+        "Set PLINTH_GRAPHIQL, PLINTH_INTROSPECTION and PLINTH_SCHEMA_PAGE to off in production, unless this is intended.",
       ),
     );
   if (auth.accessTokenSeconds > HOUR_SECONDS)

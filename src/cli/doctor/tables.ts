@@ -15,6 +15,7 @@ import {
 export const checkTables: CheckGroup = async (context) => [
   await checkRowSecurity(context),
   await checkPartitions(context),
+  await checkMaterializedViews(context),
   ...(await checkBacklog(context)),
 ];
 
@@ -106,6 +107,27 @@ async function checkPartitions({ client }: DoctorContext): Promise<Finding> {
     "partitions",
     `All ${rows.length} logs have partitions for ${PARTITION_MONTHS_AHEAD} months ahead.`,
   );
+}
+
+/** A view that was never filled, as after a restore of the schema alone, fails each statement that reads it. */
+async function checkMaterializedViews({ client, application }: DoctorContext): Promise<Finding> {
+  const check = "materialized-views";
+  const { rows } = await client.query<{ name: string }>(
+    `select format('%s.%s', n.nspname, c.relname) as name
+     from pg_class c
+     join pg_namespace n on n.oid = c.relnamespace
+     where n.nspname = any ($1) and c.relkind = 'm' and not c.relispopulated
+     order by 1`,
+    [examinedSchemas({ application })],
+  );
+  return rows.length === 0
+    ? ok(check, "Each materialized view can be read.")
+    : fail(
+        check,
+        "Some materialized views are not populated and cannot be read.",
+        "Plinth's own are refreshed by the next run of refresh-content-popularity or refresh-subscription-metrics (plinth jobs run …). For others: refresh materialized view … (as the owner).",
+        rows.map(({ name }) => name),
+      );
 }
 
 /** Checks for tokens that the cleanup job has not deleted. Only the owner may count tokens. */

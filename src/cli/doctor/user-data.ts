@@ -1,3 +1,4 @@
+import { CLASSES, findUnclassifiedColumns } from "../../database/unclassified-columns.ts";
 import { findUserDataGaps, type UserDataGap } from "../../database/user-data-gaps.ts";
 import { type CheckGroup, fail, ok, warn } from "./check.ts";
 
@@ -6,6 +7,7 @@ export const checkUserData: CheckGroup = async ({ client }) => {
   const gaps = await findUserDataGaps(client);
   const of = (...kinds: UserDataGap["kind"][]) =>
     gaps.filter(({ kind }) => kinds.includes(kind)).map(({ table, reason }) => `${table}: ${reason}`);
+  const unclassified = await findUnclassifiedColumns(client);
   const [blocking, undeclared, notExported] = [
     of("blocks"),
     of("undeclared"),
@@ -28,6 +30,16 @@ export const checkUserData: CheckGroup = async ({ client }) => {
             "The rows of deleted accounts stay in some tables.",
             "Add a foreign key to identity.users, or comment on the column with @userId delete, clear or keep.",
             undeclared,
+          ),
+        ]),
+    ...(unclassified.length === 0
+      ? []
+      : [
+          warn(
+            "unclassified-user-data",
+            "Columns of some tables have no personal-data class.",
+            `Comment on each column with @personalData and one of ${CLASSES.join(", ")}.`,
+            unclassified,
           ),
         ]),
     ...(notExported.length === 0

@@ -1,0 +1,1 @@
+drop function private.operational_state();
