@@ -8,6 +8,7 @@ import { generateSigningKey } from "../../src/auth/signing-keys.ts";
 import { LOGIN_ROLES } from "../../src/config/roles.ts";
 import { createScratchDatabase } from "../../src/database/scratch-database.ts";
 import { PACKAGE_ROOT } from "../../src/support/paths.ts";
+import { type Packed, packFaults } from "../../tools/release/pack-faults.ts";
 import { startStockServer } from "../support/stock-server.ts";
 import { testSetup } from "../support/test-database.ts";
 import { run, type Shell, type Step, shellEnvironment, stepsOf } from "../support/walk.ts";
@@ -24,6 +25,7 @@ let application: string;
 let tarball: string;
 /** The packed files, with `/` between folders. */
 let packed: ReadonlySet<string>;
+let faults: string[];
 let serverUrl: string;
 
 beforeAll(async () => {
@@ -55,9 +57,10 @@ async function pack(folder: string): Promise<void> {
     "--pack-destination",
     folder,
   ]);
-  const [{ filename, files }] = JSON.parse(output.slice(output.indexOf("[")));
-  tarball = join(folder, filename);
-  packed = new Set(files.map(({ path }: { path: string }) => path));
+  const [result] = JSON.parse(output.slice(output.indexOf("["))) as [Packed];
+  tarball = join(folder, result.filename);
+  packed = new Set(result.files.map(({ path }) => path));
+  faults = packFaults(result);
 }
 
 async function follow(step: Step): Promise<string> {
@@ -191,6 +194,10 @@ describe("the package", () => {
     );
     expect(named.filter((path) => !packed.has(posix.normalize(path)))).toEqual([]);
     expect([...packed].filter((path) => /^(test|bench|tools|dist\/(test|bench))\//.test(path))).toEqual([]);
+  });
+
+  test("has no other files, no secrets, no paths of this machine, and a size within the limits", () => {
+    expect(faults).toEqual([]);
   });
 });
 

@@ -1,4 +1,5 @@
 import "../../src/support/graphile-env.ts"; // before any test file is linked, which loads PostGraphile before it is evaluated
+import { useMemoryForTemporaryFiles } from "./memory-folder.ts";
 import { startTestServer } from "./server.ts";
 import { makeTemplate, removeAll, SETUP_VARIABLE } from "./template.ts";
 
@@ -9,11 +10,12 @@ const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 
 /** Starts the server and creates the template before the first test file; nothing of it survives the run. */
 export default async function globalSetup(): Promise<void> {
+  const memory = await useMemoryForTemporaryFiles();
   const server = await startTestServer();
   let tearingDown: Promise<void> | undefined;
   let cleanUp = () => server.stop();
   const tearDown = () => {
-    tearingDown ??= cleanUp();
+    tearingDown ??= cleanUp().finally(() => memory.remove());
     return tearingDown;
   };
   Object.assign(globalThis, { [TEARDOWN]: tearDown });

@@ -1,10 +1,13 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "@jest/globals";
+import { useMemoryForTemporaryFiles } from "./memory-folder.ts";
+import { startTestServer } from "./server.ts";
 
 // A test run may be cut off in any way; its server must not stay behind.
 
@@ -28,4 +31,26 @@ test("an embedded server ends with the run that started it, even when that is ki
   for (let i = 0; i < 50 && existsSync(folder); i++) await sleep(100);
   // The watchdog removes the folder last, when the server is gone.
   expect(existsSync(folder)).toBe(false);
+});
+
+test("rejects a version of PostgreSQL that it cannot start, and names those that it can", async () => {
+  await expect(startTestServer({ TEST_POSTGRES_VERSION: "14" })).rejects.toThrow(
+    "TEST_POSTGRES_VERSION is 14, but must be 15, 16, 17 or 18.",
+  );
+});
+
+test("temporary files are in memory where there is enough, and a TMPDIR that is set stays", async () => {
+  process.env.TMPDIR = "/elsewhere";
+  await (await useMemoryForTemporaryFiles()).remove();
+  expect(process.env.TMPDIR).toBe("/elsewhere");
+
+  delete process.env.TMPDIR;
+  const memory = await useMemoryForTemporaryFiles();
+  const folder = process.env.TMPDIR as string | undefined;
+  if (folder !== undefined) {
+    expect(folder).toMatch(/^\/dev\/shm\/plinth-/);
+    await writeFile(join(folder, "file"), "");
+    await memory.remove();
+    expect(existsSync(folder)).toBe(false);
+  }
 });

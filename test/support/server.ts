@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DEFAULT_ROLE_PREFIX } from "../../src/config/roles.ts";
 import { openEmbedded } from "../../src/database/embedded/server.ts";
+import { installPrograms, OLDER_VERSIONS } from "./postgres-programs.ts";
+import { openStockServer } from "./stock-server.ts";
 
 /** The PostgreSQL server of a test run. */
 export interface TestServer {
@@ -19,38 +21,66 @@ export interface TestServer {
 /** Throw-away data without disk syncs. */
 const FAST = { fsync: "off", full_page_writes: "off", synchronous_commit: "off", max_connections: "200" };
 
+/** The version of the embedded server, which needs no other programs. */
+const EMBEDDED_VERSION = "18";
+
 /**
  * TEST_DATABASE_URL names any server (a superuser, or a role with CREATEDB and CREATEROLE); TEST_DATABASE=testcontainers
- * starts one in a container; otherwise an embedded one runs in a temporary folder.
+ * starts one in a container; otherwise an embedded one runs in a temporary folder. TEST_POSTGRES_VERSION chooses the version.
  */
 export async function startTestServer(
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): Promise<TestServer> {
   if (env.TEST_DATABASE_URL) return { adminUrl: env.TEST_DATABASE_URL, isOurs: false, stop: async () => {} };
+  const version = env.TEST_POSTGRES_VERSION || EMBEDDED_VERSION;
   switch (env.TEST_DATABASE ?? "embedded") {
     case "embedded":
-      return startEmbedded();
+      return startInFolder(version === EMBEDDED_VERSION ? openNewest : opener(version));
     case "testcontainers":
-      return startContainer(env.TEST_DATABASE_IMAGE ?? "postgres:18-alpine");
+      return startContainer(env.TEST_DATABASE_IMAGE ?? `postgres:${version}-alpine`);
     default:
       throw new Error(`TEST_DATABASE is ${env.TEST_DATABASE}, but must be embedded or testcontainers.`);
   }
 }
 
-async function startEmbedded(): Promise<TestServer> {
+type Open = (folder: string) => Promise<Pick<TestServer, "adminUrl" | "stop">>;
+
+async function openNewest(folder: string) {
+  const server = await openEmbedded(
+    { dataDirectory: folder, rolePrefix: DEFAULT_ROLE_PREFIX, embeddedPort: undefined },
+    { settings: FAST },
+  );
+  return { adminUrl: server.superuserUrl("postgres"), stop: () => server.close() };
+}
+
+/** Installs the programs of an older version if they are missing. */
+function opener(named: string): Open {
+  const version = OLDER_VERSIONS.find((each) => String(each) === named);
+  if (!version)
+    throw new Error(
+      `TEST_POSTGRES_VERSION is ${named}, but must be ${OLDER_VERSIONS.join(", ")} or ${EMBEDDED_VERSION}.`,
+    );
+  return async (folder) => {
+    const found = await openStockServer(version, folder, FAST);
+    if (found) return found;
+    installPrograms();
+    const server = await openStockServer(version, folder, FAST);
+    if (!server) throw new Error(`PostgreSQL ${version} could not be installed.`);
+    return server;
+  };
+}
+
+async function startInFolder(open: Open): Promise<TestServer> {
   const folder = await mkdtemp(join(tmpdir(), "plinth-test-"));
   const watchdog = watch(folder);
   try {
-    const server = await openEmbedded(
-      { dataDirectory: folder, rolePrefix: DEFAULT_ROLE_PREFIX, embeddedPort: undefined },
-      { settings: FAST },
-    );
+    const server = await open(folder);
     return {
-      adminUrl: server.superuserUrl("postgres"),
+      adminUrl: server.adminUrl,
       isOurs: true,
       folder,
       async stop() {
-        await server.close();
+        await server.stop();
         await rm(folder, { recursive: true, force: true });
         watchdog.end();
       },
@@ -65,7 +95,7 @@ async function startEmbedded(): Promise<TestServer> {
  * A shell that waits for this process to end in any way (a pipe closes even after kill -9), then stops the server and
  * removes its folder. It runs in a process group of its own, so that Ctrl-C does not end it with the rest.
  */
-function watch(folder: string): { end(): void } {
+export function watch(folder: string): { end(): void } {
   const script = `
     cat > /dev/null
     pid=$(head -n 1 "$1/postgres/postmaster.pid" 2> /dev/null)

@@ -1,6 +1,12 @@
 import { randomBytes } from "node:crypto";
 import pg from "pg";
-import { DEFAULT_ROLE_PREFIX, LOGIN_ROLES, type LoginRole, ROLES, roleName } from "../../src/config/roles.ts";
+import {
+  ALL_LOGIN_ROLES,
+  type AnyLoginRole,
+  DEFAULT_ROLE_PREFIX,
+  ROLES,
+  roleName,
+} from "../../src/config/roles.ts";
 import { runBootstrap } from "../../src/database/bootstrap.ts";
 import { migrateDatabase } from "../../src/database/migrate.ts";
 import { databaseUrl } from "../../src/database/scratch-database.ts";
@@ -13,7 +19,7 @@ export interface TestSetup {
   readonly adminUrl: string;
   readonly adminIsSuperuser: boolean;
   readonly rolePrefix: string;
-  readonly passwords: Readonly<Record<LoginRole, string>>;
+  readonly passwords: Readonly<Record<AnyLoginRole, string>>;
   /** Database that is migrated once and cloned for each test file. */
   readonly template: string;
   /** Reason why there is no template. Tests that need none still run. */
@@ -27,8 +33,8 @@ export async function makeTemplate(server: TestServer): Promise<TestSetup> {
   const rolePrefix = server.isOurs ? DEFAULT_ROLE_PREFIX : `plinth_t${randomBytes(4).toString("hex")}`;
   const template = `${rolePrefix}_template`;
   const passwords = Object.fromEntries(
-    LOGIN_ROLES.map((role) => [role, randomBytes(18).toString("base64url")]),
-  ) as Record<LoginRole, string>;
+    ALL_LOGIN_ROLES.map((role) => [role, randomBytes(18).toString("base64url")]),
+  ) as Record<AnyLoginRole, string>;
   const { adminUrl } = server;
   const adminIsSuperuser = await withClient(adminUrl, async (client) => {
     await client.query(`create database ${pg.escapeIdentifier(template)}`);

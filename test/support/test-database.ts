@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
 import pg from "pg";
-import { type LoginRole, roleName } from "../../src/config/roles.ts";
+import { type AnyLoginRole, roleName } from "../../src/config/roles.ts";
 import { runBootstrap } from "../../src/database/bootstrap.ts";
 import { databaseUrl } from "../../src/database/scratch-database.ts";
 import { withClient } from "./client.ts";
+import { endKeptConnections } from "./kept-connections.ts";
 import { SETUP_VARIABLE, type TestSetup } from "./template.ts";
 
 // Apart from database.ts, because only Jest can load what that imports.
@@ -16,7 +17,7 @@ export interface TestDatabase {
   readonly adminUrl: string;
   readonly adminIsSuperuser: boolean;
   /** Connection URL of a real login role. */
-  url(role: LoginRole): string;
+  url(role: AnyLoginRole): string;
   drop(): Promise<void>;
 }
 
@@ -48,6 +49,7 @@ export async function createTestDatabase(): Promise<TestDatabase> {
     adminIsSuperuser,
     url: (role) => databaseUrl(adminUrl, name, roleName(rolePrefix, role), passwords[role]),
     async drop() {
+      await endKeptConnections(name);
       await withClient(adminUrl, (client) => client.query(`drop database ${quoted} with (force)`));
     },
   };
