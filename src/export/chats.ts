@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type pg from "pg";
 import { findUser } from "../database/find-user.ts";
 import { PlinthError } from "../support/errors.ts";
+import type { OnProgress } from "../support/progress.ts";
 import { writeError } from "./write-error.ts";
 
 export interface ChatExportOptions {
@@ -12,6 +13,7 @@ export interface ChatExportOptions {
   readonly format: "markdown" | "json";
   /** Stops between two chats. */
   readonly signal?: AbortSignal;
+  readonly onProgress?: OnProgress;
 }
 
 const FORMATS = {
@@ -37,7 +39,8 @@ export async function writeChats(folder: string, options: ChatExportOptions): Pr
       [userId],
     );
     await mkdir(folder, { recursive: true }).catch(refuse(folder));
-    for (const { id, day, title } of chats) {
+    for (const [index, { id, day, title }] of chats.entries()) {
+      options.onProgress?.({ step: "Exporting", done: index, total: chats.length, unit: "chats" });
       if (signal?.aborted)
         throw new PlinthError("EXPORT_CANCELLED", "Canceled; the files written so far are kept.", {
           exitCode: 130,

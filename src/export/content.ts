@@ -1,6 +1,7 @@
 import { open, rename, rm } from "node:fs/promises";
 import type pg from "pg";
 import { PlinthError } from "../support/errors.ts";
+import type { OnProgress } from "../support/progress.ts";
 import { writeError } from "./write-error.ts";
 
 export interface ContentExportOptions {
@@ -8,7 +9,7 @@ export interface ContentExportOptions {
   readonly client: pg.ClientBase;
   readonly signal?: AbortSignal;
   /** Called regularly with the number of lines written so far. */
-  readonly onProgress?: (lines: number) => void;
+  readonly onProgress?: OnProgress;
 }
 
 export interface ContentExportSummary {
@@ -46,7 +47,11 @@ export async function exportContent(
       if (buffered.length < BUFFER_CHARACTERS) continue;
       await file.appendFile(buffered);
       buffered = "";
-      options.onProgress?.(counts.categories + counts.items);
+      options.onProgress?.({
+        step: "Exporting",
+        done: counts.categories + counts.items,
+        unit: "lines",
+      });
     }
     await file.appendFile(buffered);
     await file.sync();

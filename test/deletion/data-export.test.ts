@@ -181,7 +181,7 @@ test("exports the user's rows from every table, no row of another user, and no s
       const candidates = await client.query<{ name: string }>(
         `select c.oid::regclass::text as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
          join pg_attribute a on a.attrelid = c.oid and a.attname = 'user_id'
-         where c.relkind in ('r', 'p') and not c.relispartition and n.nspname not in ('pgboss', 'graphile_migrate')
+         where c.relkind in ('r', 'p') and not c.relispartition and n.nspname not in ('plinth_jobs', 'plinth_migrate')
            and c.oid <> 'private.data_export_parts'::regclass`,
       );
       const owned: string[] = [];

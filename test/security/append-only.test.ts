@@ -23,6 +23,8 @@ const LOGS = {
   "security.audit_trail":
     "(table_name, operation, row_key, transaction_number, source) values ('t', 'INSERT', '{}', 1, 'forged')",
   "security.error_logs": "(id, message, error_code, source) values (gen_random_uuid(), 'm', 'c', 'forged')",
+  "security.personal_data_reads":
+    "(read_id, origin, source, relations, subject_count) values (gen_random_uuid(), 'api', 'forged', '{identity.users}', 1)",
   "security.rate_limit_records":
     "(key_hash, algorithm, window_start, window_end, request_count, limit_value) values (sha256(''), 'fixed_window', now(), now() + '1 s', 1, 1)",
 };

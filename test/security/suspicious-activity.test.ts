@@ -55,7 +55,7 @@ const reports = (tx: Transaction) =>
 const tune = (tx: Transaction, rule: string, set: string) =>
   tx.rows(`update security.suspicious_activity_rules set ${set} where rule_name = $1`, [rule]);
 
-describe("the detection of suspicious activity [A6]", () => {
+describe("the detection of suspicious activity [A6, A15]", () => {
   test("reports many accounts signed in from one address", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tune(tx, "many_accounts_from_one_address", "threshold = 12");

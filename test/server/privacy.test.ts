@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { normalizeEmail } from "../../src/auth/email-hash.ts";
-import { type Api, codeOf, PASSWORD, signIn, signUp, startApi } from "../support/api.ts";
+import { cli, databaseEnv } from "../cli/run-cli.ts";
+import { type Api, codeOf, MASTER_KEYS, PASSWORD, signIn, signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 import { tablesWith } from "../support/whole-database.ts";
 
@@ -141,21 +142,91 @@ describe("privacy mode [S1, C11]", () => {
   });
 
   test("tells attempts on different addresses apart and locks the account", async () => {
-    await register(privateApi, "locked", "locked@example.org");
+    const { data } = await register(privateApi, "locked", "locked@example.org");
     const guess = () => logIn(privateApi, "locked@example.org", "wrong password");
     for (let n = 0; n < 5; n++) expect(codeOf(await guess())).toBe("INVALID_CREDENTIALS");
     expect(codeOf(await logIn(privateApi, "locked@example.org"))).toBe("INVALID_CREDENTIALS");
     const attempts = await rows(
-      "select distinct a.email from security.login_attempts a join identity.users u on u.id = a.user_id where u.username = 'locked' and status <> 'success'",
+      "select distinct email from security.login_attempts where user_id = $1 and status <> 'success'",
+      [data.register.user.id],
     );
     expect(attempts).toEqual([{ email: expect.stringMatching(/^hmac:[0-9a-f]{16}$/) }]);
   });
 
   test("allows an account without an address", async () => {
     expect((await register(privateApi, "without", null)).errors).toBeUndefined();
-    expect(await rows("select email, hashed_email from identity.users where username = 'without'")).toEqual([
+    const { userId, token } = await signIn(privateApi, "without");
+    expect(await rows("select email, hashed_email from identity.users where id = $1", [userId])).toEqual([
       { email: null, hashed_email: null },
     ]);
-    expect((await signIn(privateApi, "without")).token).toEqual(expect.any(String));
+    expect(token).toEqual(expect.any(String));
+  });
+});
+
+describe("hashed names [S1]", () => {
+  const NAME = "some-canary.name";
+
+  test("stand for the name in every table, stay unique, sign in and cannot be guessed without the key", async () => {
+    const answer = await register(privateApi, NAME, null);
+    expect(answer.errors).toBeUndefined();
+    const { userId, token } = await signIn(privateApi, ` ${NAME.toUpperCase()}\n`);
+    expect(userId).toBe(answer.data.register.user.id);
+    const seen = await privateApi.ask("{ currentUser { username settings { displayName } } }", { token });
+    expect(seen.text).toMatch(/"username":"user-[0-9a-f]{32}"/);
+    const pseudonym: string = seen.data.currentUser.username;
+    // The pseudonym opens the account as well.
+    expect((await signIn(privateApi, pseudonym)).userId).toBe(userId);
+    const again = await register(privateApi, NAME, null);
+    expect([codeOf(again), again.errors![0]!.extensions.field]).toEqual(["CONFLICT", "username"]);
+    for (const invalid of [pseudonym, "A b", "x", "-x", NAME.toUpperCase()])
+      expect(codeOf(await register(privateApi, invalid, null))).toBe("BAD_USER_INPUT");
+    expect(codeOf(await logIn(privateApi, NAME, "wrong password"))).toBe("INVALID_CREDENTIALS");
+    expect(await tablesWith(db, NAME)).toEqual([]);
+    expect(JSON.stringify(privateApi.logLines)).not.toContain(NAME);
+    // Without the key, the name cannot be tried.
+    const guess = await rows("select encode(sha256(convert_to('name:' || $1, 'UTF8')), 'hex') as hash", [
+      NAME,
+    ]);
+    expect(pseudonym).not.toContain(guess[0].hash.slice(0, 32));
+  });
+
+  test("replace clear names by a command, without a trace in the audit trail, and a chosen name works", async () => {
+    const { userId } = await signUp(api, "was-clear");
+    expect((await signIn(privateApi, "was-clear")).userId).toBe(userId);
+    // Otherwise the name would lead to another account from now on.
+    const usurped = await register(privateApi, "was-clear", null);
+    expect([codeOf(usurped), usurped.errors![0]!.extensions.field]).toEqual(["CONFLICT", "username"]);
+    await rows(
+      "update security.audit_trail set new_values = new_values - 'username' where new_values ->> 'username' = 'was-clear'",
+    );
+    const before = await rows(
+      "select count(*)::integer as n from identity.users where username !~ '^user-[0-9a-f]{32}$'",
+    );
+    const env = { ...databaseEnv(db), PLINTH_MASTER_KEYS: MASTER_KEYS };
+    const hashed = await cli(["keys", "hash-names", "--json"], { env });
+    expect({ code: hashed.code, ...JSON.parse(hashed.stdout) }).toEqual({
+      code: 0,
+      hashed: before[0].n,
+      taken: [],
+    });
+    expect(JSON.parse((await cli(["keys", "hash-names", "--json"], { env })).stdout).hashed).toBe(0);
+    expect((await signIn(privateApi, "was-clear")).userId).toBe(userId);
+    expect(
+      await rows(
+        "select from security.audit_trail where old_values ->> 'username' = 'was-clear' or new_values ->> 'username' = 'was-clear'",
+      ),
+    ).toEqual([]);
+    expect(
+      await rows(
+        "select from security.security_audit_log where user_id = $1 and event_type = 'username_hashed'",
+        [userId],
+      ),
+    ).toHaveLength(1);
+    // Later changes are recorded again.
+    await rows("update identity.users set username = 'by-own-choice' where id = $1", [userId]);
+    expect(
+      await rows("select from security.audit_trail where new_values ->> 'username' = 'by-own-choice'"),
+    ).toHaveLength(1);
+    expect((await signIn(privateApi, "by-own-choice")).userId).toBe(userId);
   });
 });

@@ -13,13 +13,16 @@ interface Column {
   readonly owners: readonly string[];
 }
 
-/** Columns of text, addresses and JSON in every table whose rows can belong to a user, found in the catalogue. */
+/** Columns of text, addresses, JSON and bytes in every table whose rows can belong to a user, found in the catalogue. */
 const COLUMNS = `
   select c.oid::regclass::text as "table", quote_ident(a.attname) as column, t.typname as type, o.owners
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
-  join pg_type t on t.oid = a.atttypid and t.typname in ('text', 'varchar', '_text', 'inet', 'jsonb', 'json')
+  join pg_type d on d.oid = a.atttypid
+  join pg_type t
+    on t.oid = coalesce(nullif(d.typbasetype, 0), d.oid)
+    and t.typname in ('text', 'varchar', '_text', 'citext', 'inet', '_cidr', 'jsonb', 'json', 'bytea', 'tsvector')
   cross join lateral (
     select array_agg(quote_ident(u.attname) order by u.attnum) as owners
     from pg_attribute u
@@ -35,7 +38,7 @@ const COLUMNS = `
       )
   ) o
   where c.relkind in ('r', 'p') and not c.relispartition
-    and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'pgboss', 'graphile_migrate')
+    and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'plinth_jobs', 'plinth_migrate')
     and o.owners is not null
   order by 1, a.attnum`;
 
@@ -51,6 +54,11 @@ const FILLINGS: Readonly<Record<string, readonly string[]>> = {
     `'"${CANARY}"'`,
   ],
   json: [`'{"canary": "${CANARY}"}'`],
+  citext: [`'${CANARY}'`],
+  _cidr: [`'{${CANARY_ADDRESS}/32}'`],
+  // Also as long as a digest.
+  bytea: [`'${CANARY}'`, `convert_to(rpad('${CANARY}', 32, 'x'), 'UTF8')`],
+  tsvector: [`'${CANARY}'`],
 };
 
 /**
