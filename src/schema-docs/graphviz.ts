@@ -4,6 +4,7 @@ import { shortType } from "./short-type.ts";
 
 /** A fixed-width font has the same width everywhere, so text always fits its box. */
 const FONT = 'fontname="Courier"';
+const BOLD_FONT = 'fontname="Courier-Bold"';
 const OUTSIDE = "#8c959f";
 
 /** Returns the graph of one domain in Graphviz's language, with all columns and with the names of tables in other domains. */
@@ -14,14 +15,17 @@ export function domainGraph(model: SchemaModel, domain: string): string {
   const outside = new Map(
     references.filter(({ to }) => to.schema !== domain).map(({ to }) => [idOf(to), to] as const),
   );
-  return graph(`The ${escaped(domain)} domain`, "layout=dot, rankdir=LR, ranksep=0.9, nodesep=0.18", [
+  return graph(`The ${domain} domain`, "layout=dot, rankdir=LR, ranksep=0.9, nodesep=0.18", [
     ...own.map((relation) => tableNode(relation, colourOf(relation), keyColumnsOf(relation, references))),
     ...[...outside.values()].map((relation) => outsideNode(relation, colourOf(relation))),
     ...references.map((reference) => edge(reference, colourOf(reference.to))),
   ]);
 }
 
-/** Returns the graph of all domains, with the names of tables in a box per domain. */
+/**
+ * Returns the graph of all domains, with the names of tables in a box per domain. Its labels are plain: the parser of HTML labels
+ * takes a random salt, and this layout would differ with it.
+ */
 export function wholeGraph({ domains, relations, references }: SchemaModel): string {
   const colourOf = coloursOf(domains);
   const clusters = [...domains].flatMap(([schema, colour]) => {
@@ -29,7 +33,7 @@ export function wholeGraph({ domains, relations, references }: SchemaModel): str
     if (own.length === 0) return [];
     return [
       `subgraph ${quoted(`cluster_${schema}`)} {`,
-      `label=<<b>${escaped(schema)}</b>>; ${FONT}; fontsize=20; fontcolor="${colour}"; color="${colour}"; style="rounded"; penwidth=1.5; margin=14;`,
+      `label=${quoted(schema)}; ${BOLD_FONT}; fontsize=20; fontcolor="${colour}"; color="${colour}"; style="rounded"; penwidth=1.5; margin=14;`,
       ...own.map((relation) => smallNode(relation, colour)),
       "}",
     ];
@@ -45,7 +49,7 @@ export function wholeGraph({ domains, relations, references }: SchemaModel): str
 function graph(title: string, layout: string, body: readonly string[]): string {
   return [
     "digraph {",
-    `graph [${layout}, pad=0.3, bgcolor="white", label=<<b>${title}</b>>, labelloc=t, fontsize=20, ${FONT}];`,
+    `graph [${layout}, pad=0.3, bgcolor="white", label=${quoted(title)}, labelloc=t, fontsize=20, ${BOLD_FONT}];`,
     `node [shape=plain, ${FONT}, fontsize=11];`,
     "edge [arrowsize=0.6, penwidth=1.1];",
     ...body,
@@ -72,12 +76,11 @@ function tableNode(relation: Relation, colour: string, keyColumns: ReadonlySet<s
 }
 
 function smallNode(relation: Relation, colour: string): string {
-  const view = relation.kind === "view";
-  return (
-    `${quotedId(relation)} [label=<<table border="1" cellborder="0" cellspacing="0" cellpadding="5" color="${colour}"${view ? ' style="dashed"' : ""}>` +
-    `<tr><td title="${escaped(relation.comment)}" href="#${escaped(relation.name)}"${view ? "" : ` bgcolor="${colour}"`}>` +
-    `<font color="${view ? colour : "white"}">${escaped(relation.name)}</font></td></tr></table>>];`
-  );
+  const look =
+    relation.kind === "view"
+      ? `style="dashed", fontcolor="${colour}"`
+      : `style="filled", fillcolor="${colour}", fontcolor="white"`;
+  return `${quotedId(relation)} [shape=box, height=0.3, margin="0.1,0.05", label=${quoted(relation.name)}, tooltip=${quoted(relation.comment.replace(/\s+/g, " "))}, color="${colour}", ${look}];`;
 }
 
 function outsideNode(relation: RelationName, colour: string): string {
@@ -110,8 +113,8 @@ function quotedId(relation: RelationName): string {
 }
 
 /** A string of Graphviz's language. */
-function quoted(text: string): string {
-  return `"${text.replaceAll('"', '\\"')}"`;
+export function quoted(text: string): string {
+  return `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
 }
 
 function escaped(text: string): string {

@@ -1,7 +1,7 @@
-/** Shortens types to their common names: `timestamptz` for `timestamp with time zone`. */
+/** Shortens types, also in a signature, to their common names: `timestamptz` for `timestamp with time zone`. */
 export function shortType(type: string): string {
   return type
-    .replace("timestamp with time zone", "timestamptz")
-    .replace("character varying", "varchar")
-    .replace("double precision", "float8");
+    .replaceAll("timestamp with time zone", "timestamptz")
+    .replaceAll("character varying", "varchar")
+    .replaceAll("double precision", "float8");
 }

@@ -1,8 +1,9 @@
 import { Parser } from "@dbml/core";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { schemaDocs } from "../../src/schema-docs/files.ts";
-import { readApplicationModel } from "../../src/schema-docs/model.ts";
+import { readApplicationModel } from "../../src/schema-docs/read-model.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { pageDataOf } from "../support/schema-page.ts";
 import { SHOP } from "../support/shop.ts";
 
 // The schema page of an application: its own schemas, with their relations to Plinth's tables.
@@ -15,8 +16,9 @@ beforeAll(async () => {
     await client.query(`${SHOP}
       create schema depot;
       create table depot."Shelf & <Co>" (id uuid primary key, "the ""place""" uuid references llm.chats, free text);
-      comment on column depot."Shelf & <Co>".free is 'Free text.'`);
-    return readApplicationModel(client, ["shop", "depot"]);
+      comment on column depot."Shelf & <Co>".free is 'Free text.';
+      comment on table depot."Shelf & <Co>" is '</script><script>alert(1)</script>'`);
+    return readApplicationModel(client, ["shop", "depot"], db.rolePrefix);
   });
   files = await schemaDocs(model);
 });
@@ -29,6 +31,7 @@ test("draws the application's schemas only", () => {
     "application.dbml",
     "depot.mmd",
     "depot.svg",
+    "index.html",
     "shop.mmd",
     "shop.svg",
   ]);
@@ -59,4 +62,26 @@ test("shows comments, and names that need quotes", () => {
   expect(files.get("depot.svg")).toContain("Free text.");
   expect(files.get("depot.svg")).toContain(">Shelf &amp; &lt;Co&gt;<");
   expect(files.get("depot.mmd")).toMatch(/^ {4}uuid the__place_ FK ""$/m);
+});
+
+test("the page begins with the application's schemas and shows Plinth's, too", () => {
+  const html = files.get("index.html")!;
+  const { title, schemas, relations } = pageDataOf(html);
+  expect(title).toBe("Application");
+  expect(schemas.map(({ name }) => name).slice(0, 2)).toEqual(["shop", "depot"]);
+  expect(schemas.map(({ name }) => name)).toEqual(expect.arrayContaining(["identity", "billing", "private"]));
+  const shelf = relations.find(({ schema }) => schema === "depot")!;
+  expect(shelf).toMatchObject({ name: "Shelf & <Co>", primaryKey: ["id"] });
+  expect(shelf.references).toMatchObject([{ columns: ['the "place"'], to: "llm.chats", toColumns: ["id"] }]);
+  const orders = relations.find(({ name }) => name === "orders")!;
+  expect(orders).toMatchObject({ comment: "One row per order.", hasRowSecurity: true });
+  expect(orders.columns.find(({ name }) => name === "note")!.comment).toBe("A note of the shop.");
+});
+
+test("the page shows markup in comments as text", () => {
+  const html = files.get("index.html")!;
+  expect(html).not.toContain("<script>alert");
+  expect(pageDataOf(html).relations.find(({ schema }) => schema === "depot")!.comment).toBe(
+    "</script><script>alert(1)</script>",
+  );
 });

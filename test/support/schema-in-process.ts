@@ -62,11 +62,12 @@ export async function openSchema(
     application,
     logger: pino({ level: "silent" }),
   });
-  const built = await makeSchema({
+  let built: Awaited<ReturnType<typeof makeSchema>> | undefined = await makeSchema({
     extends: [preset],
     grafast: {
       context: () => ({
         pgSettings: { role: roleName(db.rolePrefix, reader.role), "jwt.claims.user_id": reader.userId },
+        plinth: { recordReads: async () => {} } as unknown as Grafast.Context["plinth"],
       }),
     },
   });
@@ -74,13 +75,16 @@ export async function openSchema(
 
   const documents = new Map<string, DocumentNode>();
   return {
-    schema: built.schema,
+    get schema() {
+      if (!built) throw new Error("The schema is closed.");
+      return built.schema;
+    },
     statements,
     async ask(text, variables = {}) {
       // Grafast keeps the plan of a document that is the same object.
       const document = documents.get(text) ?? parse(text);
       documents.set(text, document);
-      const args = { ...built, document, variableValues: variables, requestContext: {}, contextValue: {} };
+      const args = { ...built!, document, variableValues: variables, requestContext: {}, contextValue: {} };
       const { data, errors } = (await execute(await hookArgs(args))) as Awaited<
         ReturnType<typeof JSON.parse>
       >;
@@ -89,6 +93,9 @@ export async function openSchema(
       throw new Error(`${message} at ${path?.join(".")}\n${text}`, { cause: originalError });
     },
     async close() {
+      // See `startApi`: the schema and its plans have 500 MB after thousands of documents.
+      built = undefined;
+      documents.clear();
       await Promise.all(Object.values(pools).map((each) => each.end()));
     },
   };
