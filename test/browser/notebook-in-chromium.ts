@@ -55,7 +55,9 @@ check(
 );
 check(
   "a column is drawn as bars",
-  await becomes(`() => document.querySelector(".bar").style.getPropertyValue("--share") === "100%"`),
+  await becomes(
+    `() => [...document.querySelectorAll(".bar")].some((bar) => bar.style.getPropertyValue("--share") === "100%")`,
+  ),
 );
 await typeAndRun("select 6 * 7 as answer");
 check(
