@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync, type Stats } from "node:fs";
 import { PlinthError } from "../support/errors.ts";
 
 /** A list of keys has a few hundred characters; a much larger file was named by mistake. */
@@ -24,7 +24,7 @@ export function readKeyFile(name: string, path: string): string {
     // Checks the opened file, not the name, which could point to another file by now.
     const stat = fstatSync(file);
     if (!stat.isFile()) throw new PlinthError("KEY_FILE_INVALID", `${name}: ${path} is not a file.`);
-    if (process.platform !== "win32" && (stat.mode & 0o077) !== 0)
+    if (process.platform !== "win32" && (stat.mode & 0o077) !== 0 && !isSystemdCredential(path, stat))
       throw new PlinthError(
         "KEY_FILE_READABLE",
         `${name}: others can read or write ${path} (mode ${(stat.mode & 0o777).toString(8)}).`,
@@ -41,4 +41,12 @@ export function readKeyFile(name: string, path: string): string {
   } finally {
     closeSync(file);
   }
+}
+
+/**
+ * systemd (LoadCredential=) lets the service's user read the file by an access list, whose mask appears as the permission of root's
+ * group. Only root can create files below this folder.
+ */
+function isSystemdCredential(path: string, { uid, gid, mode }: Stats): boolean {
+  return path.startsWith("/run/credentials/") && uid === 0 && gid === 0 && (mode & 0o077) === 0o040;
 }

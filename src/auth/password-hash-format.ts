@@ -2,6 +2,8 @@ import { createHmac, randomBytes } from "node:crypto";
 import { type ParsedHashOptions, parseOptions } from "@node-rs/argon2";
 import { encodeBase64 } from "bcryptjs";
 import { PlinthError } from "../support/errors.ts";
+import { judge } from "./foreign/schemes/index.ts";
+import { parseWrapped, WRAPPED_PREFIX } from "./foreign/wrapped-hash.ts";
 
 /**
  * The current password hash: argon2id with 19 MiB, two passes and one lane, the OWASP Password Storage Cheat
@@ -36,9 +38,11 @@ const BCRYPT_COST = 12;
 const BCRYPT_PREFIX = /^\$2[aby]\$/;
 const BCRYPT = /^\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}$/;
 
-/** The algorithms of new hashes; private.user_passwords stores the names. */
+/** The algorithms of new hashes. */
 export type HashAlgorithm = "argon2id" | "bcrypt-sha256";
-export type HashFormat = "argon2" | "bcrypt" | "bcrypt-sha256" | "malformed";
+/** The values of private.user_passwords.hash_algorithm; those of imported hashes too. */
+export type StoredAlgorithm = HashAlgorithm | "bcrypt" | "wrapped";
+export type HashFormat = "argon2" | "bcrypt" | "bcrypt-sha256" | "wrapped" | "malformed";
 
 /** A parsed `$bcrypt-sha256$` hash: `plain` is bcrypt's own hash of the pre-hashed password. */
 export interface BcryptSha256 {
@@ -65,6 +69,13 @@ export function hashFormat(hash: string): HashFormat {
     if (Number(cost) > MAX_BCRYPT_COST) throw unsupported("a bcrypt cost above this server's limit");
     return "bcrypt";
   }
+  if (hash.startsWith(WRAPPED_PREFIX)) {
+    const wrapped = parseWrapped(hash);
+    if (!wrapped) return "malformed";
+    const verdict = judge(wrapped.scheme);
+    if (verdict === "unaffordable") throw unsupported("a foreign cost above this server's limit");
+    return verdict === "usable" && hashFormat(wrapped.outer) === "argon2" ? "wrapped" : "malformed";
+  }
   if (ARGON2_PREFIX.test(hash)) {
     const parameters = argon2Parameters(hash);
     if (!parameters) return "malformed";
@@ -74,7 +85,7 @@ export function hashFormat(hash: string): HashFormat {
     return "argon2";
   }
   throw unsupported(
-    "an algorithm other than argon2 (PHC string), bcrypt ($2a$, $2b$, $2y$) and $bcrypt-sha256$",
+    "an algorithm other than argon2 (PHC string), bcrypt ($2a$, $2b$, $2y$), $bcrypt-sha256$ and $plinth-wrapped$",
   );
 }
 

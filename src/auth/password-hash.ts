@@ -2,6 +2,8 @@ import { hash as argon2Hash, verify as argon2Verify } from "@node-rs/argon2";
 import pLimit from "p-limit";
 import { PlinthError } from "../support/errors.ts";
 import { createBcryptPool } from "./bcrypt-pool.ts";
+import { foreignDigest } from "./foreign/schemes/index.ts";
+import { outerInput, parseWrapped } from "./foreign/wrapped-hash.ts";
 import {
   ARGON2,
   formatBcryptSha256,
@@ -36,8 +38,8 @@ export interface PasswordHasher {
    */
   hash(password: string): Promise<HashedPassword>;
   /**
-   * Whether the password matches: argon2 and bcrypt-sha256 hashes against the NFC form, plain bcrypt hashes, which other
-   * systems created, against the first 72 bytes as typed. An unparsable hash and an overlong password never match; the
+   * Whether the password matches: argon2 and bcrypt-sha256 hashes against the NFC form; what other systems hashed, against the
+   * password as typed: plain bcrypt hashes (the first 72 bytes) and wrapped ones. An unparsable hash and an overlong password never match; the
    * former takes as long as a valid hash.
    * @throws PlinthError UNSUPPORTED_PASSWORD_HASH for another algorithm or an unaffordable cost.
    */
@@ -91,6 +93,14 @@ export function createPasswordHasher(options: {
     );
   }
 
+  /** The foreign digest and its argon2id hash are one job. */
+  function verifyWrapped(password: string, hash: string): Promise<boolean> {
+    const { scheme, outer } = parseWrapped(hash)!;
+    return compute(async () =>
+      argon2Verify(outer, outerInput(await foreignDigest(password, scheme, bcrypt.hash))),
+    );
+  }
+
   async function makeHash(password: string): Promise<string> {
     if (algorithm === "argon2id") return argon2Hash(password, ARGON2);
     const { setting, salt } = newBcryptSetting();
@@ -114,6 +124,7 @@ export function createPasswordHasher(options: {
       const format = hashFormat(hash);
       if (isPasswordTooLongToRead(password)) return false;
       if (format === "malformed") return verifyDummy(password);
+      if (format === "wrapped") return verifyWrapped(password, hash);
       if (format === "bcrypt") return compute(() => bcrypt.verify(password, hash));
       return verifyNormalized(normalizePassword(password), hash);
     },

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "@jest/globals";
@@ -31,6 +31,29 @@ test.each([0o640, 0o604, 0o620, 0o602, 0o610, 0o644, 0o777])(
     expect(read(path)).not.toThrow(/canary/);
   },
 );
+
+/** Only root can create files where systemd does. */
+const asRoot = process.platform === "linux" && process.getuid?.() === 0 ? test : test.skip;
+
+asRoot("reads a credential of systemd, whose access list appears as the right of root's group", () => {
+  mkdirSync("/run/credentials", { recursive: true });
+  const credentials = mkdtempSync("/run/credentials/plinth-test-");
+  try {
+    const path = join(credentials, "master-keys");
+    writeFileSync(path, "1:abc");
+    const withMode = (mode: number) => {
+      chmodSync(path, mode);
+      return read(path);
+    };
+    expect(withMode(0o440)()).toBe("1:abc");
+    for (const mode of [0o444, 0o460, 0o640 | 0o004])
+      expect(withMode(mode)).toThrow(refused("KEY_FILE_READABLE"));
+    chownSync(path, 0, 1);
+    expect(withMode(0o440)).toThrow(refused("KEY_FILE_READABLE"));
+  } finally {
+    rmSync(credentials, { recursive: true });
+  }
+});
 
 test("rejects a missing, empty or far too long file and a folder", () => {
   expect(read(join(folder, "none"))).toThrow(refused("KEY_FILE_MISSING"));

@@ -1,4 +1,5 @@
 import type { Config } from "../../config/config.ts";
+import { traceHeaders } from "../../observability/tracing.ts";
 import { PlinthError } from "../../support/errors.ts";
 
 /** Turns texts into vectors: texts with similar meanings get vectors in similar directions. */
@@ -40,7 +41,11 @@ async function post(
   const expiry = AbortSignal.timeout(TIMEOUT_MS);
   const answer = await fetch(`${url.replace(/\/+$/, "")}/embeddings`, {
     method: "POST",
-    headers: { "content-type": "application/json", ...(key && { authorization: `Bearer ${key}` }) },
+    headers: {
+      "content-type": "application/json",
+      ...(key && { authorization: `Bearer ${key}` }),
+      ...traceHeaders(),
+    },
     body: JSON.stringify({
       model,
       input: texts,

@@ -26,7 +26,7 @@ export interface SignInDependencies {
   /** The relying party of passkeys and authenticator apps. */
   readonly relyingParty: RelyingParty;
   readonly emailHasher: EmailHasher;
-  /** Addresses are stored and looked up by hash only; no statement may contain a plaintext address. */
+  /** Addresses and names are stored as hashes; no statement may contain a plaintext address. */
   readonly privacyMode: boolean;
   readonly providers: Providers;
   readonly make: CredentialMaker;

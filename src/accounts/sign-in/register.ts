@@ -1,3 +1,4 @@
+import { hashName, isHashedName, isUsername } from "../../auth/hashed-name.ts";
 import { checkNewPassword } from "../../auth/password-policy.ts";
 import { createRefreshToken } from "../../auth/refresh-token.ts";
 import { createSecretToken } from "../../auth/secret-token.ts";
@@ -6,7 +7,9 @@ import type { RequestContext } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
 import type { Credentials, OpenedSession } from "./credentials.ts";
 import type { SignInDependencies } from "./dependencies.ts";
+import { adoptIfImported } from "./imported-email.ts";
 import {
+  badInput,
   checkDeviceName,
   checkEmail,
   checkText,
@@ -29,13 +32,15 @@ export async function register(
   request: RequestContext,
 ): Promise<Credentials> {
   const { callPrivateFunction, attemptLimits, hasher, sealer, make, appName } = dependencies;
-  const { username, email = null, displayName = null, password, deviceName = null } = input;
-  checkText("username", username, MAX_IDENTIFIER_LENGTH);
+  const { username: name, email = null, displayName = null, password, deviceName = null } = input;
+  checkText("username", name, MAX_IDENTIFIER_LENGTH);
   const address = email === null ? null : checkEmail("email", email);
   checkText("displayName", displayName, MAX_IDENTIFIER_LENGTH);
   checkDeviceName(deviceName);
-  checkNewPassword(password, { username, email, displayName, serviceName: appName });
+  checkNewPassword(password, { username: name, email, displayName, serviceName: appName });
   await attemptLimits.perAddress("register_per_address", request);
+  const username = await storedName(dependencies, name, request);
+  if (address !== null) await adoptIfImported(dependencies, address, request);
   const stored = await storedEmail(dependencies, address);
   const { hash, algorithm } = await hasher.hash(password);
   const refresh = createRefreshToken();
@@ -61,6 +66,28 @@ export async function register(
   ).catch(explainTakenHash);
   if (!session) throw invalidCredentials();
   return make.credentials(session, refresh.token);
+}
+
+/**
+ * In privacy mode, the hash of the name. A name of the form of a hash would be looked up as one. An older account with the clear
+ * name would no longer be found by it.
+ * @throws PlinthError BAD_USER_INPUT, CONFLICT
+ */
+async function storedName(
+  { callPrivateFunction, emailHasher, privacyMode }: SignInDependencies,
+  name: string,
+  request: RequestContext,
+): Promise<string> {
+  if (!privacyMode) return name;
+  if (!isUsername(name) || isHashedName(name)) throw badInput("username", "is not a valid username");
+  const [older] = await callPrivateFunction<{ user_id: string | null }>(
+    request,
+    "select user_id from private.find_login($1)",
+    [name],
+  );
+  if (older?.user_id)
+    throw new PlinthError("CONFLICT", "`username` is already taken.", { field: "username" });
+  return hashName(emailHasher, name);
 }
 
 /** The hash is not in the schema, so errors on it name the address field. */

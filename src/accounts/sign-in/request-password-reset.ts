@@ -3,6 +3,7 @@ import { createSecretToken } from "../../auth/secret-token.ts";
 import type { RequestContext } from "../../request/context.ts";
 import type { SignInDependencies } from "./dependencies.ts";
 import { lookUp } from "./email.ts";
+import { adoptIfImported } from "./imported-email.ts";
 import { checkText, MAX_IDENTIFIER_LENGTH } from "./input.ts";
 
 export interface RequestPasswordResetInput {
@@ -27,7 +28,8 @@ export async function requestPasswordReset(
   await attemptLimits.perAddress("password_reset_per_address", request);
   const startedAt = performance.now();
   // In privacy mode nothing is sent: the account has no stored address to send email to.
-  const { identifier: known } = await lookUp(dependencies, identifier);
+  const { identifier: known, address } = await lookUp(dependencies, identifier);
+  if (address !== null) await adoptIfImported(dependencies, address, request);
   const { token, hash } = createSecretToken("plp_");
   await callPrivateFunction(request, "select private.request_password_reset($1, $2, $3)", [
     known,
