@@ -1,4 +1,5 @@
 import type pg from "pg";
+import type { OnProgress } from "../support/progress.ts";
 
 /** The outcome for one row of the file. */
 export type Outcome = "inserted" | "updated" | "unchanged" | "rejected";
@@ -39,7 +40,7 @@ export interface ImportOptions {
   /** Stops between two batches; uncommitted rows are rolled back. */
   readonly signal?: AbortSignal;
   /** Called after each batch with the number of rows read so far. */
-  readonly onProgress?: (rows: number) => void;
+  readonly onProgress?: OnProgress;
 }
 
 /** Formats a remark for a terminal: `prompts.csv:12: "Poet": the prompt is empty`. */

@@ -72,7 +72,7 @@ export async function runImport(
       if (outcome !== "rejected") counts[outcome] += 1;
       else if (row) reject({ ...placeOf(row.item), message: message ?? "rejected" });
     }
-    options.onProgress?.(read);
+    options.onProgress?.({ step: "Importing", done: read, unit: "rows" });
   };
   const add = async (item: Item): Promise<void> => {
     const json = JSON.stringify(item.payload);

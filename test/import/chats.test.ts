@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import pg from "pg";
 import { writeChats } from "../../src/export/chats.ts";
-import { importChats } from "../../src/import/chats.ts";
+import { importChats } from "../../src/import/chats/import-chats.ts";
 import { registerUser } from "../support/accounts.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { makeFolder } from "./files.ts";
@@ -177,7 +177,11 @@ test("reports in one sentence that a file is not an export", async () => {
     ["", "is empty"],
     ["oops", "must contain a list or an object"],
     ['[{"id": "c1"', "ends in the middle of its JSON"],
-    ["{}", 'must have the format "plinth-chat"'],
+    [
+      "{}",
+      'is not a chat in a known format: Plinth (format "plinth-chat"), ChatGPT (mapping), Claude (chat_messages), ' +
+        "LibreChat (conversationId with messages) or Open WebUI (chat.history)",
+    ],
   ] as const) {
     const summary = await load(await folder.write("x.json", text));
     expect(summary).toMatchObject({ rejected: 1, kept: false, rejections: [{ message }] });

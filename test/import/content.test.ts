@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import pg from "pg";
 import { exportContent } from "../../src/export/content.ts";
-import { importContent } from "../../src/import/content.ts";
+import { importContent } from "../../src/import/content/import-content.ts";
 import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { makeFolder } from "./files.ts";

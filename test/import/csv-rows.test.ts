@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { type CsvRow, readCsvRows } from "../../src/import/csv-rows.ts";
+import { type CsvRow, readCsvRows } from "../../src/import/files/csv-rows.ts";
 import { makeFolder } from "./files.ts";
 
 let folder: Awaited<ReturnType<typeof makeFolder>>;

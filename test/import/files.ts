@@ -17,6 +17,7 @@ export const PROMPT_FILES = [
 ];
 export const MODEL_FOLDERS = [...new Set([realOrFixture("llm-prices", "models"), join(FIXTURES, "models")])];
 export const MODEL_FIXTURES = join(FIXTURES, "models");
+export const CHAT_FIXTURES = join(FIXTURES, "chats");
 export const PROMPT_FIXTURE = join(FIXTURES, "prompts.csv");
 
 /** A folder that `remove()` deletes together with all files that `write()` wrote. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
-import { type JsonPart, JsonScanner } from "../../src/import/json-scanner.ts";
+import { type JsonPart, JsonScanner } from "../../src/import/files/json-scanner.ts";
 
 function scan(chunks: readonly string[], listKey?: string): JsonPart[] {
   const scanner = new JsonScanner(listKey);

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { type Model, readModelFile } from "../../src/import/model-file.ts";
+import { type Model, readModelFile } from "../../src/import/models/model-file.ts";
 import { makeFolder } from "./files.ts";
 
 let folder: Awaited<ReturnType<typeof makeFolder>>;

@@ -2,7 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import pg from "pg";
-import { importModels } from "../../src/import/models.ts";
+import { importModels } from "../../src/import/models/import-models.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { MODEL_FIXTURES, MODEL_FOLDERS, makeFolder } from "./files.ts";
 

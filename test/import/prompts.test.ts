@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { parse } from "csv-parse/sync";
 import pg from "pg";
-import { importPrompts } from "../../src/import/prompts.ts";
+import { importPrompts } from "../../src/import/prompts/import-prompts.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { makeFolder, PROMPT_FILES, PROMPT_FIXTURE } from "./files.ts";
 
@@ -157,7 +157,7 @@ describe("cancelling", () => {
       client,
       keepGoing: true,
       signal: controller.signal,
-      onProgress: (read) => {
+      onProgress: ({ done: read = 0 }) => {
         if (read >= 400) controller.abort();
       },
     });

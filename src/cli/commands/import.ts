@@ -1,7 +1,10 @@
 import { setFlagsFromString } from "node:v8";
 import type { Command } from "commander";
 import { formatRemark, type ImportOptions, type ImportSummary } from "../../import/import.ts";
-import { note, print, printable, printJson, startProgress } from "../output.ts";
+import { addImportSystem } from "../import/system.ts";
+import { addImportUsers } from "../import/users.ts";
+import { note, print, printable, printJson } from "../output.ts";
+import { showProgress } from "../progress/progress.ts";
 import { withClient, withSession } from "../session.ts";
 
 interface Flags {
@@ -18,11 +21,14 @@ const LISTED = 20;
 export function addImport(program: Command): void {
   const command = program
     .command("import")
-    .description("import models, prompts, chats or content from files")
+    .description("move in a product, or import models, prompts, chats or content from files")
     .addHelpText(
       "after",
-      "\nExample:\n  $ plinth import prompts ./prompts.csv\n  $ plinth import models ./llm-prices",
+      "\nExample:\n  $ plinth import system headphone-mode --from ./app.db --dry-run\n  $ plinth import prompts ./prompts.csv\n  $ plinth import models ./llm-prices",
     );
+
+  addImportSystem(command);
+  addImportUsers(command);
 
   command
     .command("models")
@@ -43,7 +49,7 @@ Example:
   $ plinth import models ./llm-prices --public`,
     )
     .action(async (folder: string, flags: Flags) => {
-      const { importModels } = await import("../../import/models.ts");
+      const { importModels } = await import("../../import/models/import-models.ts");
       await runImport(flags, (options) =>
         importModels(folder, { ...options, makePublic: flags.public === true }),
       );
@@ -65,25 +71,26 @@ Example:
   $ plinth import prompts ./prompts.csv --keep-going`,
     )
     .action(async (file: string, flags: Flags) => {
-      const { importPrompts } = await import("../../import/prompts.ts");
+      const { importPrompts } = await import("../../import/prompts/import-prompts.ts");
       await runImport(flags, (options) => importPrompts(file, options));
     });
 
   command
     .command("chats")
-    .description("import a user's chats from an export of ChatGPT or of Plinth")
+    .description("import a user's chats from ChatGPT, Claude, LibreChat, Open WebUI or Plinth")
     .requiredOption("--user <name>", "owner of the imported chats")
     .requiredOption(
       "--file <path>",
-      "conversations.json of a ChatGPT export, a chat exported from Plinth, or a folder of such chats",
+      "conversations.json of ChatGPT or Claude, an export of LibreChat or Open WebUI, a chat exported from Plinth, or a folder of such files",
     )
     .option("--keep-going", KEEP_GOING)
     .option("--json", "print the result as JSON")
     .addHelpText(
       "after",
       `
-Edits and alternative answers are kept, and the path shown last becomes the active one. Importing the same file again
-changes nothing; a newer export adds the new messages. Each skipped text is reported as a warning.
+The format is recognised by the content of the file. Times are kept, so the list of chats has the same order as before. Edits
+and alternative answers are kept, and the path shown last becomes the active one. Importing the same file again changes nothing;
+a newer export adds the new messages. Each skipped text is reported as a warning.
 
 Example:
   $ plinth import chats --user ada --file ./conversations.json
@@ -91,7 +98,7 @@ Example:
   $ plinth import chats --user ada --file ./chats`,
     )
     .action(async (flags: Flags & { user: string; file: string }) => {
-      const { importChats } = await import("../../import/chats.ts");
+      const { importChats } = await import("../../import/chats/import-chats.ts");
       await runImport(flags, (options) => importChats(flags.file, { ...options, username: flags.user }));
     });
 
@@ -112,7 +119,7 @@ Example:
   $ plinth import content ./content.ndjson`,
     )
     .action(async (file: string, flags: Flags) => {
-      const { importContent } = await import("../../import/content.ts");
+      const { importContent } = await import("../../import/content/import-content.ts");
       await runImport(flags, (options) => importContent(file, options));
     });
 }
@@ -124,16 +131,15 @@ async function runImport(
   // Objects from a stream become garbage at once. By default, Node lets the space for new objects grow to three times 32 MB. If
   // it stays small, the largest file needs half the memory and no more time.
   setFlagsFromString("--semi-space-growth-factor=1");
-  const progress = startProgress();
   const summary = await withSession(({ database, signal }) =>
     withClient(database, "owner", (client) =>
       start({
         client,
         signal,
         keepGoing: flags.keepGoing === true,
-        onProgress: (rows) => progress.update(`${rows} rows …`),
+        onProgress: showProgress,
       }),
-    ).finally(() => progress.end()),
+    ),
   );
   for (const warning of summary.warnings.slice(0, LISTED))
     note(`warning: ${formatRemark(warning, printable)}`);
