@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "@jest/globals";
-import { LOGIN_ROLES } from "../../src/config/roles.ts";
+import { ALL_LOGIN_ROLES } from "../../src/config/roles.ts";
 
 const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
 
@@ -25,7 +25,9 @@ test("docs/settings.md lists exactly the settings that src/config reads", () => 
   const wanted = [
     ...named,
     ...files.map(([, name]) => `${name}_FILE`),
-    ...LOGIN_ROLES.map((role) => `PLINTH_${role.toUpperCase()}_URL`),
+    ...ALL_LOGIN_ROLES.flatMap((role) =>
+      ["", "_FILE"].map((end) => `PLINTH_${role.toUpperCase()}_URL${end}`),
+    ),
   ];
   expect(documented().sort()).toEqual([...new Set(wanted)].sort());
 });
