@@ -63,6 +63,7 @@ create table billing.daily_usage (
 
 alter table billing.daily_usage enable row level security;
 
+create index daily_usage_day_idx on billing.daily_usage using btree (day);
 create index daily_usage_model_id_day_idx on billing.daily_usage using btree (model_id, day);
 create unique index daily_usage_user_id_day_idx on billing.daily_usage using btree (user_id, day) where (model_id is null);
 
@@ -219,12 +220,24 @@ end) stored,
 
 alter table billing.payments enable row level security;
 
+create index payments_paid_at_idx on billing.payments using btree ((paid_at at time zone 'UTC'::text)) where (paid_at is not null);
 create index payments_plan_id_idx on billing.payments using btree (plan_id);
 create index payments_provider_reference_idx on billing.payments using btree (provider, provider_reference);
 create index payments_provider_subscription_idx on billing.payments using btree (provider, provider_subscription_id);
 create index payments_subscription_id_idx on billing.payments using btree (subscription_id);
+create index payments_updated_at_idx on billing.payments using btree ((updated_at at time zone 'UTC'::text));
 create index payments_user_id_created_at_idx on billing.payments using btree (user_id, created_at);
 
+create trigger _500_request_roll_up_of_deleted
+  after delete on billing.payments
+  for each row
+  when (old.paid_at is not null)
+  execute function private.request_roll_up_of_payment();
+create trigger _500_request_roll_up_of_moved
+  after update of paid_at on billing.payments
+  for each row
+  when (old.paid_at is not null and old.paid_at is distinct from new.paid_at)
+  execute function private.request_roll_up_of_payment();
 create trigger _900_touch_updated_at
   before update on billing.payments
   for each row

@@ -13,6 +13,38 @@ create domain identity.api_token_scope as text
 comment on domain identity.api_token_scope is 'Scope of an API token.';
 comment on constraint api_token_scope_check on domain identity.api_token_scope is E'read: Reads.\nwrite: Writes; always together with read.';
 
+-- An account and its live sessions.
+create type identity.inspected_account as (
+  user_id uuid,
+  username text,
+  email text,
+  account_status text,
+  is_verified boolean,
+  has_second_factor boolean,
+  failed_login_attempts integer,
+  locked_until timestamp with time zone,
+  last_login_at timestamp with time zone,
+  created_at timestamp with time zone,
+  roles text[],
+  can_be_administered boolean,
+  sessions identity.inspected_session[]
+);
+
+comment on type identity.inspected_account is 'An account and its live sessions.';
+
+-- A live session of an inspected account.
+create type identity.inspected_session as (
+  id uuid,
+  device_name text,
+  ip_address inet,
+  authentication_methods text[],
+  created_at timestamp with time zone,
+  last_activity_at timestamp with time zone,
+  expires_at timestamp with time zone
+);
+
+comment on type identity.inspected_session is 'A live session of an inspected account.';
+
 -- Tables ----------------------------------------------------------------------------------------------
 
 -- One row per account with a pending deletion request; deleted when the request is canceled, or with the account.
@@ -44,7 +76,7 @@ comment on column identity.account_deletions.requested_at is 'Time of the reques
 comment on column identity.account_deletions.due_at is 'Time from which the account is deleted; the deletion can be canceled until then.';
 comment on column identity.account_deletions.attempts is 'Number of attempts that failed.';
 comment on column identity.account_deletions.next_attempt_at is 'Time of the next attempt.';
-comment on column identity.account_deletions.last_failure is 'SQLSTATE of the last failed attempt, and the table and constraint that prevent the deletion, if any; null if none failed.';
+comment on column identity.account_deletions.last_failure is E'@behavior -*\n@dataExport omit: it would tell of a legal hold\nSQLSTATE of the last failed attempt, and the table and constraint that prevent the deletion, if any; null if none failed.';
 comment on constraint account_deletions_user_id_fkey on identity.account_deletions is '@foreignFieldName deletion';
 
 create policy select_own on identity.account_deletions
@@ -726,6 +758,10 @@ alter table identity.users enable row level security;
 create index users_created_at_idx on identity.users using btree (created_at);
 create index users_is_active_idx on identity.users using btree (is_active);
 
+create trigger _100_begin_erasure
+  before delete on identity.users
+  for each row
+  execute function private.begin_erasure();
 create trigger _100_normalize
   before insert or update of username, email, has_irregular_address on identity.users
   for each row
@@ -780,6 +816,10 @@ create trigger _600_erase_traces
   before delete on identity.users
   for each row
   execute function private.erase_traces_of_user();
+create trigger _610_erase_personal_data_reads
+  before delete on identity.users
+  for each row
+  execute function private.erase_personal_data_reads();
 create trigger _700_forget_data_changes
   before delete on identity.users
   for each row
@@ -788,6 +828,14 @@ create trigger _700_record_data_change
   after insert or delete or update of id, username, email, hashed_email, has_irregular_address, email_verified_at, phone_number, phone_verified_at, account_status, token_version, password_changed_at, profile_data, metadata, created_at on identity.users
   for each row
   execute function private.record_data_change('id', 'id', 'failed_login_attempts,locked_until,last_login_at,updated_at,is_active,is_verified', 'email,hashed_email,phone_number,profile_data,metadata');
+create trigger _900_certify_erasure
+  after delete on identity.users
+  for each row
+  execute function private.certify_erasure();
+create trigger _900_measure_erasure
+  before delete on identity.users
+  for each row
+  execute function private.measure_erasure();
 create trigger _900_touch_updated_at
   before update on identity.users
   for each row
@@ -840,6 +888,24 @@ grant select on identity.users to :PLINTH_ANONYMOUS;
 grant select, update (username, profile_data), delete on identity.users to :PLINTH_USER;
 
 -- Views -----------------------------------------------------------------------------------------------
+
+-- Ids that the caller's rows had in the system they were imported from. Grain: one row per id.
+create view identity.my_external_ids with (security_invoker=true) as
+ select system,
+    relation,
+    external_id,
+    row_id,
+    user_id
+   from plinth.external_ids e;
+
+comment on view identity.my_external_ids is E'@name external_ids\n@primaryKey system,relation,external_id\nIds that the caller''s rows had in the system they were imported from. Grain: one row per id.';
+comment on column identity.my_external_ids.system is 'The other system: headphone, socializer, rovertchat, cedrina, ai_training or another name.';
+comment on column identity.my_external_ids.relation is 'Name of the table in the other system, such as users or chats.';
+comment on column identity.my_external_ids.external_id is 'Id of the row in the other system.';
+comment on column identity.my_external_ids.row_id is E'@notNull\nId of the row here.';
+comment on column identity.my_external_ids.user_id is 'The user that the row belongs to: the caller.';
+
+grant select on identity.my_external_ids to :PLINTH_USER;
 
 -- Public profiles. Grain: one row per active account, visible to every signed-in user.
 create view identity.profiles with (security_barrier=true) as
@@ -1080,6 +1146,17 @@ create or replace function identity.insert_settings()
 
 comment on function identity.insert_settings() is 'Trigger: inserts the settings rows of a new account.';
 revoke execute on function identity.insert_settings() from public;
+
+-- Returns an account and its live sessions by username, address or id; null if there is none. Each call is recorded in the audit log. Addresses of the sessions need view_audit_log, too. Needs manage_users (PL403).
+create or replace function identity.inspect_account(identifier text)
+  returns identity.inspected_account
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/inspect_account.sql
+
+comment on function identity.inspect_account(identifier text) is 'Returns an account and its live sessions by username, address or id; null if there is none. Each call is recorded in the audit log. Addresses of the sessions need view_audit_log, too. Needs manage_users (PL403).';
+revoke execute on function identity.inspect_account(identifier text) from public;
+grant execute on function identity.inspect_account(identifier text) to :PLINTH_USER;
 
 -- Returns whether an account's address, clear or hashed, differs between two versions of its row.
 create or replace function identity.is_another_address(old_user identity.users, new_user identity.users)

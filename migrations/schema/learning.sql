@@ -217,6 +217,7 @@ create table learning.content_consumption (
 
 alter table learning.content_consumption enable row level security;
 
+create index content_consumption_created_at_started_at_idx on learning.content_consumption using brin ((created_at at time zone 'UTC'::text), (started_at at time zone 'UTC'::text));
 create index content_consumption_item_id_created_at_idx on learning.content_consumption using btree (item_id, created_at);
 
 comment on table learning.content_consumption is 'One row per session of a user with an item; partitioned by month of created_at.';
@@ -1199,7 +1200,7 @@ create or replace function learning.access_reason(is_editor boolean, is_author b
 
 comment on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) is E'@behavior -*\nReturns why a user has or lacks access to an item.';
 revoke execute on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) from public;
-grant execute on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+grant execute on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) to :PLINTH_ANALYST, :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- Raises or lowers a user's level (within 0 to 10) and stores the change as evidence; repeating it with the same event_key changes nothing. Needs manage_skills. PL409 for an event_key that was used for another assessment, PL404 for an unknown user or skill, PL422 for a delta outside -10 to 10.
 create or replace function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text default null::text, event_key text default null::text)
@@ -1368,7 +1369,7 @@ create or replace function learning.gives_access(reason text)
 
 comment on function learning.gives_access(reason text) is E'@behavior -*\nReturns whether a reason grants access: editor, author, preview, permission or plan.';
 revoke execute on function learning.gives_access(reason text) from public;
-grant execute on function learning.gives_access(reason text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+grant execute on function learning.gives_access(reason text) to :PLINTH_ANALYST, :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- Trigger: rejects changing, deleting or adding the text of a published version (PL409).
 create or replace function learning.guard_published_body()

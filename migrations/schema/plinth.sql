@@ -18,6 +18,52 @@ alter text search configuration plinth.english_words add mapping for email, file
 
 comment on text search configuration plinth.english_words is 'English, including its stop words; see plinth.search_document.';
 
+-- Tables ----------------------------------------------------------------------------------------------
+
+-- One row per row that came from another system, with its id there.
+create table plinth.external_ids (
+  system text not null,
+  relation text not null,
+  external_id text not null,
+  row_id uuid not null,
+  user_id uuid,
+  number bigint generated always as (
+case
+    when external_id ~ '^(0|-?[1-9][0-9]{0,17})$'::text then external_id::bigint
+    else null::bigint
+end) stored,
+  created_at timestamp with time zone not null default now(),
+  is_numbered_here boolean not null default false,
+  constraint external_ids_pkey primary key (system, relation, external_id),
+  constraint external_ids_system_relation_number_key unique (system, relation, number),
+  constraint external_ids_system_relation_row_id_key unique (system, relation, row_id),
+  constraint external_ids_external_id_check check (length(external_id) >= 1 and length(external_id) <= 200),
+  constraint external_ids_relation_check check (relation ~ '^[a-z][a-z0-9_]{0,62}$'::text),
+  constraint external_ids_system_check check (system ~ '^[a-z][a-z0-9_]{0,62}$'::text),
+  constraint external_ids_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table plinth.external_ids enable row level security;
+
+create index external_ids_user_id_idx on plinth.external_ids using btree (user_id);
+
+comment on table plinth.external_ids is 'One row per row that came from another system, with its id there.';
+comment on column plinth.external_ids.system is 'The other system: headphone, socializer, rovertchat, cedrina, ai_training or another lower-case name.';
+comment on column plinth.external_ids.relation is 'Name of the table in the other system, such as users or chat_rooms.';
+comment on column plinth.external_ids.external_id is 'Id of the row in the other system; the values of a composite key are separated by colons.';
+comment on column plinth.external_ids.row_id is 'Id of the row here; for a row without an id of its own, an id made from its key.';
+comment on column plinth.external_ids.user_id is 'The user that the row belongs to; null if it belongs to no person.';
+comment on column plinth.external_ids.number is 'Value of external_id as a number; null if it is not an integer of up to 18 digits.';
+comment on column plinth.external_ids.created_at is 'Time when the row was imported or numbered.';
+comment on column plinth.external_ids.is_numbered_here is 'Whether a compatibility schema numbered a row that was created here. An import that brings a row with this id takes it over.';
+
+create policy select_own on plinth.external_ids
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on plinth.external_ids is 'Users read the ids of their own rows.';
+
+grant select on plinth.external_ids to :PLINTH_USER;
+
 -- Functions -------------------------------------------------------------------------------------------
 
 -- Notifies listening servers that a live topic (room:<id>, typing:<id>, presence:<id>, turn:<id>, user:<id>) reached a sequence; sent when the transaction commits.

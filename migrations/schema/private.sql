@@ -6,6 +6,74 @@ grant usage on schema private to :PLINTH_SERVICE, :PLINTH_WORKER;
 
 -- Tables ----------------------------------------------------------------------------------------------
 
+-- One row per day (UTC) and account with activity. Counts never fall: activity stays counted when it is deleted or archived later.
+create table private.account_days (
+  day date not null,
+  account_id uuid not null,
+  plan_code text not null,
+  sign_ins bigint not null default 0,
+  chat_messages bigint not null default 0,
+  room_messages bigint not null default 0,
+  content_sessions bigint not null default 0,
+  token_uses bigint not null default 0,
+  constraint account_days_pkey primary key (day, account_id),
+  constraint account_days_counts_are_not_negative check (least(sign_ins, chat_messages, room_messages, content_sessions, token_uses) >= 0),
+  constraint account_days_account_id_fkey foreign key (account_id) references private.rolled_up_accounts(id) on delete cascade
+);
+
+alter table private.account_days enable row level security;
+
+create index account_days_account_id_day_idx on private.account_days using btree (account_id, day);
+
+comment on table private.account_days is 'One row per day (UTC) and account with activity. Counts never fall: activity stays counted when it is deleted or archived later.';
+comment on column private.account_days.day is 'Day in UTC.';
+comment on column private.account_days.account_id is 'Random key of the account.';
+comment on column private.account_days.plan_code is 'Code of the plan at the end of the day; free without a subscription.';
+comment on column private.account_days.sign_ins is 'Number of successful sign-ins.';
+comment on column private.account_days.chat_messages is 'Number of messages to models.';
+comment on column private.account_days.room_messages is 'Number of messages posted in rooms and in the general chat.';
+comment on column private.account_days.content_sessions is 'Number of sessions with content that began.';
+comment on column private.account_days.token_uses is 'Number of uses of tokens.';
+
+-- One row per day (UTC), account and model with usage, with the plan of the account. The sum of a day and model is that of billing.daily_usage.
+create table private.account_usage_days (
+  id bigint generated always as identity,
+  day date not null,
+  account_id uuid,
+  plan_code text,
+  model_id uuid,
+  requests bigint not null,
+  input_tokens bigint not null,
+  output_tokens bigint not null,
+  total_tokens bigint not null,
+  unpriced_tokens bigint not null,
+  cost numeric not null,
+  currency text not null,
+  constraint account_usage_days_pkey primary key (id),
+  constraint account_usage_days_day_account_id_model_id_key unique nulls not distinct (day, account_id, model_id),
+  constraint account_usage_days_account_id_fkey foreign key (account_id) references private.rolled_up_accounts(id) on delete cascade,
+  constraint account_usage_days_model_id_fkey foreign key (model_id) references llm.models(id) on delete restrict
+);
+
+alter table private.account_usage_days enable row level security;
+
+create index account_usage_days_account_id_idx on private.account_usage_days using btree (account_id);
+create index account_usage_days_model_id_idx on private.account_usage_days using btree (model_id);
+
+comment on table private.account_usage_days is 'One row per day (UTC), account and model with usage, with the plan of the account. The sum of a day and model is that of billing.daily_usage.';
+comment on column private.account_usage_days.id is 'Number of the row.';
+comment on column private.account_usage_days.day is 'Day of the usage in UTC.';
+comment on column private.account_usage_days.account_id is 'Random key of the account; null for usage of accounts that were deleted before it was summed.';
+comment on column private.account_usage_days.plan_code is 'Code of the plan at the end of the day; free without a subscription; null without an account.';
+comment on column private.account_usage_days.model_id is 'The model; null if none was named.';
+comment on column private.account_usage_days.requests is 'Number of uses, without corrections.';
+comment on column private.account_usage_days.input_tokens is 'Number of tokens sent, cached ones included.';
+comment on column private.account_usage_days.output_tokens is 'Number of tokens generated, reasoning included.';
+comment on column private.account_usage_days.total_tokens is 'Sum of input and output tokens.';
+comment on column private.account_usage_days.unpriced_tokens is 'Number of tokens whose cost is unknown and not included in cost.';
+comment on column private.account_usage_days.cost is 'Exact cost of the priced tokens, in units of currency.';
+comment on column private.account_usage_days.currency is 'Currency of the cost (ISO 4217 code).';
+
 -- One row per API token: the hash that identifies it. Not readable by any API role.
 create table private.api_token_hashes (
   token_id uuid not null,
@@ -21,6 +89,111 @@ alter table private.api_token_hashes enable row level security;
 comment on table private.api_token_hashes is 'One row per API token: the hash that identifies it. Not readable by any API role.';
 comment on column private.api_token_hashes.token_id is 'The token.';
 comment on column private.api_token_hashes.token_hash is 'SHA-256 of the token; its 256 random bits need no salt.';
+
+-- One row per deleted account whose rows are still in archives; deleted with the last of them.
+create table private.archive_erasures (
+  user_id uuid not null,
+  certificate_id uuid not null,
+  marks text[] not null,
+  rows_erased bigint not null default 0,
+  requested_at timestamp with time zone not null default now(),
+  constraint archive_erasures_pkey primary key (user_id),
+  constraint archive_erasures_certificate_id_fkey foreign key (certificate_id) references security.erasure_certificates(id) on delete cascade
+);
+
+alter table private.archive_erasures enable row level security;
+
+create index archive_erasures_certificate_id_idx on private.archive_erasures using btree (certificate_id);
+
+comment on table private.archive_erasures is E'@dataExport omit: the account is deleted\nOne row per deleted account whose rows are still in archives; deleted with the last of them.';
+comment on column private.archive_erasures.user_id is E'@userId keep: deleted when the archives are clean\nThe account.';
+comment on column private.archive_erasures.certificate_id is 'Certificate of the erasure.';
+comment on column private.archive_erasures.marks is 'Hashes by which rows are found that do not name the account''s id.';
+comment on column private.archive_erasures.rows_erased is 'Number of rows erased from archives so far.';
+comment on column private.archive_erasures.requested_at is 'Time of the erasure.';
+
+-- One row per account and archived month of learning.content_consumption, with the sums that the summary of its activity needs.
+create table private.archived_consumption (
+  user_id uuid not null,
+  archive_id uuid not null,
+  sessions bigint not null,
+  active_seconds bigint not null,
+  days datemultirange not null,
+  constraint archived_consumption_pkey primary key (user_id, archive_id),
+  constraint archived_consumption_archive_id_fkey foreign key (archive_id) references security.archives(id) on delete cascade,
+  constraint archived_consumption_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.archived_consumption enable row level security;
+
+create index archived_consumption_archive_id_idx on private.archived_consumption using btree (archive_id);
+
+comment on table private.archived_consumption is 'One row per account and archived month of learning.content_consumption, with the sums that the summary of its activity needs.';
+comment on column private.archived_consumption.user_id is 'The account.';
+comment on column private.archived_consumption.archive_id is 'The archive.';
+comment on column private.archived_consumption.sessions is 'Number of sessions.';
+comment on column private.archived_consumption.active_seconds is 'Time spent in the sessions, in seconds; time with two items open at once counts once.';
+comment on column private.archived_consumption.days is 'Days (UTC) on which a session began.';
+
+-- One row per closed block of commitments to rows of the audit logs, each chained to the one before. Block 0 is the start.
+create table private.audit_blocks (
+  number bigint not null,
+  previous_hash bytea not null,
+  root bytea not null,
+  entry_count integer not null,
+  closed_at timestamp with time zone not null,
+  hash bytea not null,
+  constraint audit_blocks_pkey primary key (number),
+  constraint audit_blocks_entry_count_is_not_negative check (entry_count >= 0),
+  constraint audit_blocks_hashes_are_sha256 check (octet_length(previous_hash) = 32 and octet_length(root) = 32 and octet_length(hash) = 32),
+  constraint audit_blocks_number_is_not_negative check (number >= 0)
+);
+
+alter table private.audit_blocks enable row level security;
+
+comment on table private.audit_blocks is 'One row per closed block of commitments to rows of the audit logs, each chained to the one before. Block 0 is the start.';
+comment on column private.audit_blocks.number is 'Number of the block, without gaps.';
+comment on column private.audit_blocks.previous_hash is 'Hash of the block before; zeros for block 0.';
+comment on column private.audit_blocks.root is 'SHA-256 of the block''s entries, see private.audit_root.';
+comment on column private.audit_blocks.entry_count is 'Number of entries.';
+comment on column private.audit_blocks.closed_at is 'Time when the block was closed.';
+comment on column private.audit_blocks.hash is 'SHA-256 of all other columns, see private.audit_block_hash.';
+
+-- One row per row of the audit logs (version 0) and per erasure of it. They stay when the row is erased, archived or dropped.
+create table private.audit_commitments (
+  row_id uuid not null,
+  log text not null,
+  version integer not null,
+  row_created_at timestamp with time zone not null,
+  fixed_hash bytea not null,
+  content_hash bytea not null,
+  created_at timestamp with time zone not null default now(),
+  account_id uuid,
+  block_number bigint,
+  constraint audit_commitments_pkey primary key (row_id, log, version),
+  constraint audit_commitments_hashes_are_sha256 check (octet_length(fixed_hash) = 32 and octet_length(content_hash) = 32),
+  constraint audit_commitments_log_check check (log = any (array['security.security_audit_log'::text, 'security.audit_trail'::text])),
+  constraint audit_commitments_version_is_not_negative check (version >= 0),
+  constraint audit_commitments_account_id_fkey foreign key (account_id) references identity.users(id) on delete set null
+);
+
+alter table private.audit_commitments enable row level security;
+
+create index audit_commitments_account_id_idx on private.audit_commitments using btree (account_id);
+create index audit_commitments_block_number_idx on private.audit_commitments using btree (block_number) where (block_number is not null);
+create index audit_commitments_pending_idx on private.audit_commitments using btree (row_id) where (block_number is null);
+create index audit_commitments_row_created_at_idx on private.audit_commitments using brin (row_created_at);
+
+comment on table private.audit_commitments is E'@dataExport omit: hashes of rows that are exported themselves\nOne row per row of the audit logs (version 0) and per erasure of it. They stay when the row is erased, archived or dropped.';
+comment on column private.audit_commitments.row_id is 'Id of the row of the log.';
+comment on column private.audit_commitments.log is 'Schema and name of the log.';
+comment on column private.audit_commitments.version is 'Number of erasures of the row until this entry; 0 for the row as it was written.';
+comment on column private.audit_commitments.row_created_at is 'Column created_at of the row of the log.';
+comment on column private.audit_commitments.fixed_hash is 'Salted SHA-256 of the columns that erasure keeps.';
+comment on column private.audit_commitments.content_hash is 'Salted SHA-256 of the other columns.';
+comment on column private.audit_commitments.created_at is 'Time of the transaction that wrote or erased the row.';
+comment on column private.audit_commitments.account_id is 'The account whose erasure cleared the row, null once it is deleted: if it exists, nothing entitled anyone to clear the row.';
+comment on column private.audit_commitments.block_number is 'Number of the block that contains the entry; null until then.';
 
 -- One row per item and time at which it may complete a course or a training: when its availability begins or ends.
 create table private.completion_checks (
@@ -70,6 +243,22 @@ comment on column private.data_export_parts.user_id is 'The user whose data it h
 comment on column private.data_export_parts.part_number is 'Position in the document, from 0.';
 comment on column private.data_export_parts.content is 'Text of this part of the JSON document.';
 
+-- One row per request to sum a day, the first time or again; a day may have several.
+create table private.days_to_roll_up (
+  id bigint generated always as identity,
+  day date not null,
+  constraint days_to_roll_up_pkey primary key (id),
+  constraint days_to_roll_up_day_is_plausible check (day >= '2000-01-01'::date and day < 'infinity'::date)
+);
+
+alter table private.days_to_roll_up enable row level security;
+
+create index days_to_roll_up_day_idx on private.days_to_roll_up using btree (day);
+
+comment on table private.days_to_roll_up is 'One row per request to sum a day, the first time or again; a day may have several.';
+comment on column private.days_to_roll_up.id is 'Number of the row.';
+comment on column private.days_to_roll_up.day is 'Day in UTC.';
+
 -- One row per pair of users with a direct room.
 create table private.direct_rooms (
   first_user_id uuid not null,
@@ -91,6 +280,25 @@ comment on table private.direct_rooms is 'One row per pair of users with a direc
 comment on column private.direct_rooms.first_user_id is 'The user of the pair with the smaller id.';
 comment on column private.direct_rooms.second_user_id is 'The other user of the pair.';
 comment on column private.direct_rooms.room_id is 'The direct room of the pair.';
+
+-- One row per account that the statement of the current transaction deletes.
+create table private.erasures_in_progress (
+  user_id uuid not null,
+  requested_by text not null,
+  purposes text[] not null,
+  marks text[] not null,
+  counts jsonb not null,
+  constraint erasures_in_progress_pkey primary key (user_id)
+);
+
+alter table private.erasures_in_progress enable row level security;
+
+comment on table private.erasures_in_progress is E'@dataExport omit: exists only during the statement that deletes the account\nOne row per account that the statement of the current transaction deletes.';
+comment on column private.erasures_in_progress.user_id is E'@userId keep: deleted by the same statement\nThe account.';
+comment on column private.erasures_in_progress.requested_by is 'Requester of the erasure.';
+comment on column private.erasures_in_progress.purposes is 'Purposes of the account''s keys.';
+comment on column private.erasures_in_progress.marks is 'Marks for the archives, see private.archive_erasures.';
+comment on column private.erasures_in_progress.counts is 'Numbers of deleted and updated rows by table, before or during the deletion.';
 
 -- One row per user who ever received the free plan's monthly tokens.
 create table private.free_quotas (
@@ -114,7 +322,7 @@ create table private.lookup_keys (
   created_at timestamp with time zone not null default now(),
   updated_at timestamp with time zone not null default now(),
   constraint lookup_keys_pkey primary key (name),
-  constraint lookup_keys_name_check check (name = 'email'::text),
+  constraint lookup_keys_name_check check (name = any (array['email'::text, 'imported email'::text])),
   constraint lookup_keys_sealed_key_is_sealed check (sealed_key ~ '^v[1-9][0-9]{0,5}[.][A-Za-z0-9_-]{38,}$'::text)
 );
 
@@ -126,8 +334,8 @@ create trigger _900_touch_updated_at
   execute function plinth.touch_updated_at();
 
 comment on table private.lookup_keys is 'One row per kind of value that is looked up by a keyed hash. Not readable by any API role.';
-comment on column private.lookup_keys.name is 'Kind of value: email (identity.users.hashed_email).';
-comment on column private.lookup_keys.sealed_key is 'HMAC key, encrypted with a master key: v<version>.<base64url>.';
+comment on column private.lookup_keys.name is 'Kind of value: email (identity.users.hashed_email) or imported email (hashes of another system in plinth.external_ids).';
+comment on column private.lookup_keys.sealed_key is 'HMAC key or, for imported email, hash function and salt, encrypted with a master key: v<version>.<base64url>.';
 comment on column private.lookup_keys.created_at is 'Time when the key was created.';
 comment on column private.lookup_keys.updated_at is 'Time when the key was last encrypted.';
 
@@ -354,7 +562,7 @@ create table private.password_history (
   hash_algorithm text not null,
   created_at timestamp with time zone not null default clock_timestamp(),
   constraint password_history_pkey primary key (id),
-  constraint password_history_hash_algorithm_check check (hash_algorithm = any (array['argon2id'::text, 'bcrypt'::text, 'bcrypt-sha256'::text])),
+  constraint password_history_hash_algorithm_check check (hash_algorithm = any (array['argon2id'::text, 'bcrypt'::text, 'bcrypt-sha256'::text, 'wrapped'::text])),
   constraint password_history_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
 );
 
@@ -432,6 +640,7 @@ alter table private.payment_events enable row level security;
 
 create index payment_events_customer_idx on private.payment_events using btree (provider, provider_customer_id) where (processed_at is null);
 create index payment_events_next_attempt_at_idx on private.payment_events using btree (next_attempt_at) where (processed_at is null);
+create index payment_events_received_at_idx on private.payment_events using brin (received_at);
 
 comment on table private.payment_events is 'One row per event that a payment provider sent, including events of unknown kinds.';
 comment on column private.payment_events.id is 'Id (UUIDv7).';
@@ -765,6 +974,73 @@ comment on column private.request_digests.chat_message_id is 'The chat message t
 comment on column private.request_digests.skill_evidence_id is 'The evidence that the request created, or null.';
 comment on column private.request_digests.digest is 'SHA-256 of the arguments of the request.';
 
+-- One row per day (UTC) of payment, plan and currency.
+create table private.revenue_days (
+  id bigint generated always as identity,
+  day date not null,
+  plan_code text,
+  currency text not null,
+  payments bigint not null,
+  gross_cents bigint not null,
+  refunded_cents bigint not null,
+  disputed_cents bigint not null,
+  constraint revenue_days_pkey primary key (id),
+  constraint revenue_days_day_plan_code_currency_key unique nulls not distinct (day, plan_code, currency)
+);
+
+alter table private.revenue_days enable row level security;
+
+comment on table private.revenue_days is 'One row per day (UTC) of payment, plan and currency.';
+comment on column private.revenue_days.id is 'Number of the row.';
+comment on column private.revenue_days.day is 'Day of the payments in UTC.';
+comment on column private.revenue_days.plan_code is 'Code of the plan that was paid; null for payments without a plan.';
+comment on column private.revenue_days.currency is 'ISO 4217 code of the amounts.';
+comment on column private.revenue_days.payments is 'Number of payments received.';
+comment on column private.revenue_days.gross_cents is 'Sum of the payments in the currency''s smallest unit.';
+comment on column private.revenue_days.refunded_cents is 'Part of these payments that was refunded since, in the smallest unit.';
+comment on column private.revenue_days.disputed_cents is 'Part of these payments that is in dispute, in the smallest unit.';
+
+-- State of the roll-ups of analytics, in a single row.
+create table private.roll_up_state (
+  is_only_row boolean not null default true,
+  watermark timestamp with time zone,
+  refreshed_at timestamp with time zone,
+  constraint roll_up_state_pkey primary key (is_only_row),
+  constraint roll_up_state_is_one_row check (is_only_row)
+);
+
+alter table private.roll_up_state enable row level security;
+
+comment on table private.roll_up_state is 'State of the roll-ups of analytics, in a single row.';
+comment on column private.roll_up_state.is_only_row is 'Always true: there is one row.';
+comment on column private.roll_up_state.watermark is 'Time up to which new rows were looked for; null before the first run. Their days are summed or in days_to_roll_up.';
+comment on column private.roll_up_state.refreshed_at is 'Time when a day was last summed; null before the first run.';
+
+-- One row per account that existed when a roll-up ran, deleted ones included: a random key for counting accounts without naming them.
+create table private.rolled_up_accounts (
+  id uuid not null default gen_random_uuid(),
+  user_id uuid,
+  signed_up_on date not null,
+  seconds_to_verified bigint,
+  seconds_to_first_message bigint,
+  seconds_to_first_payment bigint,
+  constraint rolled_up_accounts_pkey primary key (id),
+  constraint rolled_up_accounts_user_id_key unique (user_id),
+  constraint rolled_up_accounts_user_id_fkey foreign key (user_id) references identity.users(id) on delete set null
+);
+
+alter table private.rolled_up_accounts enable row level security;
+
+create index rolled_up_accounts_signed_up_on_idx on private.rolled_up_accounts using btree (signed_up_on);
+
+comment on table private.rolled_up_accounts is 'One row per account that existed when a roll-up ran, deleted ones included: a random key for counting accounts without naming them.';
+comment on column private.rolled_up_accounts.id is 'Random key, which nothing else refers to.';
+comment on column private.rolled_up_accounts.user_id is 'The account; null after its deletion.';
+comment on column private.rolled_up_accounts.signed_up_on is 'Day (UTC) on which the account was created.';
+comment on column private.rolled_up_accounts.seconds_to_verified is 'Seconds from sign-up to the verification of an e-mail address; null if none was verified.';
+comment on column private.rolled_up_accounts.seconds_to_first_message is 'Seconds from sign-up to the first message to a model; null if there was none.';
+comment on column private.rolled_up_accounts.seconds_to_first_payment is 'Seconds from sign-up to the first payment above zero; null if there was none.';
+
 -- One row per room with a password.
 create table private.room_passwords (
   room_id uuid not null,
@@ -884,6 +1160,25 @@ comment on column private.sign_in_challenges.failed_attempts is 'Number of wrong
 comment on column private.sign_in_challenges.created_at is 'Time when the first factor was accepted.';
 comment on column private.sign_in_challenges.expires_at is 'Time when the challenge expires.';
 comment on column private.sign_in_challenges.used_at is 'Time when the challenge became a session; null if it has not.';
+
+-- One row per day (UTC) and status of sign-in attempts.
+create table private.sign_in_days (
+  day date not null,
+  status text not null,
+  attempts bigint not null,
+  users bigint not null,
+  ip_addresses bigint not null,
+  constraint sign_in_days_pkey primary key (day, status)
+);
+
+alter table private.sign_in_days enable row level security;
+
+comment on table private.sign_in_days is 'One row per day (UTC) and status of sign-in attempts.';
+comment on column private.sign_in_days.day is 'Day in UTC.';
+comment on column private.sign_in_days.status is 'Result of the attempts.';
+comment on column private.sign_in_days.attempts is 'Number of attempts.';
+comment on column private.sign_in_days.users is 'Number of accounts that were tried.';
+comment on column private.sign_in_days.ip_addresses is 'Number of client addresses.';
 
 -- One row per state of a subscription and event that is allowed in it.
 create table private.subscription_transitions (
@@ -1106,12 +1401,13 @@ create table private.user_passwords (
   updated_at timestamp with time zone not null default now(),
   suffices_alone boolean not null default true,
   constraint user_passwords_pkey primary key (user_id),
-  constraint user_passwords_hash_algorithm_check check (hash_algorithm = any (array['argon2id'::text, 'bcrypt'::text, 'bcrypt-sha256'::text])),
+  constraint user_passwords_hash_algorithm_check check (hash_algorithm = any (array['argon2id'::text, 'bcrypt'::text, 'bcrypt-sha256'::text, 'wrapped'::text])),
   constraint user_passwords_password_hash_check check (
 case hash_algorithm
     when 'argon2id'::text then password_hash ~ '^\$argon2id\$v=19\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+$'::text
     when 'bcrypt'::text then password_hash ~ '^\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}$'::text
     when 'bcrypt-sha256'::text then password_hash ~ '^\$bcrypt-sha256\$v=2,t=2b,r=\d\d?\$[./A-Za-z0-9]{22}\$[./A-Za-z0-9]{31}$'::text
+    when 'wrapped'::text then password_hash ~ '^\$plinth-wrapped\$v=1\$f=[a-z0-9-]+,l=\d+(,[a-z]+=[A-Za-z0-9+/]+)*\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+$'::text
     else null::boolean
 end),
   constraint user_passwords_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
@@ -1123,8 +1419,8 @@ create index user_passwords_bcrypt_idx on private.user_passwords using btree (us
 
 comment on table private.user_passwords is 'One row per account with a password. Not readable by any API role.';
 comment on column private.user_passwords.user_id is 'The user.';
-comment on column private.user_passwords.password_hash is 'Password hash: PHC string (argon2id, bcrypt-sha256 in passlib''s second form) or modular crypt string (bcrypt).';
-comment on column private.user_passwords.hash_algorithm is 'Algorithm: argon2id (default), bcrypt-sha256 (PLINTH_PASSWORD_HASH=bcrypt) or bcrypt (imported; replaced at the next sign-in).';
+comment on column private.user_passwords.password_hash is 'Password hash: PHC string (argon2id, bcrypt-sha256 in passlib''s second form), modular crypt string (bcrypt), or the argon2id hash of another system''s digest with that system''s salt and parameters ($plinth-wrapped$…).';
+comment on column private.user_passwords.hash_algorithm is 'Algorithm: argon2id (default), bcrypt-sha256 (PLINTH_PASSWORD_HASH=bcrypt), bcrypt or wrapped (imported; replaced at the next sign-in).';
 comment on column private.user_passwords.updated_at is 'Time when the hash was last set.';
 comment on column private.user_passwords.suffices_alone is 'Whether the password met the rule for use without a second factor (15 characters); if not, the last factor cannot be removed.';
 
@@ -1271,6 +1567,17 @@ create or replace function private.address_message(message rooms.room_messages, 
 comment on function private.address_message(message rooms.room_messages, recipients uuid[], mentions uuid[]) is 'Adds recipients and mentions to a message just posted; PL422 for recipients who are not members.';
 revoke execute on function private.address_message(message rooms.room_messages, recipients uuid[], mentions uuid[]) from public;
 
+-- Gives an imported account the keyed hash (and the address) that replaces another system's hash of the address; does nothing without such an account.
+create or replace function private.adopt_imported_email(system text, email_ids text[], hashed_email bytea, email text default null::text)
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/identity/private/adopt_imported_email.sql
+
+comment on function private.adopt_imported_email(system text, email_ids text[], hashed_email bytea, email text) is 'Gives an imported account the keyed hash (and the address) that replaces another system''s hash of the address; does nothing without such an account.';
+revoke execute on function private.adopt_imported_email(system text, email_ids text[], hashed_email bytea, email text) from public;
+grant execute on function private.adopt_imported_email(system text, email_ids text[], hashed_email bytea, email text) to :PLINTH_SERVICE;
+
 -- Renews, expires and cancels one subscription up to a moment; returns the number of steps.
 create or replace function private.advance_subscription(subscription_id uuid, at timestamp with time zone)
   returns integer
@@ -1309,6 +1616,15 @@ create or replace function private.advance_training(user_id uuid, skill_id uuid)
 
 comment on function private.advance_training(user_id uuid, skill_id uuid) is 'Sets the progress of a user''s active training to the share of the skill''s items that the user completed, if that is higher.';
 revoke execute on function private.advance_training(user_id uuid, skill_id uuid) from public;
+
+-- Adds the event audit_log_imported, so that rows of the same transaction may say earlier times. For the import of another system's log.
+create or replace function private.announce_audit_import(system text)
+  returns void
+  language sql
+  set search_path to 'pg_catalog'; -- fixtures/security/private/announce_audit_import.sql
+
+comment on function private.announce_audit_import(system text) is 'Adds the event audit_log_imported, so that rows of the same transaction may say earlier times. For the import of another system''s log.';
+revoke execute on function private.announce_audit_import(system text) from public;
 
 -- Trigger: tells every server that documents were added or removed.
 create or replace function private.announce_persisted_documents()
@@ -1440,6 +1756,88 @@ create or replace function private.apply_provider_subscription(provider text, pr
 comment on function private.apply_provider_subscription(provider text, provider_subscription_id text, at timestamp with time zone) is 'Makes a user''s subscription match its provider''s events; returns applied, kept_current or waiting_for_….';
 revoke execute on function private.apply_provider_subscription(provider text, provider_subscription_id text, at timestamp with time zone) from public;
 
+-- Returns hashes by which archived rows are found that belong to an account and do not name its id.
+create or replace function private.archive_marks(account identity.users)
+  returns text[]
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+  set "TimeZone" to 'UTC'; -- fixtures/security/private/archive_marks.sql
+
+comment on function private.archive_marks(account identity.users) is 'Returns hashes by which archived rows are found that belong to an account and do not name its id.';
+revoke execute on function private.archive_marks(account identity.users) from public;
+
+-- Returns the name of the table that holds a month of a log between its removal from the log and its archive.
+create or replace function private.archive_table(log text, month date)
+  returns text
+  language sql
+  immutable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/archive_table.sql
+
+comment on function private.archive_table(log text, month date) is 'Returns the name of the table that holds a month of a log between its removal from the log and its archive.';
+revoke execute on function private.archive_table(log text, month date) from public;
+
+-- Returns the archives that have a file.
+create or replace function private.archives_with_files()
+  returns table(archive_id uuid, log text, month date, file_name text, is_encrypted boolean, sha256 text)
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'; -- fixtures/security/private/archives_with_files.sql
+
+comment on function private.archives_with_files() is 'Returns the archives that have a file.';
+revoke execute on function private.archives_with_files() from public;
+grant execute on function private.archives_with_files() to :PLINTH_WORKER;
+
+-- Returns the actor behind the current statement, for the audit logs. Called with the owner's rights.
+create or replace function private.audit_actor(out actor_kind text, out acting_role text, out user_id uuid, out api_token_id uuid, out session_id uuid, out job_name text, out migration text, out has_ignored_claims boolean)
+  returns record
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/audit_actor.sql
+
+comment on function private.audit_actor(out actor_kind text, out acting_role text, out user_id uuid, out api_token_id uuid, out session_id uuid, out job_name text, out migration text, out has_ignored_claims boolean) is 'Returns the actor behind the current statement, for the audit logs. Called with the owner''s rights.';
+revoke execute on function private.audit_actor(out actor_kind text, out acting_role text, out user_id uuid, out api_token_id uuid, out session_id uuid, out job_name text, out migration text, out has_ignored_claims boolean) from public;
+
+-- Returns the SHA-256 that chains a block to the one before.
+create or replace function private.audit_block_hash(number bigint, previous_hash bytea, root bytea, entry_count integer, closed_at timestamp with time zone)
+  returns bytea
+  language sql
+  immutable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/audit_block_hash.sql
+
+comment on function private.audit_block_hash(number bigint, previous_hash bytea, root bytea, entry_count integer, closed_at timestamp with time zone) is 'Returns the SHA-256 that chains a block to the one before.';
+revoke execute on function private.audit_block_hash(number bigint, previous_hash bytea, root bytea, entry_count integer, closed_at timestamp with time zone) from public;
+
+-- Returns the id of the event that announces the imported rows of a transaction, made from the transaction's time.
+create or replace function private.audit_import_id(at timestamp with time zone)
+  returns uuid
+  language sql
+  immutable strict
+  set search_path to 'pg_catalog'; -- fixtures/security/private/audit_import_id.sql
+
+comment on function private.audit_import_id(at timestamp with time zone) is 'Returns the id of the event that announces the imported rows of a transaction, made from the transaction''s time.';
+revoke execute on function private.audit_import_id(at timestamp with time zone) from public;
+
+-- Returns the number of a block's entries and the SHA-256 of all of them.
+create or replace function private.audit_root(block_number bigint, out entry_count integer, out root bytea)
+  returns record
+  language sql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/audit_root.sql
+
+comment on function private.audit_root(block_number bigint, out entry_count integer, out root bytea) is 'Returns the number of a block''s entries and the SHA-256 of all of them.';
+revoke execute on function private.audit_root(block_number bigint, out entry_count integer, out root bytea) from public;
+
+-- Returns the salted SHA-256 of a row of an audit log: of the columns that erasure clears (is_content), or of the others. Null without a salt.
+create or replace function private.audit_row_hash(log text, audit_row jsonb, is_content boolean)
+  returns bytea
+  language sql
+  immutable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/audit_row_hash.sql
+
+comment on function private.audit_row_hash(log text, audit_row jsonb, is_content boolean) is 'Returns the salted SHA-256 of a row of an audit log: of the columns that erasure clears (is_content), or of the others. Null without a salt.';
+revoke execute on function private.audit_row_hash(log text, audit_row jsonb, is_content boolean) from public;
+
 -- Returns the user's grants in force with the rest of each, in the order of use; a row without an id holds what the free plan has not yet granted this month.
 create or replace function private.available_grants(user_id uuid, at timestamp with time zone)
   returns setof billing.grant_balance
@@ -1448,6 +1846,36 @@ create or replace function private.available_grants(user_id uuid, at timestamp w
 
 comment on function private.available_grants(user_id uuid, at timestamp with time zone) is 'Returns the user''s grants in force with the rest of each, in the order of use; a row without an id holds what the free plan has not yet granted this month.';
 revoke execute on function private.available_grants(user_id uuid, at timestamp with time zone) from public;
+
+-- Moves a due month of a log out of it, to be archived; returns the id of the archive. PL409 if the month is not due.
+create or replace function private.begin_archive(log text, month date)
+  returns uuid
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/security/private/begin_archive.sql
+
+comment on function private.begin_archive(log text, month date) is 'Moves a due month of a log out of it, to be archived; returns the id of the archive. PL409 if the month is not due.';
+revoke execute on function private.begin_archive(log text, month date) from public;
+grant execute on function private.begin_archive(log text, month date) to :PLINTH_WORKER;
+
+-- Prepares a log for the rows of an archive, in the transaction that loads them. PL404 for an unknown archive, PL409 for one that is not archived, or while deleted accounts are being erased from archives.
+create or replace function private.begin_attach(archive_id uuid)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/security/private/begin_attach.sql
+
+comment on function private.begin_attach(archive_id uuid) is 'Prepares a log for the rows of an archive, in the transaction that loads them. PL404 for an unknown archive, PL409 for one that is not archived, or while deleted accounts are being erased from archives.';
+revoke execute on function private.begin_attach(archive_id uuid) from public;
+
+-- Trigger: rejects the deletion of an account with a legal hold (PL409) or an invalid reference (PL422), and notes what is known only before the deletion.
+create or replace function private.begin_erasure()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/security/private/begin_erasure.sql
+
+comment on function private.begin_erasure() is 'Trigger: rejects the deletion of an account with a legal hold (PL409) or an invalid reference (PL422), and notes what is known only before the deletion.';
+revoke execute on function private.begin_erasure() from public;
 
 -- Trigger: bills the text streamed so far when a streaming answer is deleted.
 create or replace function private.bill_deleted_turn()
@@ -1920,6 +2348,16 @@ create or replace function private.casbin_rank(model text, subject text, domain 
 comment on function private.casbin_rank(model text, subject text, domain text) is 'Returns the order of a subject''s rules by its roles, for subjectPriority. PL422 for roles that form a cycle.';
 revoke execute on function private.casbin_rank(model text, subject text, domain text) from public;
 
+-- Returns the text of Casbin's own model of roles (rbac_model.conf).
+create or replace function private.casbin_rbac_model()
+  returns text
+  language sql
+  immutable parallel safe
+  set search_path to 'pg_catalog'; -- fixtures/access/private/casbin_rbac_model.sql
+
+comment on function private.casbin_rbac_model() is 'Returns the text of Casbin''s own model of roles (rbac_model.conf).';
+revoke execute on function private.casbin_rbac_model() from public;
+
 -- Translates a JavaScript regular expression. PL422 with the place as detail for one outside the supported subset.
 create or replace function private.casbin_regex(source text)
   returns text
@@ -1974,6 +2412,16 @@ create or replace function private.casbin_roles(model text, ptype text, name tex
 
 comment on function private.casbin_roles(model text, ptype text, name text, domain text) is 'Returns a name and the roles that it inherits by rules of the type, in the domain if one is given.';
 revoke execute on function private.casbin_roles(model text, ptype text, name text, domain text) from public;
+
+-- Returns the id of an access rule in plinth.external_ids, made from its number.
+create or replace function private.casbin_row_id(id bigint)
+  returns uuid
+  language sql
+  immutable parallel safe strict
+  set search_path to 'pg_catalog'; -- fixtures/access/private/casbin_row_id.sql
+
+comment on function private.casbin_row_id(id bigint) is 'Returns the id of an access rule in plinth.external_ids, made from its number.';
+revoke execute on function private.casbin_row_id(id bigint) from public;
 
 -- Returns which rules a request can match, by the values of their columns: [] if only evaluation tells, null if none.
 create or replace function private.casbin_selections(model text, matcher jsonb, request jsonb)
@@ -2046,6 +2494,17 @@ create or replace function private.casbin_values(list jsonb)
 
 comment on function private.casbin_values(list jsonb) is 'Returns a list of texts as an array; null for none.';
 revoke execute on function private.casbin_values(list jsonb) from public;
+
+-- Trigger: writes the unsigned certificate of a deleted account, and notes that its rows in archives are to be erased.
+create or replace function private.certify_erasure()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+  set "TimeZone" to 'UTC'; -- fixtures/security/private/certify_erasure.sql
+
+comment on function private.certify_erasure() is 'Trigger: writes the unsigned certificate of a deleted account, and notes that its rows in archives are to be erased.';
+revoke execute on function private.certify_erasure() from public;
 
 -- Replaces or deletes the text of a general chat message, and keeps the previous one. PL401, PL403, PL404, PL409.
 create or replace function private.change_general_chat_message(message_id uuid, content text)
@@ -2162,6 +2621,17 @@ create or replace function private.client_network_of(address inet)
 comment on function private.client_network_of(address inet) is 'Returns the network of one client: /32 for IPv4, /56 for IPv6.';
 revoke execute on function private.client_network_of(address inet) from public;
 
+-- Closes a block of up to max_entries commitments to rows of the audit logs; returns their number, 0 if there is none.
+create or replace function private.close_audit_block(max_entries integer default 10000)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/security/private/close_audit_block.sql
+
+comment on function private.close_audit_block(max_entries integer) is 'Closes a block of up to max_entries commitments to rows of the audit logs; returns their number, 0 if there is none.';
+revoke execute on function private.close_audit_block(max_entries integer) from public;
+grant execute on function private.close_audit_block(max_entries integer) to :PLINTH_WORKER;
+
 -- Ends the plan grants of a source and carries over up to rollover_limit unused, unheld tokens; returns their number. The same key again returns the same number.
 create or replace function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone default now())
   returns bigint
@@ -2181,6 +2651,27 @@ create or replace function private.close_unlimited_grants(user_id uuid, source_i
 
 comment on function private.close_unlimited_grants(user_id uuid, source_id uuid, closed_at timestamp with time zone) is 'Ends the unlimited plan grants of a source; limited ones stay.';
 revoke execute on function private.close_unlimited_grants(user_id uuid, source_id uuid, closed_at timestamp with time zone) from public;
+
+-- Commits to what an erasure leaves of an archived row of an audit log; returns it with its new salt.
+create or replace function private.commit_archived_erasure(log text, former jsonb, remaining jsonb, account_id uuid)
+  returns jsonb
+  language plpgsql
+  set search_path to 'pg_catalog'
+  set "TimeZone" to 'UTC'; -- fixtures/security/private/commit_archived_erasure.sql
+
+comment on function private.commit_archived_erasure(log text, former jsonb, remaining jsonb, account_id uuid) is 'Commits to what an erasure leaves of an archived row of an audit log; returns it with its new salt.';
+revoke execute on function private.commit_archived_erasure(log text, former jsonb, remaining jsonb, account_id uuid) from public;
+
+-- Trigger: commits to the rows of an audit log, which is its argument, and to their erasures.
+create or replace function private.commit_audit_row()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+  set "TimeZone" to 'UTC'; -- fixtures/security/private/commit_audit_row.sql
+
+comment on function private.commit_audit_row() is 'Trigger: commits to the rows of an audit log, which is its argument, and to their erasures.';
+revoke execute on function private.commit_audit_row() from public;
 
 -- Trigger: parses the definition of a model. PL422 with section, line, column and reason for one outside the grammar.
 create or replace function private.compile_casbin_model()
@@ -2330,6 +2821,15 @@ comment on function private.correct_usage(event_id uuid, input_tokens bigint, ou
 revoke execute on function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, at timestamp with time zone) from public;
 grant execute on function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, at timestamp with time zone) to :PLINTH_SERVICE;
 
+-- Keeps the sums of each account over a month of sessions that leaves learning.content_consumption.
+create or replace function private.count_archived_consumption(archive_id uuid, source regclass)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/security/private/count_archived_consumption.sql
+
+comment on function private.count_archived_consumption(archive_id uuid, source regclass) is 'Keeps the sums of each account over a month of sessions that leaves learning.content_consumption.';
+revoke execute on function private.count_archived_consumption(archive_id uuid, source regclass) from public;
+
 -- Adds an amount (1, or -1 to undo) at a message's number, in all levels.
 create or replace function private.count_in_room(room_id uuid, kind text, user_id uuid, peer_id uuid, sequence bigint, amount integer)
   returns void
@@ -2417,6 +2917,16 @@ comment on function private.create_memory(user_id uuid, key_id uuid, content tex
 revoke execute on function private.create_memory(user_id uuid, key_id uuid, content text, word_hashes text[], kind text, source text, importance integer, confidence double precision, chat_id uuid, room_id uuid, expires_at timestamp with time zone) from public;
 grant execute on function private.create_memory(user_id uuid, key_id uuid, content text, word_hashes text[], kind text, source text, importance integer, confidence double precision, chat_id uuid, room_id uuid, expires_at timestamp with time zone) to :PLINTH_SERVICE;
 
+-- Creates the partition for a month of a log; returns its name, or null if it exists.
+create or replace function private.create_month_partition(parent regclass, month date)
+  returns text
+  language plpgsql
+  set search_path to 'pg_catalog'
+  set "TimeZone" to 'UTC'; -- fixtures/plinth/private/create_month_partition.sql
+
+comment on function private.create_month_partition(parent regclass, month date) is 'Creates the partition for a month of a log; returns its name, or null if it exists.';
+revoke execute on function private.create_month_partition(parent regclass, month date) from public;
+
 -- Completes courses, advances trainings and adds evidence for items a user completed; repeating it changes nothing.
 create or replace function private.credit_completions(user_id uuid, item_ids uuid[])
   returns void
@@ -2455,6 +2965,17 @@ create or replace function private.current_room_role(room_id uuid)
 
 comment on function private.current_room_role(room_id uuid) is 'Returns the caller''s role in a room; PL401 without a sign-in, PL404 for a non-member.';
 revoke execute on function private.current_room_role(room_id uuid) from public;
+
+-- Returns the comments of the tables of exports (without a column) and of their columns, without smart tags.
+create or replace function private.data_export_descriptions()
+  returns table(table_name text, column_name text, description text)
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'; -- fixtures/identity/private/data_export_descriptions.sql
+
+comment on function private.data_export_descriptions() is 'Returns the comments of the tables of exports (without a column) and of their columns, without smart tags.';
+revoke execute on function private.data_export_descriptions() from public;
+grant execute on function private.data_export_descriptions() to :PLINTH_SERVICE;
 
 -- Returns the SQL that reads a user's rows of a table ($1) as JSON texts, without secrets.
 create or replace function private.data_export_query(table_oid oid, condition text)
@@ -2608,14 +3129,14 @@ comment on function private.delete_old_emails(batch_size integer) is 'Deletes up
 revoke execute on function private.delete_old_emails(batch_size integer) from public;
 grant execute on function private.delete_old_emails(batch_size integer) to :PLINTH_WORKER;
 
--- Deletes up to batch_size errors older than 90 days; returns their number.
+-- Deletes up to batch_size errors that are older than the retention policy keeps; returns their number.
 create or replace function private.delete_old_error_logs(batch_size integer default 1000)
   returns integer
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/security/private/delete_old_error_logs.sql
 
-comment on function private.delete_old_error_logs(batch_size integer) is 'Deletes up to batch_size errors older than 90 days; returns their number.';
+comment on function private.delete_old_error_logs(batch_size integer) is 'Deletes up to batch_size errors that are older than the retention policy keeps; returns their number.';
 revoke execute on function private.delete_old_error_logs(batch_size integer) from public;
 grant execute on function private.delete_old_error_logs(batch_size integer) to :PLINTH_WORKER;
 
@@ -2691,6 +3212,17 @@ create or replace function private.describe_user_agent(user_agent text)
 comment on function private.describe_user_agent(user_agent text) is 'Returns private.known_device, and for an unknown browser the name that the program gives itself.';
 revoke execute on function private.describe_user_agent(user_agent text) from public;
 
+-- Moves a month of a log into the table private.archive_table(log, month); returns its name.
+create or replace function private.detach_log_month(log text, month date)
+  returns text
+  language plpgsql
+  set search_path to 'pg_catalog'
+  set "TimeZone" to 'UTC'
+  set lock_timeout to '200ms'; -- fixtures/security/private/detach_log_month.sql
+
+comment on function private.detach_log_month(log text, month date) is 'Moves a month of a log into the table private.archive_table(log, month); returns its name.';
+revoke execute on function private.detach_log_month(log text, month date) from public;
+
 -- Reports broken enabled rules, minute by minute since a time within the last day; returns the number of new reports.
 create or replace function private.detect_suspicious_activity(since timestamp with time zone default (now() - '00:03:00'::interval))
   returns integer
@@ -2701,6 +3233,38 @@ create or replace function private.detect_suspicious_activity(since timestamp wi
 comment on function private.detect_suspicious_activity(since timestamp with time zone) is 'Reports broken enabled rules, minute by minute since a time within the last day; returns the number of new reports.';
 revoke execute on function private.detect_suspicious_activity(since timestamp with time zone) from public;
 grant execute on function private.detect_suspicious_activity(since timestamp with time zone) to :PLINTH_WORKER;
+
+-- Deletes a due month of a log and registers it; returns the number of rows. PL409 if the month is not due.
+create or replace function private.drop_log_month(log text, month date)
+  returns bigint
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/security/private/drop_log_month.sql
+
+comment on function private.drop_log_month(log text, month date) is 'Deletes a due month of a log and registers it; returns the number of rows. PL409 if the month is not due.';
+revoke execute on function private.drop_log_month(log text, month date) from public;
+grant execute on function private.drop_log_month(log text, month date) to :PLINTH_WORKER;
+
+-- Returns the months of all logs that are older than their policy keeps, oldest first for each log, with the action to take.
+create or replace function private.due_log_months()
+  returns table(log text, month date, action text, estimated_rows bigint)
+  language plpgsql
+  stable security definer
+  set search_path to 'pg_catalog'
+  set "TimeZone" to 'UTC'; -- fixtures/security/private/due_log_months.sql
+
+comment on function private.due_log_months() is 'Returns the months of all logs that are older than their policy keeps, oldest first for each log, with the action to take.';
+revoke execute on function private.due_log_months() from public;
+grant execute on function private.due_log_months() to :PLINTH_WORKER;
+
+-- Registers the rows of a month that was moved out of its log, and drops its table; returns the number of rows.
+create or replace function private.end_archive_table(archive_id uuid)
+  returns bigint
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/security/private/end_archive_table.sql
+
+comment on function private.end_archive_table(archive_id uuid) is 'Registers the rows of a month that was moved out of its log, and drops its table; returns the number of rows.';
+revoke execute on function private.end_archive_table(archive_id uuid) from public;
 
 -- Ends up to batch_size expired sessions and deletes those that ended 90 days ago; returns their number.
 create or replace function private.end_expired_sessions(batch_size integer default 1000)
@@ -2770,7 +3334,7 @@ create or replace function private.ensure_grants_at(user_id uuid, at timestamp w
 comment on function private.ensure_grants_at(user_id uuid, at timestamp with time zone, may_wait boolean) is 'Grants the tokens of the periods that contain a moment, once. Without may_wait it does nothing while the account is locked.';
 revoke execute on function private.ensure_grants_at(user_id uuid, at timestamp with time zone, may_wait boolean) from public;
 
--- Creates the missing monthly partitions of all logs, from this month to months_ahead later; returns the names created.
+-- Creates the missing monthly partitions of all logs, from this month to months_ahead later, and those of rows in default partitions; returns the names created.
 create or replace function private.ensure_partitions(months_ahead integer default 3)
   returns table(partition_name text)
   language plpgsql
@@ -2778,9 +3342,34 @@ create or replace function private.ensure_partitions(months_ahead integer defaul
   set search_path to 'pg_catalog'
   set "TimeZone" to 'UTC'; -- fixtures/plinth/private/ensure_partitions.sql
 
-comment on function private.ensure_partitions(months_ahead integer) is 'Creates the missing monthly partitions of all logs, from this month to months_ahead later; returns the names created.';
+comment on function private.ensure_partitions(months_ahead integer) is 'Creates the missing monthly partitions of all logs, from this month to months_ahead later, and those of rows in default partitions; returns the names created.';
 revoke execute on function private.ensure_partitions(months_ahead integer) from public;
 grant execute on function private.ensure_partitions(months_ahead integer) to :PLINTH_WORKER;
+
+-- Returns the columns of an audit log that may hold personal data, which an erasure clears.
+create or replace function private.erasable_audit_columns(log text)
+  returns text[]
+  language sql
+  immutable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/erasable_audit_columns.sql
+
+comment on function private.erasable_audit_columns(log text) is 'Returns the columns of an audit log that may hold personal data, which an erasure clears.';
+revoke execute on function private.erasable_audit_columns(log text) from public;
+
+-- Returns archived rows of a log without the accounts that they belong to; null for a row that goes with its account.
+create or replace function private.erase_archived_lines(log text, lines text[], account_ids uuid[])
+  returns setof text
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+  set "TimeZone" to 'UTC'
+  set "DateStyle" to 'ISO, YMD'
+  set "IntervalStyle" to 'iso_8601'
+  set extra_float_digits to '1'; -- fixtures/security/private/erase_archived_lines.sql
+
+comment on function private.erase_archived_lines(log text, lines text[], account_ids uuid[]) is 'Returns archived rows of a log without the accounts that they belong to; null for a row that goes with its account.';
+revoke execute on function private.erase_archived_lines(log text, lines text[], account_ids uuid[]) from public;
+grant execute on function private.erase_archived_lines(log text, lines text[], account_ids uuid[]) to :PLINTH_WORKER;
 
 -- Deletes or clears the rows of a deleted account that name it in columns with the tag @userId.
 create or replace function private.erase_declared_rows(user_id uuid)
@@ -2800,6 +3389,26 @@ create or replace function private.erase_errors(account_id uuid)
 comment on function private.erase_errors(account_id uuid) is 'Clears message and context of an account''s errors; code and fingerprint stay, so that they can still be counted.';
 revoke execute on function private.erase_errors(account_id uuid) from public;
 
+-- Clears address and program of the audit log's entries about attempts on names of an account before they belonged to it. PL409 unless it is being erased.
+create or replace function private.erase_failed_sign_ins(account_id uuid, times timestamp with time zone[], addresses inet[])
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/security/private/erase_failed_sign_ins.sql
+
+comment on function private.erase_failed_sign_ins(account_id uuid, times timestamp with time zone[], addresses inet[]) is 'Clears address and program of the audit log''s entries about attempts on names of an account before they belonged to it. PL409 unless it is being erased.';
+revoke execute on function private.erase_failed_sign_ins(account_id uuid, times timestamp with time zone[], addresses inet[]) from public;
+grant execute on function private.erase_failed_sign_ins(account_id uuid, times timestamp with time zone[], addresses inet[]) to :PLINTH_WORKER;
+
+-- Deletes the queue's jobs whose payload, output or keys name an account by id, address or phone number.
+create or replace function private.erase_jobs(account identity.users)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/security/private/erase_jobs.sql
+
+comment on function private.erase_jobs(account identity.users) is 'Deletes the queue''s jobs whose payload, output or keys name an account by id, address or phone number.';
+revoke execute on function private.erase_jobs(account identity.users) from public;
+
 -- Clears name, address and program of an account's sign-ins, and of attempts on its names before they belonged to an account.
 create or replace function private.erase_login_attempts(account identity.users)
   returns void
@@ -2808,6 +3417,25 @@ create or replace function private.erase_login_attempts(account identity.users)
 
 comment on function private.erase_login_attempts(account identity.users) is 'Clears name, address and program of an account''s sign-ins, and of attempts on its names before they belonged to an account.';
 revoke execute on function private.erase_login_attempts(account identity.users) from public;
+
+-- Trigger: clears a deleted account from the log of reads of personal data; the reads stay.
+create or replace function private.erase_personal_data_reads()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/security/private/erase_personal_data_reads.sql
+
+comment on function private.erase_personal_data_reads() is 'Trigger: clears a deleted account from the log of reads of personal data; the reads stay.';
+revoke execute on function private.erase_personal_data_reads() from public;
+
+-- Deletes the counters of an account's id, names and numbers.
+create or replace function private.erase_rate_limits(account identity.users)
+  returns void
+  language sql
+  set search_path to 'pg_catalog'; -- fixtures/security/private/erase_rate_limits.sql
+
+comment on function private.erase_rate_limits(account identity.users) is 'Deletes the counters of an account''s id, names and numbers.';
+revoke execute on function private.erase_rate_limits(account identity.users) from public;
 
 -- Clears an account's data, address and program from the audit log; those of other people who acted on it stay.
 create or replace function private.erase_security_events(account_id uuid)
@@ -2818,14 +3446,14 @@ create or replace function private.erase_security_events(account_id uuid)
 comment on function private.erase_security_events(account_id uuid) is 'Clears an account''s data, address and program from the audit log; those of other people who acted on it stay.';
 revoke execute on function private.erase_security_events(account_id uuid) from public;
 
--- Trigger: clears the data about a deleted account from sign-in log, audit log and error log, and from columns with the tag @userId.
+-- Trigger: clears the data about a deleted account from logs, queued mails and jobs, counters, and columns with the tag @userId.
 create or replace function private.erase_traces_of_user()
   returns trigger
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/identity/triggers/users.sql
 
-comment on function private.erase_traces_of_user() is 'Trigger: clears the data about a deleted account from sign-in log, audit log and error log, and from columns with the tag @userId.';
+comment on function private.erase_traces_of_user() is 'Trigger: clears the data about a deleted account from logs, queued mails and jobs, counters, and columns with the tag @userId.';
 revoke execute on function private.erase_traces_of_user() from public;
 
 -- Returns the text with the five special characters of HTML escaped.
@@ -2993,16 +3621,28 @@ comment on function private.find_customer(provider text) is 'Returns the signed-
 revoke execute on function private.find_customer(provider text) from public;
 grant execute on function private.find_customer(provider text) to :PLINTH_SERVICE;
 
--- Returns size and number of parts of a downloadable export of the signed-in user, and records the download; no row otherwise. PL403 with an API token.
+-- Returns size and number of parts of a downloadable export of the signed-in user, and records the download as a read; no row otherwise. PL403 with an API token.
 create or replace function private.find_data_export(export_id uuid)
   returns table(size_bytes bigint, part_count integer)
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/identity/private/find_data_export.sql
 
-comment on function private.find_data_export(export_id uuid) is 'Returns size and number of parts of a downloadable export of the signed-in user, and records the download; no row otherwise. PL403 with an API token.';
+comment on function private.find_data_export(export_id uuid) is 'Returns size and number of parts of a downloadable export of the signed-in user, and records the download as a read; no row otherwise. PL403 with an API token.';
 revoke execute on function private.find_data_export(export_id uuid) from public;
 grant execute on function private.find_data_export(export_id uuid) to :PLINTH_SERVICE;
+
+-- Finds the days whose rows are new since the watermark, and new accounts; returns the number of days that wait to be summed.
+create or replace function private.find_days_to_roll_up()
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+  set "TimeZone" to 'UTC'; -- fixtures/analytics/private/find_days_to_roll_up.sql
+
+comment on function private.find_days_to_roll_up() is 'Finds the days whose rows are new since the watermark, and new accounts; returns the number of days that wait to be summed.';
+revoke execute on function private.find_days_to_roll_up() from public;
+grant execute on function private.find_days_to_roll_up() to :PLINTH_WORKER;
 
 -- Returns the message that a sender (null for the AI) posted in a room under a key, or nulls. PL409 when it was another request.
 create or replace function private.find_keyed_room_message(room_id uuid, sender_id uuid, idempotency_key uuid, content text, digest bytea)
@@ -3167,6 +3807,28 @@ create or replace function private.finish_answer(message_id uuid, claim_id uuid,
 comment on function private.finish_answer(message_id uuid, claim_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Ends a claimed answer as complete and settles its usage; returns the state in which it ended, null without the claim.';
 revoke execute on function private.finish_answer(message_id uuid, claim_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
 grant execute on function private.finish_answer(message_id uuid, claim_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) to :PLINTH_SERVICE;
+
+-- Registers the file of an archive and drops its rows. PL409 if the number of rows differs, or the archive is not being written.
+create or replace function private.finish_archive(archive_id uuid, file_name text, file_bytes bigint, sha256 text, row_count bigint, is_encrypted boolean, migration text)
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/security/private/finish_archive.sql
+
+comment on function private.finish_archive(archive_id uuid, file_name text, file_bytes bigint, sha256 text, row_count bigint, is_encrypted boolean, migration text) is 'Registers the file of an archive and drops its rows. PL409 if the number of rows differs, or the archive is not being written.';
+revoke execute on function private.finish_archive(archive_id uuid, file_name text, file_bytes bigint, sha256 text, row_count bigint, is_encrypted boolean, migration text) from public;
+grant execute on function private.finish_archive(archive_id uuid, file_name text, file_bytes bigint, sha256 text, row_count bigint, is_encrypted boolean, migration text) to :PLINTH_WORKER;
+
+-- Notes that no archive has rows of an erased account any more; its certificate can be signed.
+create or replace function private.finish_archive_erasure(user_id uuid)
+  returns void
+  language sql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/security/private/finish_archive_erasure.sql
+
+comment on function private.finish_archive_erasure(user_id uuid) is 'Notes that no archive has rows of an erased account any more; its certificate can be signed.';
+revoke execute on function private.finish_archive_erasure(user_id uuid) from public;
+grant execute on function private.finish_archive_erasure(user_id uuid) to :PLINTH_WORKER;
 
 -- Marks a leased email as sent (error null), to be retried, or failed; returns which.
 create or replace function private.finish_email(email_id uuid, error text, is_permanent boolean default false)
@@ -3534,6 +4196,15 @@ create or replace function private.held_permissions()
 comment on function private.held_permissions() is 'Returns the permissions of the signed-in user that apply in this session, with the expiry of the role that has them.';
 revoke execute on function private.held_permissions() from public;
 
+-- Adds rules of another system to the model default; returns the place of each with its id in plinth.external_ids. PL422 for a rule outside the grammar.
+create or replace function private.import_casbin_rules(system text, rules jsonb)
+  returns table(n integer, row_id uuid)
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/access/private/import_casbin_rules.sql
+
+comment on function private.import_casbin_rules(system text, rules jsonb) is 'Adds rules of another system to the model default; returns the place of each with its id in plinth.external_ids. PL422 for a rule outside the grammar.';
+revoke execute on function private.import_casbin_rules(system text, rules jsonb) from public;
+
 -- Imports an array of a user's chats from elsewhere; returns one result for each chat: inserted, updated, unchanged or rejected with the reason.
 create or replace function private.import_chats(chats jsonb, user_id uuid)
   returns table(ordinal integer, outcome text, message text)
@@ -3596,6 +4267,15 @@ create or replace function private.import_prompts(prompts jsonb)
 
 comment on function private.import_prompts(prompts jsonb) is 'Imports an array of library prompts; returns one result for each row: inserted, updated, unchanged or rejected with the reason.';
 revoke execute on function private.import_prompts(prompts jsonb) from public;
+
+-- Adds a subscription of another system: active, canceled (until the end of its period) or expired; returns its id. PL404, PL422, 23505 for a second current one.
+create or replace function private.import_subscription(user_id uuid, plan_id uuid, status text, period_end timestamp with time zone, started_at timestamp with time zone default null::timestamp with time zone, ended_at timestamp with time zone default null::timestamp with time zone)
+  returns uuid
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/billing/private/import_subscription.sql
+
+comment on function private.import_subscription(user_id uuid, plan_id uuid, status text, period_end timestamp with time zone, started_at timestamp with time zone, ended_at timestamp with time zone) is 'Adds a subscription of another system: active, canceled (until the end of its period) or expired; returns its id. PL404, PL422, 23505 for a second current one.';
+revoke execute on function private.import_subscription(user_id uuid, plan_id uuid, status text, period_end timestamp with time zone, started_at timestamp with time zone, ended_at timestamp with time zone) from public;
 
 -- Returns the id of an imported message if the chat already has it; otherwise null.
 create or replace function private.imported_message_id(user_id uuid, chat_id uuid, key text, id uuid)
@@ -3726,6 +4406,17 @@ create or replace function private.keep_revision(message rooms.room_messages, ch
 comment on function private.keep_revision(message rooms.room_messages, change text) is 'Saves the text of a message before it is replaced or deleted.';
 revoke execute on function private.keep_revision(message rooms.room_messages, change text) from public;
 
+-- Returns the time before which the entries of a log are deleted; null if its policy does not delete.
+create or replace function private.kept_since(log text)
+  returns timestamp with time zone
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'; -- fixtures/security/private/kept_since.sql
+
+comment on function private.kept_since(log text) is 'Returns the time before which the entries of a log are deleted; null if its policy does not delete.';
+revoke execute on function private.kept_since(log text) from public;
+grant execute on function private.kept_since(log text) to :PLINTH_WORKER;
+
 -- Returns the condition that finds the row t of a table by the values of its key, which are the parameter $1. PL422 for an unknown column.
 create or replace function private.key_condition(relation_id oid, key jsonb)
   returns text
@@ -3837,6 +4528,16 @@ create or replace function private.list_revocations(max_age interval default '1 
 comment on function private.list_revocations(max_age interval) is 'Returns the revocations not older than max_age, which is the longest life of an access token.';
 revoke execute on function private.list_revocations(max_age interval) from public;
 grant execute on function private.list_revocations(max_age interval) to :PLINTH_SERVICE;
+
+-- Adds rows of an attached archive to its log; returns their number. Rows of deleted owners are left out, references to deleted rows are cleared.
+create or replace function private.load_archive_rows(archive_id uuid, columns text[], lines text[])
+  returns bigint
+  language plpgsql
+  set search_path to 'pg_catalog'
+  set "TimeZone" to 'UTC'; -- fixtures/security/private/load_archive_rows.sql
+
+comment on function private.load_archive_rows(archive_id uuid, columns text[], lines text[]) is 'Adds rows of an attached archive to its log; returns their number. Rows of deleted owners are left out, references to deleted rows are cleared.';
+revoke execute on function private.load_archive_rows(archive_id uuid, columns text[], lines text[]) from public;
 
 -- Prevents the deletion of accounts until the transaction ends.
 create or replace function private.lock_accounts(user_ids uuid[])
@@ -3986,6 +4687,16 @@ create or replace function private.lockout_duration(failed_attempts integer)
 comment on function private.lockout_duration(failed_attempts integer) is 'Returns how long an account stays locked after this many wrong passwords in a row: 0, then 1 minute doubling up to 1 hour.';
 revoke execute on function private.lockout_duration(failed_attempts integer) from public;
 
+-- Returns the table of a log, whether it is partitioned, its time column and the condition for rows that may leave it; no row for a file.
+create or replace function private.log_source(log text)
+  returns table(target regclass, is_partitioned boolean, time_column name, condition text)
+  language sql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/log_source.sql
+
+comment on function private.log_source(log text) is 'Returns the table of a log, whether it is partitioned, its time column and the condition for rows that may leave it; no row for a file.';
+revoke execute on function private.log_source(log text) from public;
+
 -- Sets the similarity threshold of the search until the end of the transaction.
 create or replace function private.look_for_similar_titles()
   returns void
@@ -4016,6 +4727,16 @@ create or replace function private.may_recall_in_room(user_id uuid, room_id uuid
 comment on function private.may_recall_in_room(user_id uuid, room_id uuid) is 'Returns whether an answer in a room may use a user''s memories: the user is its only person, and it is not public.';
 revoke execute on function private.may_recall_in_room(user_id uuid, room_id uuid) from public;
 grant execute on function private.may_recall_in_room(user_id uuid, room_id uuid) to :PLINTH_SERVICE;
+
+-- Trigger: counts the rows that were cleared before an account is deleted.
+create or replace function private.measure_erasure()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/security/private/measure_erasure.sql
+
+comment on function private.measure_erasure() is 'Trigger: counts the rows that were cleared before an account is deleted.';
+revoke execute on function private.measure_erasure() from public;
 
 -- Returns user names that a text may mention: a row for each place, with the name there and its prefix at each full stop.
 create or replace function private.mentioned_names(content text)
@@ -4080,6 +4801,16 @@ create or replace function private.move_head(user_id uuid, chat_id uuid, message
 
 comment on function private.move_head(user_id uuid, chat_id uuid, message_id uuid) is 'Makes a message the end of its chat''s active path.';
 revoke execute on function private.move_head(user_id uuid, chat_id uuid, message_id uuid) from public;
+
+-- Returns the names and addresses by which an account signs in or did, as the log of sign-ins spells them.
+create or replace function private.names_of_account(account identity.users)
+  returns text[]
+  language sql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/names_of_account.sql
+
+comment on function private.names_of_account(account identity.users) is 'Returns the names and addresses by which an account signs in or did, as the log of sign-ins spells them.';
+revoke execute on function private.names_of_account(account identity.users) from public;
 
 -- Returns whether the request comes from a network the user allows.
 create or replace function private.network_is_allowed(user_id uuid)
@@ -4177,6 +4908,17 @@ create or replace function private.offered_plan(plan_id uuid)
 comment on function private.offered_plan(plan_id uuid) is 'Returns a plan that new subscriptions may choose; PL404 for any other.';
 revoke execute on function private.offered_plan(plan_id uuid) from public;
 
+-- Returns the months that were moved out of their log and are not archived yet, with their columns and size in blocks.
+create or replace function private.open_archives()
+  returns table(archive_id uuid, log text, month date, columns jsonb, blocks bigint)
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'; -- fixtures/security/private/open_archives.sql
+
+comment on function private.open_archives() is 'Returns the months that were moved out of their log and are not archived yet, with their columns and size in blocks.';
+revoke execute on function private.open_archives() from public;
+grant execute on function private.open_archives() to :PLINTH_WORKER;
+
 -- Returns the version of an item that is being played, its duration and type, and the time access was last decided; reason says why the caller may not play it, or is null.
 create or replace function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text, out access_checked_at timestamp with time zone)
   returns record
@@ -4214,6 +4956,27 @@ create or replace function private.open_turn(user_id uuid, chat_id uuid, model_i
 comment on function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text, tools jsonb, uses_own_model boolean) is 'Starts an answer of a model in a chat; the same key again returns the same one. PL402 when the user lacks the tokens, PL404 for an unknown chat, message or model, PL409 while another answer is under way and for a key used for another request.';
 revoke execute on function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text, tools jsonb, uses_own_model boolean) from public;
 
+-- Returns counts, sizes and ages of the queues, logs, sessions and replicas as JSON, for the metrics of the servers and workers.
+create or replace function private.operational_state()
+  returns jsonb
+  language plpgsql
+  stable security definer
+  set search_path to 'pg_catalog'; -- fixtures/plinth/private/operational_state.sql
+
+comment on function private.operational_state() is 'Returns counts, sizes and ages of the queues, logs, sessions and replicas as JSON, for the metrics of the servers and workers.';
+revoke execute on function private.operational_state() from public;
+grant execute on function private.operational_state() to :PLINTH_SERVICE, :PLINTH_WORKER;
+
+-- Returns the days of a history up to today (UTC), or for one day the 24 hours before this one and this one; oldest first.
+create or replace function private.operations_buckets(days integer)
+  returns table(starts_at timestamp with time zone, ends_at timestamp with time zone)
+  language sql
+  stable rows 90
+  set search_path to 'pg_catalog'; -- fixtures/security/private/operations_buckets.sql
+
+comment on function private.operations_buckets(days integer) is 'Returns the days of a history up to today (UTC), or for one day the 24 hours before this one and this one; oldest first.';
+revoke execute on function private.operations_buckets(days integer) from public;
+
 -- Pauses an active subscription; PL409 when it is not active, free, lifetime, or billed by a provider.
 create or replace function private.pause_subscription(subscription_id uuid, at timestamp with time zone)
   returns billing.user_subscriptions
@@ -4233,6 +4996,47 @@ create or replace function private.payment_period(provider text, news jsonb)
 comment on function private.payment_period(provider text, news jsonb) is 'Returns the plan of an event''s payment and its period; null without one.';
 revoke execute on function private.payment_period(provider text, news jsonb) from public;
 
+-- Returns the accounts whose rows are still to be erased from archives.
+create or replace function private.pending_archive_erasures()
+  returns table(user_id uuid, certificate_id uuid, marks text[])
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'; -- fixtures/security/private/pending_archive_erasures.sql
+
+comment on function private.pending_archive_erasures() is 'Returns the accounts whose rows are still to be erased from archives.';
+revoke execute on function private.pending_archive_erasures() from public;
+grant execute on function private.pending_archive_erasures() to :PLINTH_WORKER;
+
+-- Returns the personal-data class of a column of a table or partition; null if it has none.
+create or replace function private.personal_data_class(table_oid regclass, column_name name)
+  returns text
+  language sql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/personal_data_class.sql
+
+comment on function private.personal_data_class(table_oid regclass, column_name name) is 'Returns the personal-data class of a column of a table or partition; null if it has none.';
+revoke execute on function private.personal_data_class(table_oid regclass, column_name name) from public;
+
+-- Returns the classes of personal data in tables and views, given by schema and name.
+create or replace function private.personal_data_classes(relations text[])
+  returns text[]
+  language sql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/personal_data_classes.sql
+
+comment on function private.personal_data_classes(relations text[]) is 'Returns the classes of personal data in tables and views, given by schema and name.';
+revoke execute on function private.personal_data_classes(relations text[]) from public;
+
+-- Places a legal hold on an account, which cannot be deleted until it is released. PL404 for an unknown account, PL409 for a second hold.
+create or replace function private.place_legal_hold(user_id uuid, reason text)
+  returns uuid
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/security/private/place_legal_hold.sql
+
+comment on function private.place_legal_hold(user_id uuid, reason text) is 'Places a legal hold on an account, which cannot be deleted until it is released. PL404 for an unknown account, PL409 for a second hold.';
+revoke execute on function private.place_legal_hold(user_id uuid, reason text) from public;
+
 -- Trigger: sets the start of a new member's history and the read mark.
 create or replace function private.place_room_member()
   returns trigger
@@ -4251,6 +5055,16 @@ create or replace function private.place_session(user_id uuid, item_id uuid, ver
 
 comment on function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, stretch int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone) is 'Adds a heartbeat to its session, joining or creating sessions; returns the created_at of that session.';
 revoke execute on function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, stretch int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone) from public;
+
+-- Returns the code of the plan that a user had just before a time (trialing, active or past_due), or free.
+create or replace function private.plan_code_at(user_id uuid, at timestamp with time zone)
+  returns text
+  language sql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/analytics/private/plan_code_at.sql
+
+comment on function private.plan_code_at(user_id uuid, at timestamp with time zone) is 'Returns the code of the plan that a user had just before a time (trialing, active or past_due), or free.';
+revoke execute on function private.plan_code_at(user_id uuid, at timestamp with time zone) from public;
 
 -- Returns the plan, its price and its period among items or lines of a provider; no row when no price there sells a plan.
 create or replace function private.plan_period(provider text, lines jsonb)
@@ -4322,6 +5136,16 @@ comment on function private.prepare_checkout(plan_id uuid, provider text) is 'Re
 revoke execute on function private.prepare_checkout(plan_id uuid, provider text) from public;
 grant execute on function private.prepare_checkout(plan_id uuid, provider text) to :PLINTH_SERVICE;
 
+-- Returns the sections of the report on personal data for a period, each with its rows as JSON. PL422 for an empty period.
+create or replace function private.privacy_report(period_start timestamp with time zone, period_end timestamp with time zone)
+  returns table(section text, description text, rows json)
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/privacy_report.sql
+
+comment on function private.privacy_report(period_start timestamp with time zone, period_end timestamp with time zone) is 'Returns the sections of the report on personal data for a period, each with its rows as JSON. PL422 for an empty period.';
+revoke execute on function private.privacy_report(period_start timestamp with time zone, period_end timestamp with time zone) from public;
+
 -- Processes one event of the inbox, once, and then the events of the same customer that waited for it; returns its outcome.
 create or replace function private.process_payment_event(event_id uuid)
   returns text
@@ -4372,6 +5196,21 @@ create or replace function private.quota_of_walk(quotas bigint[], unused_seconds
 
 comment on function private.quota_of_walk(quotas bigint[], unused_seconds bigint[], period_seconds bigint) is 'Returns the tokens due for a period whose plan changed: quotas in order, and the seconds left of the period at the start of each. Switching back and forth neither gains nor loses tokens.';
 revoke execute on function private.quota_of_walk(quotas bigint[], unused_seconds bigint[], period_seconds bigint) from public;
+
+-- Returns the rows in some blocks of a month that is being archived, each as a JSON object. PL409 if it is not.
+create or replace function private.read_archive_rows(archive_id uuid, first_block bigint, block_count integer)
+  returns setof text
+  language plpgsql
+  stable security definer
+  set search_path to 'pg_catalog'
+  set "TimeZone" to 'UTC'
+  set "DateStyle" to 'ISO, YMD'
+  set "IntervalStyle" to 'iso_8601'
+  set extra_float_digits to '1'; -- fixtures/security/private/read_archive_rows.sql
+
+comment on function private.read_archive_rows(archive_id uuid, first_block bigint, block_count integer) is 'Returns the rows in some blocks of a month that is being archived, each as a JSON object. PL409 if it is not.';
+revoke execute on function private.read_archive_rows(archive_id uuid, first_block bigint, block_count integer) from public;
+grant execute on function private.read_archive_rows(archive_id uuid, first_block bigint, block_count integer) to :PLINTH_WORKER;
 
 -- Returns one part of an export of the signed-in user; null if it does not exist.
 create or replace function private.read_data_export_part(export_id uuid, part_number integer)
@@ -4496,6 +5335,17 @@ create or replace function private.record_message_usage(message llm.messages, at
 comment on function private.record_message_usage(message llm.messages, at timestamp with time zone) is 'Brings the ledger up to a message''s tokens_used, unless a service has settled the message.';
 revoke execute on function private.record_message_usage(message llm.messages, at timestamp with time zone) from public;
 
+-- Adds one row per person to security.personal_data_reads with the request's context; returns the id of the read.
+create or replace function private.record_personal_data_reads(reads jsonb, operation text, document_hash text default null::text, origin text default 'api'::text, reason text default null::text)
+  returns uuid
+  language sql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/security/private/record_personal_data_reads.sql
+
+comment on function private.record_personal_data_reads(reads jsonb, operation text, document_hash text, origin text, reason text) is 'Adds one row per person to security.personal_data_reads with the request''s context; returns the id of the read.';
+revoke execute on function private.record_personal_data_reads(reads jsonb, operation text, document_hash text, origin text, reason text) from public;
+grant execute on function private.record_personal_data_reads(reads jsonb, operation text, document_hash text, origin text, reason text) to :PLINTH_SERVICE;
+
 -- Records that memories of a user were given to a model.
 create or replace function private.record_recall(user_id uuid, ids uuid[])
   returns void
@@ -4547,6 +5397,16 @@ comment on function private.record_usage(user_id uuid, model_id uuid, input_toke
 revoke execute on function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) from public;
 grant execute on function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
 
+-- Returns the event that an earlier call recorded. PL404 if it is archived.
+create or replace function private.recorded_usage(event_id uuid, recorded_at timestamp with time zone default null::timestamp with time zone)
+  returns billing.usage_events
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/billing/private/recorded_usage.sql
+
+comment on function private.recorded_usage(event_id uuid, recorded_at timestamp with time zone) is 'Returns the event that an earlier call recorded. PL404 if it is archived.';
+revoke execute on function private.recorded_usage(event_id uuid, recorded_at timestamp with time zone) from public;
+
 -- Refreshes analytics.content_popularity; returns its number of rows.
 create or replace function private.refresh_content_popularity()
   returns integer
@@ -4558,14 +5418,14 @@ comment on function private.refresh_content_popularity() is 'Refreshes analytics
 revoke execute on function private.refresh_content_popularity() from public;
 grant execute on function private.refresh_content_popularity() to :PLINTH_WORKER;
 
--- Recomputes analytics.subscription_metrics without blocking its readers.
+-- Refreshes analytics.subscription_metrics without blocking its readers; returns its number of rows.
 create or replace function private.refresh_subscription_metrics()
   returns integer
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/analytics/private/refresh_subscription_metrics.sql
 
-comment on function private.refresh_subscription_metrics() is 'Recomputes analytics.subscription_metrics without blocking its readers.';
+comment on function private.refresh_subscription_metrics() is 'Refreshes analytics.subscription_metrics without blocking its readers; returns its number of rows.';
 revoke execute on function private.refresh_subscription_metrics() from public;
 grant execute on function private.refresh_subscription_metrics() to :PLINTH_WORKER;
 
@@ -4672,6 +5532,16 @@ comment on function private.release_hold(hold_id uuid, at timestamp with time zo
 revoke execute on function private.release_hold(hold_id uuid, at timestamp with time zone) from public;
 grant execute on function private.release_hold(hold_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
 
+-- Releases the legal hold of an account; a deletion that waited goes on. PL404 if there is none.
+create or replace function private.release_legal_hold(user_id uuid)
+  returns uuid
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/security/private/release_legal_hold.sql
+
+comment on function private.release_legal_hold(user_id uuid) is 'Releases the legal hold of an account; a deletion that waited goes on. PL404 if there is none.';
+revoke execute on function private.release_legal_hold(user_id uuid) from public;
+
 -- Returns the answer of a room, so that a server starts it again with the present context; returns false without the claim.
 create or replace function private.release_room_answer(room_id uuid, claim_id uuid)
   returns boolean
@@ -4702,6 +5572,15 @@ create or replace function private.renew_subscription(subscription_id uuid, even
 comment on function private.renew_subscription(subscription_id uuid, event text, at timestamp with time zone) is 'Moves a subscription into its next period by the event renewed or payment_succeeded and grants its tokens.';
 revoke execute on function private.renew_subscription(subscription_id uuid, event text, at timestamp with time zone) from public;
 
+-- Moves the month of an attached archive out of its log, to be archived again. PL404 for an unknown archive, PL409 for one that is not attached.
+create or replace function private.reopen_archive(archive_id uuid)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/security/private/reopen_archive.sql
+
+comment on function private.reopen_archive(archive_id uuid) is 'Moves the month of an attached archive out of its log, to be archived again. PL404 for an unknown archive, PL409 for one that is not attached.';
+revoke execute on function private.reopen_archive(archive_id uuid) from public;
+
 -- Reopens the grants of a subscription's current period that ended with the subscription.
 create or replace function private.reopen_plan_grants(subscription_id uuid)
   returns void
@@ -4710,6 +5589,17 @@ create or replace function private.reopen_plan_grants(subscription_id uuid)
 
 comment on function private.reopen_plan_grants(subscription_id uuid) is 'Reopens the grants of a subscription''s current period that ended with the subscription.';
 revoke execute on function private.reopen_plan_grants(subscription_id uuid) from public;
+
+-- Registers the rewritten file of an archive and the numbers of rows erased from it. PL409 if another file is registered than the one that was read.
+create or replace function private.replace_archive_file(archive_id uuid, old_sha256 text, file_name text, file_bytes bigint, sha256 text, row_count bigint, is_encrypted boolean, user_ids uuid[], rows_erased bigint[])
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/security/private/replace_archive_file.sql
+
+comment on function private.replace_archive_file(archive_id uuid, old_sha256 text, file_name text, file_bytes bigint, sha256 text, row_count bigint, is_encrypted boolean, user_ids uuid[], rows_erased bigint[]) is 'Registers the rewritten file of an archive and the numbers of rows erased from it. PL409 if another file is registered than the one that was read.';
+revoke execute on function private.replace_archive_file(archive_id uuid, old_sha256 text, file_name text, file_bytes bigint, sha256 text, row_count bigint, is_encrypted boolean, user_ids uuid[], rows_erased bigint[]) from public;
+grant execute on function private.replace_archive_file(archive_id uuid, old_sha256 text, file_name text, file_bytes bigint, sha256 text, row_count bigint, is_encrypted boolean, user_ids uuid[], rows_erased bigint[]) to :PLINTH_WORKER;
 
 -- Replaces a hash by another one of the same password; returns false if the password was changed meanwhile.
 create or replace function private.replace_password_hash(user_id uuid, old_password_hash text, new_password_hash text, new_hash_algorithm text)
@@ -4825,6 +5715,16 @@ create or replace function private.request_provider_cancellation()
 comment on function private.request_provider_cancellation() is 'Trigger: requests the cancellation of a deleted account''s subscriptions at the payment provider.';
 revoke execute on function private.request_provider_cancellation() from public;
 
+-- Trigger: requests that the day is summed again that a payment leaves.
+create or replace function private.request_roll_up_of_payment()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/billing/triggers/payments.sql
+
+comment on function private.request_roll_up_of_payment() is 'Trigger: requests that the day is summed again that a payment leaves.';
+revoke execute on function private.request_roll_up_of_payment() from public;
+
 -- Raises PL403 unless the signed-in user has manage_users and every permission of the account.
 create or replace function private.require_administration(user_id uuid)
   returns void
@@ -4834,6 +5734,26 @@ create or replace function private.require_administration(user_id uuid)
 
 comment on function private.require_administration(user_id uuid) is 'Raises PL403 unless the signed-in user has manage_users and every permission of the account.';
 revoke execute on function private.require_administration(user_id uuid) from public;
+
+-- Raises PL409 unless the policy of a log asks for this action for the month.
+create or replace function private.require_due_month(log text, month date, action text)
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/require_due_month.sql
+
+comment on function private.require_due_month(log text, month date, action text) is 'Raises PL409 unless the policy of a log asks for this action for the month.';
+revoke execute on function private.require_due_month(log text, month date, action text) from public;
+
+-- Raises PL401 or PL403 unless the signed-in user has read_operations, and PL422 for another number of days than 1 to 90.
+create or replace function private.require_operations(days integer default 1)
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/require_operations.sql
+
+comment on function private.require_operations(days integer) is 'Raises PL401 or PL403 unless the signed-in user has read_operations, and PL422 for another number of days than 1 to 90.';
+revoke execute on function private.require_operations(days integer) from public;
 
 -- Raises PL404 without a subscription, PL409 when a payment provider bills it.
 create or replace function private.require_own_billing(subscription billing.user_subscriptions)
@@ -5001,6 +5921,54 @@ create or replace function private.revoke_user_tokens()
 comment on function private.revoke_user_tokens() is 'Trigger: revokes a user''s access tokens when token_version grows or the account is disabled or deleted.';
 revoke execute on function private.revoke_user_tokens() from public;
 
+-- Sums a day's activity by account into private.account_days, and notes each account's first message.
+create or replace function private.roll_up_activity(day date, day_start timestamp with time zone, day_end timestamp with time zone)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/analytics/private/roll_up_activity.sql
+
+comment on function private.roll_up_activity(day date, day_start timestamp with time zone, day_end timestamp with time zone) is 'Sums a day''s activity by account into private.account_days, and notes each account''s first message.';
+revoke execute on function private.roll_up_activity(day date, day_start timestamp with time zone, day_end timestamp with time zone) from public;
+
+-- Sums the newest day that waits for it, and returns it; null if no day waits. A repeated call changes nothing.
+create or replace function private.roll_up_day()
+  returns date
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+  set "TimeZone" to 'UTC'; -- fixtures/analytics/private/roll_up_day.sql
+
+comment on function private.roll_up_day() is 'Sums the newest day that waits for it, and returns it; null if no day waits. A repeated call changes nothing.';
+revoke execute on function private.roll_up_day() from public;
+grant execute on function private.roll_up_day() to :PLINTH_WORKER;
+
+-- Sums a day's payments by plan and currency into private.revenue_days, and notes each account's first payment.
+create or replace function private.roll_up_revenue(day date)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/analytics/private/roll_up_revenue.sql
+
+comment on function private.roll_up_revenue(day date) is 'Sums a day''s payments by plan and currency into private.revenue_days, and notes each account''s first payment.';
+revoke execute on function private.roll_up_revenue(day date) from public;
+
+-- Sums a day's sign-in attempts by status into private.sign_in_days.
+create or replace function private.roll_up_sign_ins(day date, day_start timestamp with time zone, day_end timestamp with time zone)
+  returns void
+  language sql
+  set search_path to 'pg_catalog'; -- fixtures/analytics/private/roll_up_sign_ins.sql
+
+comment on function private.roll_up_sign_ins(day date, day_start timestamp with time zone, day_end timestamp with time zone) is 'Sums a day''s sign-in attempts by status into private.sign_in_days.';
+revoke execute on function private.roll_up_sign_ins(day date, day_start timestamp with time zone, day_end timestamp with time zone) from public;
+
+-- Copies a day of billing.daily_usage into private.account_usage_days, with the plan that each account had.
+create or replace function private.roll_up_usage(day date, day_end timestamp with time zone)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/analytics/private/roll_up_usage.sql
+
+comment on function private.roll_up_usage(day date, day_end timestamp with time zone) is 'Copies a day of billing.daily_usage into private.account_usage_days, with the plan that each account had.';
+revoke execute on function private.roll_up_usage(day date, day_end timestamp with time zone) from public;
+
 -- Runs rooms.room_context for the service, which acts for the AI of any room.
 create or replace function private.room_context(room_id uuid, max_count integer default 50, audience_id uuid default null::uuid)
   returns table(message_id uuid, sequence bigint, sender_id uuid, sender_type text, sender_name text, reply_to_id uuid, content text, created_at timestamp with time zone, audience_version bigint)
@@ -5034,6 +6002,15 @@ create or replace function private.rotate_refresh_token(presented_hash bytea, su
 comment on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) is 'Exchanges a refresh token for its successor; returns rotated, replayed (same successor again) or refused.';
 revoke execute on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) from public;
 grant execute on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) to :PLINTH_SERVICE;
+
+-- Returns the numbers of rows that the transaction deleted and updated so far, by table, less those of an earlier call.
+create or replace function private.row_changes(since jsonb default '{}'::jsonb)
+  returns jsonb
+  language sql
+  set search_path to 'pg_catalog'; -- fixtures/security/private/row_changes.sql
+
+comment on function private.row_changes(since jsonb) is 'Returns the numbers of rows that the transaction deleted and updated so far, by table, less those of an earlier call.';
+revoke execute on function private.row_changes(since jsonb) from public;
 
 -- Returns a FROM clause of one row of a table, made of the texts in the parameter $1.
 create or replace function private.row_source(relation_id oid, columns name[])
@@ -5226,6 +6203,17 @@ create or replace function private.settle_payment_event(event private.payment_ev
 comment on function private.settle_payment_event(event private.payment_events) is 'Tries to apply an event and stores the outcome: done, or the time of the next attempt.';
 revoke execute on function private.settle_payment_event(event private.payment_events) from public;
 
+-- Stores the signature of a certificate, once.
+create or replace function private.sign_certificate(id uuid, signature text)
+  returns void
+  language sql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/security/private/sign_certificate.sql
+
+comment on function private.sign_certificate(id uuid, signature text) is 'Stores the signature of a certificate, once.';
+revoke execute on function private.sign_certificate(id uuid, signature text) from public;
+grant execute on function private.sign_certificate(id uuid, signature text) to :PLINTH_WORKER;
+
 -- Returns the value of a smart tag, such as @dataExport, in the comment of a table or column; null without the tag.
 create or replace function private.smart_tag(comment text, tag text)
   returns text
@@ -5379,6 +6367,16 @@ create or replace function private.suspicious_subjects(at timestamp with time zo
 
 comment on function private.suspicious_subjects(at timestamp with time zone) is 'Returns subjects that break an enabled rule of security.suspicious_activity_rules in its window that ends at a time.';
 revoke execute on function private.suspicious_subjects(at timestamp with time zone) from public;
+
+-- Returns what is wrong in a state that private.operational_state() returned, and what to do, critical findings first.
+create or replace function private.system_findings(state jsonb)
+  returns setof security.system_finding
+  language sql
+  stable rows 5
+  set search_path to 'pg_catalog'; -- fixtures/security/private/system_findings.sql
+
+comment on function private.system_findings(state jsonb) is 'Returns what is wrong in a state that private.operational_state() returned, and what to do, critical findings first.';
+revoke execute on function private.system_findings(state jsonb) from public;
 
 -- Returns what decides on an operation on a row of a table: grants, policies, and the columns of the row that the policies read.
 create or replace function private.table_access_case(role_id oid, relation_id oid, operation text, key jsonb, new_values jsonb, returns_row boolean)
@@ -5584,6 +6582,17 @@ create or replace function private.unpause_subscription(subscription_id uuid, at
 comment on function private.unpause_subscription(subscription_id uuid, at timestamp with time zone) is 'Resumes a paused subscription: the period is extended by the length of the pause. PL409 when it is not paused.';
 revoke execute on function private.unpause_subscription(subscription_id uuid, at timestamp with time zone) from public;
 
+-- Returns up to 100 certificates without a signature whose accounts are erased from archives, too.
+create or replace function private.unsigned_certificates()
+  returns table(id uuid, statement text, statement_sha256 text, archived_rows bigint, erased_at timestamp with time zone)
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'; -- fixtures/security/private/unsigned_certificates.sql
+
+comment on function private.unsigned_certificates() is 'Returns up to 100 certificates without a signature whose accounts are erased from archives, too.';
+revoke execute on function private.unsigned_certificates() from public;
+grant execute on function private.unsigned_certificates() to :PLINTH_WORKER;
+
 -- Changes a user's memory. PL404 if the user has no such memory, PL409 when its version is not the expected one, PL422 for a time of expiry in the past.
 create or replace function private.update_memory(user_id uuid, id uuid, key_id uuid, changes jsonb, expected_version bigint default null::bigint)
   returns setof llm.memories
@@ -5613,6 +6622,16 @@ create or replace function private.username_from(suggestion text)
 
 comment on function private.username_from(suggestion text) is 'Returns a well-formed username made of a name or address; it may be taken.';
 revoke execute on function private.username_from(suggestion text) from public;
+
+-- Returns the least UUIDv7 of a time, so that a range of ids is a range of times.
+create or replace function private.uuid_v7_at(at timestamp with time zone)
+  returns uuid
+  language sql
+  immutable parallel safe
+  set search_path to 'pg_catalog'; -- fixtures/plinth/private/uuid_v7_at.sql
+
+comment on function private.uuid_v7_at(at timestamp with time zone) is 'Returns the least UUIDv7 of a time, so that a range of ids is a range of times.';
+revoke execute on function private.uuid_v7_at(at timestamp with time zone) from public;
 
 -- Verifies the account's address, or moves it to the address the link was sent to; returns false for an invalid token.
 create or replace function private.verify_email(token_hash bytea)
@@ -5644,6 +6663,86 @@ create or replace function private.wanted_prices(price_history jsonb)
 
 comment on function private.wanted_prices(price_history jsonb) is 'Returns the price history of a model to import; USD per million tokens.';
 revoke execute on function private.wanted_prices(price_history jsonb) from public;
+
+-- Returns a use of a model without an erased account.
+create or replace function private.without_account(entry billing.usage_events, account_id uuid)
+  returns billing.usage_events
+  language plpgsql
+  immutable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/without_account.sql
+
+comment on function private.without_account(entry billing.usage_events, account_id uuid) is 'Returns a use of a model without an erased account.';
+revoke execute on function private.without_account(entry billing.usage_events, account_id uuid) from public;
+
+-- Returns a change of the audit trail without an erased account.
+create or replace function private.without_account(entry security.audit_trail, account_id uuid)
+  returns security.audit_trail
+  language plpgsql
+  immutable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/without_account.sql
+
+comment on function private.without_account(entry security.audit_trail, account_id uuid) is 'Returns a change of the audit trail without an erased account.';
+revoke execute on function private.without_account(entry security.audit_trail, account_id uuid) from public;
+
+-- Returns an error without an erased account.
+create or replace function private.without_account(entry security.error_logs, account_id uuid)
+  returns security.error_logs
+  language plpgsql
+  immutable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/without_account.sql
+
+comment on function private.without_account(entry security.error_logs, account_id uuid) is 'Returns an error without an erased account.';
+revoke execute on function private.without_account(entry security.error_logs, account_id uuid) from public;
+
+-- Returns a sign-in attempt without the person.
+create or replace function private.without_account(entry security.login_attempts, account_id uuid)
+  returns security.login_attempts
+  language plpgsql
+  immutable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/without_account.sql
+
+comment on function private.without_account(entry security.login_attempts, account_id uuid) is 'Returns a sign-in attempt without the person.';
+revoke execute on function private.without_account(entry security.login_attempts, account_id uuid) from public;
+
+-- Returns a read of personal data without an erased account as its reader or the person concerned.
+create or replace function private.without_account(entry security.personal_data_reads, account_id uuid)
+  returns security.personal_data_reads
+  language plpgsql
+  immutable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/without_account.sql
+
+comment on function private.without_account(entry security.personal_data_reads, account_id uuid) is 'Returns a read of personal data without an erased account as its reader or the person concerned.';
+revoke execute on function private.without_account(entry security.personal_data_reads, account_id uuid) from public;
+
+-- Returns an event of the audit log without an erased account.
+create or replace function private.without_account(entry security.security_audit_log, account_id uuid)
+  returns security.security_audit_log
+  language plpgsql
+  immutable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/without_account.sql
+
+comment on function private.without_account(entry security.security_audit_log, account_id uuid) is 'Returns an event of the audit log without an erased account.';
+revoke execute on function private.without_account(entry security.security_audit_log, account_id uuid) from public;
+
+-- Returns an archived row of any log without an account, by its foreign keys and the classes of its columns; null for a row that goes.
+create or replace function private.without_account_by_class(log regclass, entry jsonb, account_id uuid)
+  returns jsonb
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/without_account_by_class.sql
+
+comment on function private.without_account_by_class(log regclass, entry jsonb, account_id uuid) is 'Returns an archived row of any log without an account, by its foreign keys and the classes of its columns; null for a row that goes.';
+revoke execute on function private.without_account_by_class(log regclass, entry jsonb, account_id uuid) from public;
+
+-- Returns JSON with the nil UUID in place of the id of an account.
+create or replace function private.without_id(value jsonb, account_id uuid)
+  returns jsonb
+  language sql
+  immutable
+  set search_path to 'pg_catalog'; -- fixtures/security/private/without_id.sql
+
+comment on function private.without_id(value jsonb, account_id uuid) is 'Returns JSON with the nil UUID in place of the id of an account.';
+revoke execute on function private.without_id(value jsonb, account_id uuid) from public;
 
 -- Returns a JSON object without the members whose names suggest secrets.
 create or replace function private.without_secrets(document jsonb)

@@ -423,6 +423,7 @@ create table rooms.room_changes (
 
 alter table rooms.room_changes enable row level security;
 
+create index room_changes_created_at_idx on rooms.room_changes using brin (created_at);
 create index room_changes_message_id_idx on rooms.room_changes using btree (message_id);
 create index room_changes_user_id_idx on rooms.room_changes using btree (user_id);
 
@@ -738,6 +739,7 @@ alter table rooms.room_messages enable row level security;
 
 create index room_messages_ai_answers_idx on rooms.room_messages using btree (room_id, event_sequence) where (sender_type = 'ai'::text);
 create index room_messages_content_idx on rooms.room_messages using gin (room_id, plinth.search_document('en'::text, content)) where (not is_deleted);
+create index room_messages_created_at_idx on rooms.room_messages using brin ((created_at at time zone 'UTC'::text));
 create unique index room_messages_idempotency_key_idx on rooms.room_messages using btree (room_id, sender_id, idempotency_key) where (idempotency_key is not null);
 create index room_messages_reply_to_id_idx on rooms.room_messages using btree (reply_to_id);
 create index room_messages_room_id_created_at_idx on rooms.room_messages using btree (room_id, created_at) where (not is_deleted);

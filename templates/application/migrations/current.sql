@@ -18,12 +18,12 @@ create index notes_user_id_id_idx on app.notes (user_id, id desc);
 create index notes_expires_at_idx on app.notes (expires_at) where expires_at is not null;
 
 comment on table app.notes is 'One row per note of a user.';
-comment on column app.notes.id is 'Id (UUIDv7).';
-comment on column app.notes.user_id is 'The author of the note.';
-comment on column app.notes.body is 'Text, 1 to 10,000 characters.';
-comment on column app.notes.expires_at is 'Time when the note is deleted; null for a note that stays.';
-comment on column app.notes.created_at is 'Time when the note was created.';
-comment on column app.notes.updated_at is 'Time of the last change.';
+comment on column app.notes.id is E'@personalData pseudonym\nId (UUIDv7).';
+comment on column app.notes.user_id is E'@personalData pseudonym\nThe author of the note.';
+comment on column app.notes.body is E'@personalData content\nText, 1 to 10,000 characters.';
+comment on column app.notes.expires_at is E'@personalData pseudonym\nTime when the note is deleted; null for a note that stays.';
+comment on column app.notes.created_at is E'@personalData pseudonym\nTime when the note was created.';
+comment on column app.notes.updated_at is E'@personalData pseudonym\nTime of the last change.';
 
 --!include app/policies/notes.sql
 --!include app/private/delete_expired_notes.sql
