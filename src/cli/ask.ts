@@ -1,6 +1,7 @@
 import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import { PlinthError } from "../support/errors.ts";
+import { pauseProgress } from "./progress/progress.ts";
 
 /** Longer than any valid password. Stops the reading of a wrong, endless pipe. */
 const MAX_STDIN_BYTES = 64 * 1024;
@@ -10,6 +11,7 @@ const MAX_STDIN_BYTES = 64 * 1024;
  * @throws PlinthError INTERRUPTED for Ctrl-C
  */
 export async function ask(question: string, options: { hidden?: boolean } = {}): Promise<string> {
+  using _ = pauseProgress();
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
   const terminal = createInterface({
     input: process.stdin,
@@ -34,6 +36,7 @@ export async function ask(question: string, options: { hidden?: boolean } = {}):
  * @param name the secret, for the error
  */
 export async function readLineFromStdin(name = "password"): Promise<string> {
+  using _ = pauseProgress();
   let text = "";
   for await (const chunk of process.stdin.setEncoding("utf8")) {
     text += chunk;

@@ -2,6 +2,8 @@ import { PlinthError } from "../support/errors.ts";
 
 const URLS = "PLINTH_OWNER_URL, PLINTH_AUTHENTICATOR_URL, PLINTH_SERVICE_URL, PLINTH_WORKER_URL";
 
+const CONNECT_DENIED = "42501 CONNECT";
+
 /** Error codes of Node and SQLSTATEs of PostgreSQL that the user can fix: the start of a sentence, and a hint. */
 const EXPLANATIONS: Record<string, [sentence: string, hint: string]> = {
   ECONNREFUSED: [
@@ -13,6 +15,14 @@ const EXPLANATIONS: Record<string, [sentence: string, hint: string]> = {
   EAI_AGAIN: ["The database's host name cannot be resolved now", "Check the network and retry."],
   ETIMEDOUT: ["The database did not respond in time", "Check its address and the firewall."],
   EHOSTUNREACH: ["The database's host is unreachable", "Check its address and the network."],
+  NO_SUITABLE_HOST: [
+    "No host of the database URL can be used",
+    "Start one, or correct the hosts and target_session_attrs in the PLINTH_…_URL variables.",
+  ],
+  NO_CHANNEL_BINDING: [
+    "The sign-in cannot be bound to the certificate",
+    "Use TLS and passwords of scram-sha-256 on the server, or remove channel_binding=require from the URL.",
+  ],
   "28P01": [
     "The database rejected the password",
     "Correct it in the PLINTH_…_URL of that role. If the role is missing, run plinth migrate.",
@@ -25,6 +35,10 @@ const EXPLANATIONS: Record<string, [sentence: string, hint: string]> = {
   "53100": ["The database's disk is full", "Free some space; committed data is not lost."],
   "25006": ["The database is read-only", "Use the primary server, not a replica."],
   "42501": ["The database role may not do this", "Run plinth doctor, which checks the roles."],
+  [CONNECT_DENIED]: [
+    "The role of the URL may not connect to the database",
+    "As the database's owner or a superuser, run: grant connect on database … to …",
+  ],
   "42883": ["A function is missing in the database", "Run plinth migrate first."],
   "42P01": ["A table is missing in the database", "Run plinth migrate first."],
   "3F000": ["A schema is missing in the database", "Run plinth migrate first."],
@@ -57,6 +71,11 @@ export function explainError(error: unknown): PlinthError | undefined {
   if (error instanceof PlinthError) return error;
   const cause = firstOf(error);
   if (!(cause instanceof Error)) return undefined;
+  if (/unsupported startup parameter/.test(cause.message))
+    return new PlinthError("DATABASE_UNUSABLE", `The pooler rejects the connection: ${cause.message}.`, {
+      hint: "Remove that parameter from the URL, or add it to ignore_startup_parameters of PgBouncer.",
+      cause,
+    });
   if (cause.message === "The server does not support SSL connections")
     return new PlinthError(
       "DATABASE_WITHOUT_TLS",
@@ -66,14 +85,22 @@ export function explainError(error: unknown): PlinthError | undefined {
         cause,
       },
     );
-  const code =
-    MESSAGES.find(([pattern]) => pattern.test(cause.message))?.[1] ?? (cause as { code?: string }).code;
+  const { code: state, hint } = cause as Error & { code?: string; hint?: string };
+  // A trigger of Plinth says what to do first.
+  if (state === "55000" && hint?.includes("plinth "))
+    return new PlinthError("CONFLICT", cause.message, { hint, cause });
+  const code = MESSAGES.find(([pattern]) => pattern.test(cause.message))?.[1] ?? codeOf(cause);
   const found = code === undefined ? undefined : EXPLANATIONS[code];
   if (!found) return undefined;
   return new PlinthError("DATABASE_UNUSABLE", `${found[0]}: ${cause.message || code}.`, {
     hint: found[1],
     cause,
   });
+}
+
+/** A session without CONNECT is rejected with the code of any missing privilege, by a function of its own. */
+function codeOf(error: Error & { code?: string; routine?: string }): string | undefined {
+  return error.code === "42501" && error.routine === "CheckMyDatabase" ? CONNECT_DENIED : error.code;
 }
 
 /** A host name with several addresses fails once for each. */

@@ -49,11 +49,13 @@ export async function interruptible<T>(
   const overdue = Promise.withResolvers<never>();
   // Without a handler, the rejection would count as unhandled.
   overdue.promise.catch(() => {});
-  const giveUp = (signal: Signal): void =>
-    overdue.reject(new PlinthError("INTERRUPTED", "Stopped.", { exitCode: exitCodeOf(signal) }));
+  const stopped = (signal: Signal): PlinthError =>
+    new PlinthError("INTERRUPTED", "Stopped.", { exitCode: exitCodeOf(signal) });
+  const giveUp = (signal: Signal): void => overdue.reject(stopped(signal));
   let timer: NodeJS.Timeout | undefined;
   const restore = onInterrupt((signal) => {
-    controller.abort();
+    // The reason is the error of work that ends with signal.throwIfAborted().
+    controller.abort(stopped(signal));
     timer = setTimeout(giveUp, GRACE_MS, signal);
   }, giveUp);
   try {

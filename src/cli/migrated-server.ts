@@ -5,6 +5,7 @@ import type { EmbeddedServer } from "../database/embedded/server.ts";
 import { migrateDatabase } from "../database/migrate.ts";
 import { withThrowawayServer } from "../database/throwaway-server.ts";
 import { interruptible } from "./interrupt.ts";
+import { showProgress } from "./progress/progress.ts";
 
 /**
  * Runs `use` on a temporary embedded server with all migrations applied, also those of an application. Ctrl-C stops it.
@@ -19,9 +20,12 @@ export function withMigratedServer<T>(
       rolePrefix: DEFAULT_ROLE_PREFIX,
       applicationMigrations: application.migrations,
       queues: await queuesFor(application),
+      onProgress: showProgress,
     });
+    showProgress({ step: "Reading the schema" });
     return use(server);
   };
+  showProgress({ step: "Starting a temporary server" });
   return interruptible((_signal, orGiveUp) => withThrowawayServer((server) => orGiveUp(migrated(server))));
 }
 

@@ -14,10 +14,12 @@ export async function openOrAttach<P extends { close(): Promise<void> }>(
     config,
     application,
     log,
+    signal,
   }: {
     readonly config: Config;
     readonly application: Application;
     readonly log: (line: string) => void;
+    readonly signal?: AbortSignal;
   },
   startPart: (database: Database) => Promise<P>,
 ): Promise<Service & { readonly service: P }> {
@@ -28,7 +30,7 @@ export async function openOrAttach<P extends { close(): Promise<void> }>(
     throw error;
   });
   parts.defer(() => database.close());
-  await assertUpToDate(config, database, application);
+  await assertUpToDate(config, database, application, { log, signal });
   const service = await startPart(database);
   parts.defer(() => service.close());
   const running = parts.move();

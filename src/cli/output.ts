@@ -1,11 +1,18 @@
 import { stripVTControlCharacters } from "node:util";
+import { pauseProgress } from "./progress/progress.ts";
 
 /**
  * Output of commands. Results go to stdout (one JSON document with `--json`); progress, warnings and errors go to stderr, so
  * that a pipe carries data only.
  */
 export function print(text: string): void {
-  process.stdout.write(`${text}\n`);
+  write(`${text}\n`);
+}
+
+/** Like {@link print}, for text that ends with a line break. */
+export function write(text: string): void {
+  using _ = pauseProgress();
+  process.stdout.write(text);
 }
 
 export function printJson(value: unknown): void {
@@ -13,6 +20,7 @@ export function printJson(value: unknown): void {
 }
 
 export function note(text: string): void {
+  using _ = pauseProgress();
   process.stderr.write(`${text}\n`);
 }
 
@@ -38,27 +46,4 @@ export function oneLine(text: string): string {
   return stripVTControlCharacters(text)
     .replace(/\p{C}+/gu, " ")
     .trim();
-}
-
-export interface Progress {
-  update(text: string): void;
-  end(): void;
-}
-
-/** Shows progress on one line of a terminal. Writes nothing to a log file or a pipe. */
-export function startProgress(stream: NodeJS.WriteStream = process.stderr): Progress {
-  if (!stream.isTTY) return { update() {}, end() {} };
-  const clear = "\r\x1b[2K";
-  let drawn = 0;
-  return {
-    update(text) {
-      const now = performance.now();
-      if (now - drawn < 50) return;
-      drawn = now;
-      stream.write(`${clear}${text.slice(0, Math.max(10, (stream.columns ?? 80) - 1))}`);
-    },
-    end() {
-      if (drawn > 0) stream.write(clear);
-    },
-  };
 }

@@ -1,9 +1,11 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { Command, Help, type Option } from "commander";
-import { PACKAGE_ROOT } from "../support/paths.ts";
+import { PLINTH_VERSION } from "../support/version.ts";
 import { addAccess } from "./commands/access.ts";
 import { addAnswer } from "./commands/answer.ts";
+import { addArchive } from "./commands/archive.ts";
+import { addAudit } from "./commands/audit.ts";
+import { addBackup } from "./commands/backup.ts";
+import { addCompat } from "./commands/compat.ts";
 import { addDb } from "./commands/db.ts";
 import { addDocs } from "./commands/docs.ts";
 import { addDoctor } from "./commands/doctor.ts";
@@ -14,15 +16,22 @@ import { addImport } from "./commands/import.ts";
 import { addInit } from "./commands/init.ts";
 import { addJobs } from "./commands/jobs.ts";
 import { addKeys } from "./commands/keys.ts";
+import { addMaintenance } from "./commands/maintenance.ts";
 import { addMemory } from "./commands/memory.ts";
 import { addMigrate } from "./commands/migrate.ts";
+import { addPrivacy } from "./commands/privacy.ts";
 import { addProvider } from "./commands/provider.ts";
+import { addRestore } from "./commands/restore.ts";
 import { addRollback } from "./commands/rollback.ts";
 import { addSchema } from "./commands/schema.ts";
 import { addServe } from "./commands/serve.ts";
 import { addStart } from "./commands/start.ts";
+import { addUninstall } from "./commands/uninstall.ts";
+import { addUpgrade } from "./commands/upgrade.ts";
 import { addUser } from "./commands/user.ts";
 import { addWork } from "./commands/work.ts";
+import { firstStepOf } from "./progress/first-steps.ts";
+import { startProgress } from "./progress/progress.ts";
 
 const EPILOGUE = `
 Settings come from environment variables (PLINTH_DATA, PLINTH_PORT, PLINTH_OWNER_URL, …); docs/settings.md lists them.
@@ -58,7 +67,7 @@ export function buildProgram(): Command {
     .description(
       "The database half of an AI product: migrations, row-level security, a GraphQL API, and jobs.",
     )
-    .version(packageVersion(), "-V, --version", "print the version")
+    .version(PLINTH_VERSION, "-V, --version", "print the version")
     .option("--config <file>", "file that exports your application (default: plinth.config.ts, .js or .mjs)")
     // The setting, so that one place decides.
     .on("option:config", (file: string) => {
@@ -69,6 +78,10 @@ export function buildProgram(): Command {
     .addHelpText("after", EPILOGUE)
     .showHelpAfterError("(run with --help for usage)")
     .configureHelp(HELP)
+    .hook("preAction", async (_program, command) => {
+      const step = firstStepOf(command);
+      if (step !== undefined) await startProgress(step);
+    })
     .exitOverride();
   for (const add of [
     addInit,
@@ -78,8 +91,16 @@ export function buildProgram(): Command {
     addJobs,
     addAnswer,
     addMigrate,
+    addUpgrade,
     addRollback,
+    addBackup,
+    addRestore,
+    addUninstall,
     addDb,
+    addCompat,
+    addArchive,
+    addAudit,
+    addMaintenance,
     addUser,
     addImport,
     addExport,
@@ -87,6 +108,7 @@ export function buildProgram(): Command {
     addAccess,
     addExplainAccess,
     addKeys,
+    addPrivacy,
     addProvider,
     addMemory,
     addSchema,
@@ -95,8 +117,4 @@ export function buildProgram(): Command {
   ])
     add(program);
   return program;
-}
-
-function packageVersion(): string {
-  return JSON.parse(readFileSync(join(PACKAGE_ROOT, "package.json"), "utf8")).version;
 }

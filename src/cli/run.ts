@@ -3,6 +3,7 @@ import { CommanderError } from "commander";
 import { explainError } from "./explain-error.ts";
 import { note } from "./output.ts";
 import { buildProgram } from "./program.ts";
+import { stopProgress } from "./progress/progress.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** Exit codes, as `plinth --help` lists them. */
@@ -15,7 +16,7 @@ const EXIT = { ok: 0, failure: 1, usage: 2, bug: 70 } as const;
  */
 export async function run(argv: readonly string[]): Promise<number> {
   try {
-    await buildProgram().parseAsync(argv, { from: "user" });
+    await buildProgram().parseAsync(argv, { from: "user" }).finally(stopProgress);
     // Set by a command that finished but found a problem (doctor, schema check, import).
     return Number(process.exitCode ?? EXIT.ok);
   } catch (error) {

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import type pg from "pg";
 import type { Application } from "../application/application.ts";
 import { DEFAULT_ROLE_PREFIX } from "../config/roles.ts";
+import { COMPAT_FOLDER } from "../database/compat/systems.ts";
 import { withConnection } from "../database/connection.ts";
 import type { EmbeddedServer } from "../database/embedded/server.ts";
 import { functionFixtures } from "../database/fixtures.ts";
@@ -10,6 +11,7 @@ import { SCHEMAS } from "../database/schemas.ts";
 import { findUserDataGaps, type UserDataGap } from "../database/user-data-gaps.ts";
 import { withAlternativeBodies } from "../drift/alternative-bodies.ts";
 import { applicationPart, schemaFolderOf } from "../drift/application-snapshot.ts";
+import { generateCompatCatalogues } from "../drift/compat-catalogues.ts";
 import { readCatalogue } from "../drift/read-catalogue.ts";
 import { SNAPSHOT_FILE, snapshotText } from "../drift/snapshot.ts";
 import { listSchemas } from "../schema-dump/catalog.ts";
@@ -19,6 +21,7 @@ import { printGraphqlSchema } from "../schema-dump/graphql-schema.ts";
 import { dumpFiles, type SchemaFiles } from "../schema-dump/schema-files.ts";
 import { CLIENT_SCHEMA_FOLDER, MIGRATIONS_FOLDER, SCHEMA_FOLDER } from "../support/paths.ts";
 import { withMigratedServer } from "./migrated-server.ts";
+import { showProgress } from "./progress/progress.ts";
 
 const rolePrefix = DEFAULT_ROLE_PREFIX;
 
@@ -44,7 +47,10 @@ export async function generateSchemaFiles(application: Application): Promise<Gen
         gaps: await withConnection({ connectionString: server.url("owner") }, findUserDataGaps),
       };
     const files = await filesOfPlinth(server);
-    const folders = new Map<string, SchemaFiles>([[SCHEMA_FOLDER, files]]);
+    const folders = new Map<string, SchemaFiles>([
+      [SCHEMA_FOLDER, files],
+      [COMPAT_FOLDER, await filesOfCompatSchemas(server)],
+    ]);
     if (existsSync(CLIENT_SCHEMA_FOLDER)) {
       const types = clientTypes(files.get("schema.graphql")!);
       folders.set(CLIENT_SCHEMA_FOLDER, new Map([["introspection.ts", types]]));
@@ -62,10 +68,20 @@ async function filesOfPlinth(server: EmbeddedServer): Promise<Map<string, string
       catalogue: await readCatalogue(client, rolePrefix),
     }),
   );
+  showProgress({ step: "Printing the GraphQL schema" });
   const authenticatorUrl = server.url("authenticator");
   return dumpFiles(dump)
     .set(SNAPSHOT_FILE, snapshotText(await withAlternativeBodies(catalogue, MIGRATIONS_FOLDER)))
     .set("schema.graphql", await printGraphqlSchema({ authenticatorUrl, rolePrefix }));
+}
+
+/** The expected state of each compatibility schema, which is in no other file. */
+async function filesOfCompatSchemas(server: EmbeddedServer): Promise<SchemaFiles> {
+  showProgress({ step: "Reading the compatibility schemas" });
+  const ownerUrl = server.url("owner");
+  return withConnection({ connectionString: ownerUrl }, (client) =>
+    generateCompatCatalogues(client, { ownerUrl, rolePrefix, adminUrl: server.superuserUrl() }),
+  );
 }
 
 /** The GraphQL schema is the whole API's, which the application's clients use. */
@@ -89,6 +105,7 @@ async function filesOfApplication(
       catalogue: applicationPart(before.catalogue, after.catalogue),
     };
   });
+  showProgress({ step: "Printing the GraphQL schema" });
   const authenticatorUrl = server.url("authenticator");
   return dumpFiles(dump)
     .set(SNAPSHOT_FILE, snapshotText(await withAlternativeBodies(catalogue, migrations)))

@@ -5,6 +5,7 @@ import { withConnection } from "../database/connection.ts";
 import { assertHasDatabase, attachDatabase, type Database } from "../database/database.ts";
 import { interruptible } from "./interrupt.ts";
 import { note } from "./output.ts";
+import { showProgress } from "./progress/progress.ts";
 
 /** The context of a command that does one task and exits. */
 export interface Session {
@@ -31,6 +32,7 @@ export async function withSession<T>(
     try {
       return await orGiveUp(use({ config, database, signal }));
     } finally {
+      if (database.kind === "embedded") showProgress({ step: "Closing the database" });
       await database.close();
     }
   });
@@ -47,4 +49,9 @@ export function withClient<T>(
     { connectionString, application_name: "plinth", connectionTimeoutMillis: 10_000 },
     use,
   );
+}
+
+/** The settings with the command line's --wait, if it was given. */
+export function waiting(config: Config, waitSeconds = config.migrations.waitSeconds): Config {
+  return { ...config, migrations: { ...config.migrations, waitSeconds } };
 }

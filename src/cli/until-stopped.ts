@@ -2,6 +2,7 @@ import { isRunByNpm } from "../config/config.ts";
 import { PlinthError } from "../support/errors.ts";
 import { exitCodeOf, onInterrupt } from "./interrupt.ts";
 import { note } from "./output.ts";
+import { stopProgress } from "./progress/progress.ts";
 
 /** A service that runs until it is stopped. */
 export interface Service {
@@ -16,14 +17,17 @@ export interface Service {
  * @throws PlinthError DATABASE_DIED when the service fails
  */
 export async function untilStopped<S extends Service>(options: {
-  start: () => Promise<S>;
+  /** @param signal aborted when the service is to stop; ends a wait for the database */
+  start: (signal: AbortSignal) => Promise<S>;
   started: (service: S) => void;
 }): Promise<void> {
   const asked = Promise.withResolvers<void>();
+  const starting = new AbortController();
   let stopping = false;
   const stop = (): void => {
     if (!stopping) note("Stopping … (press Ctrl-C again to stop at once)");
     stopping = true;
+    starting.abort();
     asked.resolve();
   };
   const restore = onInterrupt(stop, (signal) => {
@@ -32,8 +36,13 @@ export async function untilStopped<S extends Service>(options: {
   });
   const unwatch = isRunByNpm() ? watchParent(stop) : () => {};
   try {
-    const service = await options.start();
+    const service = await options.start(starting.signal).catch((error: unknown) => {
+      if (stopping && error instanceof PlinthError && error.code === "INTERRUPTED") return undefined;
+      throw error;
+    });
+    if (!service) return;
     try {
+      stopProgress();
       if (!stopping) options.started(service);
       const sentence = await Promise.race([asked.promise, service.died ?? asked.promise]);
       if (sentence && !stopping)

@@ -6,3 +6,9 @@ export function wholeNumber(text: string): number {
     throw new InvalidArgumentError("It must be a whole number of at least 1.");
   return Number(text);
 }
+
+/** Parses a number of seconds from the command line. */
+export function seconds(text: string): number {
+  if (!/^\d{1,5}$/.test(text)) throw new InvalidArgumentError("It must be a whole number of seconds.");
+  return Number(text);
+}

@@ -42,7 +42,7 @@ test("docs draws the application's schemas of the live database, and checks the 
   const dir = join(folder, "schema");
   expect(await run("docs", "--live", "--dir", dir)).toMatchObject({ code: 0, stderr: "" });
   expect((await readdir(dir)).sort()).toEqual([
-    ...["README.md", "all-domains.svg", "application.dbml", "shop.mmd", "shop.svg"],
+    ...["README.md", "all-domains.svg", "application.dbml", "index.html", "shop.mmd", "shop.svg"],
   ]);
   expect(await run("docs", "--live", "--dir", dir, "--check")).toMatchObject({ code: 0 });
   await writeFile(join(dir, "shop.mmd"), "erDiagram");

@@ -230,13 +230,19 @@ describe("migrate", () => {
     });
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toContain("'shop_authenticator'");
+    expect(stdout).toContain("owner to %I', v_database.datname, 'nobody')");
+    expect(stdout).not.toContain("shop_owner");
   });
 });
 
 test("rollback without a terminal needs --yes, and changes nothing without it", async () => {
   expect(await cli(["rollback"], { env })).toMatchObject({ code: 2, stdout: "" });
   expect((await json("migrate", "status")).pending).toEqual([]);
-  const taken = await json("rollback", "--yes");
+  const { stdout, stderr } = await withClient(db.url("service"), () =>
+    cli(["rollback", "--yes", "--json"], { env }),
+  );
+  expect(stderr).toContain("1 session of Plinth's roles is connected. Stop plinth serve and plinth work");
+  const taken = { code: 0, ...JSON.parse(stdout) };
   expect(taken).toMatchObject({ code: 0, rolledBack: [expect.stringMatching(/\.sql$/)] });
   expect((await json("migrate", "status")).pending).toEqual(taken.rolledBack);
   expect(await json("migrate")).toMatchObject({ code: 0, applied: taken.rolledBack });

@@ -94,7 +94,7 @@ test("fills an empty database with demo data once, if requested", async () => {
     ["ada", "user"],
     ["grace", "admin"],
   ]);
-  expect(counts[0]).toMatchObject({ users: 2, chats: 3, prompts: 13 });
+  expect(counts[0]).toMatchObject({ users: 26, chats: 3, prompts: 13 });
   expect(accounts[1]).toEqual(accounts[0]);
   expect(counts[1]).toEqual(counts[0]);
 });

@@ -104,18 +104,22 @@ describe("accounts created on the command line [S1]", () => {
   test("keep hash and address; in privacy mode only the hash, without keys only the address", async () => {
     expect((await create("both", { PLINTH_MASTER_KEYS: BOTH })).code).toBe(0);
     expect((await create("clear", {})).code).toBe(0);
-    expect((await create("hidden", { PLINTH_MASTER_KEYS: BOTH, PLINTH_PRIVACY_MODE: "true" })).code).toBe(0);
+    const hidden = await create("hidden", { PLINTH_MASTER_KEYS: BOTH, PLINTH_PRIVACY_MODE: "true" });
+    expect(hidden.code).toBe(0);
+    const { username: pseudonym } = JSON.parse(hidden.stdout);
+    expect(pseudonym).toMatch(/^user-[0-9a-f]{32}$/);
     expect((await create("none", { PLINTH_PRIVACY_MODE: "true" })).stderr).toMatch(
       /Privacy mode needs PLINTH_MASTER_KEYS/,
     );
     expect(
       await rows(
-        "select username, email, hashed_email is not null as hashed from identity.users where username in ('both', 'clear', 'hidden', 'none') order by 1",
+        "select username, email, hashed_email is not null as hashed from identity.users where username in ('both', 'clear', 'hidden', 'none', $1) order by 1",
+        [pseudonym],
       ),
     ).toEqual([
       { username: "both", email: "both@canary.example", hashed: true },
       { username: "clear", email: "clear@canary.example", hashed: false },
-      { username: "hidden", email: null, hashed: true },
+      { username: pseudonym, email: null, hashed: true },
     ]);
     expect(await tablesWith(db, "hidden@canary")).toEqual([]);
     const taken = await cli(

@@ -12,12 +12,15 @@ export interface Outcome {
 
 export const LAUNCHER = join(PACKAGE_ROOT, "src", "cli", "plinth.js");
 
-/** The environment of a command: this test's variables and none of the PLINTH variables from outside. */
+/**
+ * The environment of a command: this test's variables and none of the PLINTH variables from outside. On a slow machine, lines of
+ * progress would be among the lines that tests expect.
+ */
 export function cleanEnv(own: Record<string, string> = {}): Record<string, string> {
   const inherited = Object.entries(process.env).filter(
     ([name, value]) => value !== undefined && !/^(PLINTH_|PG|npm_|NODE_OPTIONS)/.test(name),
   );
-  return { ...(Object.fromEntries(inherited) as Record<string, string>), ...own };
+  return { ...(Object.fromEntries(inherited) as Record<string, string>), PLINTH_PROGRESS: "false", ...own };
 }
 
 /** The settings with which a command uses a test's database, as an external server. */

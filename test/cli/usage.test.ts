@@ -1,7 +1,10 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, jest, test } from "@jest/globals";
 import type { Command } from "commander";
 import { buildProgram } from "../../src/cli/program.ts";
 import { run } from "../../src/cli/run.ts";
+import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { cli } from "./run-cli.ts";
 
 // No command here should reach a database; if one does, it must not be the embedded one of this folder.
@@ -72,6 +75,12 @@ describe("help", () => {
     },
   );
 
+  test("of migrate lists the options of its default subcommand", async () => {
+    const { stdout } = await runHere(["migrate", "--help"]);
+    for (const option of ["--plan", "--wait <seconds>", "--print-roles", "--json"])
+      expect(stdout).toMatch(new RegExp(`^ {2}${option} +\\S`, "m"));
+  });
+
   test("of the program lists the exit codes", async () => {
     const { stdout } = await runHere(["--help"]);
     for (const code of [0, 1, 2, 70, 130]) expect(stdout).toMatch(new RegExp(`^ +${code} {2}\\S`, "m"));
@@ -116,7 +125,7 @@ describe("wrong usage exits with 2, writes to stderr and writes nothing to stdou
 });
 
 test("reports an invalid setting in one sentence and exits with 1, without a stack", async () => {
-  const { code, stdout, stderr } = await cli(["doctor"], { env: { PLINTH_PORT: "eighty" } });
+  const { code, stdout, stderr } = await cli(["migrate", "status"], { env: { PLINTH_PORT: "eighty" } });
   expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
   expect(stderr).toMatch(/^error: PLINTH_PORT .*\n$/);
 });
@@ -132,5 +141,7 @@ test("reports an unreachable database in a sentence with a hint and exits with 1
 test("prints its version", async () => {
   const { code, stdout } = await runHere(["--version"]);
   expect(code).toBe(0);
-  expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  const { version } = JSON.parse(readFileSync(join(PACKAGE_ROOT, "package.json"), "utf8"));
+  expect(version).toMatch(/^\d+\.\d+\.\d+(-rc\.\d+)?$/);
+  expect(stdout).toBe(`${version}\n`);
 });

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import type { Application } from "../../application/application.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { note, print, printable, printJson } from "../output.ts";
+import { showProgress } from "../progress/progress.ts";
 import { UsageError } from "../usage-error.ts";
 
 interface Flags {
@@ -80,6 +81,7 @@ async function attempt(
     rolePrefix: DEFAULT_ROLE_PREFIX,
     schemas: application.schemas,
     seed: await readSeed(seedFile),
+    onProgress: showProgress,
   };
   return withMigratedServer((server) => {
     const database = new URL(server.url("owner")).pathname.slice(1);

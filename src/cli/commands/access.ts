@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type pg from "pg";
 import type { CasbinFiles, FileFault } from "../../casbin/read-files.ts";
 import { PlinthError } from "../../support/errors.ts";
-import { note, oneLine, print, printable, printJson } from "../output.ts";
+import { note, oneLine, print, printable, printJson, write } from "../output.ts";
 import { withClient, withSession } from "../session.ts";
 import { UsageError } from "../usage-error.ts";
 import { wholeNumber } from "../whole-number.ts";
@@ -171,7 +171,7 @@ async function exportFiles(flags: FileFlags): Promise<void> {
   if (flags.model !== undefined) await writeText(flags.model, exported.definition);
   if (flags.policy !== undefined) await writeText(flags.policy, exported.policy);
   if (flags.json) printJson(exported);
-  else if (flags.policy === undefined) process.stdout.write(exported.policy);
+  else if (flags.policy === undefined) write(exported.policy);
   else
     print(
       `${exported.rules} ${exported.rules === 1 ? "rule" : "rules"} written to ${printable(flags.policy)}`,

@@ -26,9 +26,9 @@ Example:
       const application = await loadApplication(config);
       const logger = createLogger(config.logLevel);
       await untilStopped({
-        start: () =>
-          openOrAttach({ config, application, log: note }, (database) =>
-            startAnswers(config, database, logger),
+        start: (signal) =>
+          openOrAttach({ config, application, log: note, signal }, (database) =>
+            startAnswers(config, database, logger, { signal }),
           ),
         started: () => note("Writing requested answers"),
       });

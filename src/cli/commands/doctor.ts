@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import type { Config } from "../../config/config.ts";
 import type { Finding, Status } from "../doctor/check.ts";
 import { note, print, printJson } from "../output.ts";
 
@@ -10,7 +11,8 @@ export function addDoctor(program: Command): void {
     .addHelpText(
       "after",
       `
-Checks settings, the server, migrations, roles, row-level security, partitions and jobs, and names each policy, grant,
+Checks settings, the server with its sessions and storage, migrations, roles, row-level security, partitions, jobs, and
+whether the mail server, Stripe, sign-in providers and models of the settings answer. Names each policy, grant,
 function, trigger, constraint, index, column and view that differs from what the migrations make. Changes nothing.
 Each finding is ok, warn, fail or skipped, with a hint; the exit code is 1 if any finding is "fail".
 
@@ -33,11 +35,19 @@ Example:
 async function examine(): Promise<Finding[]> {
   const { loadConfig, unknownSettings } = await import("../../config/config.ts");
   const { checkSettings } = await import("../doctor/settings.ts");
+  const { checkOutsideServices } = await import("../doctor/outside-services.ts");
   const { examineDatabase, unusable } = await import("../doctor/doctor.ts");
   const { withSession } = await import("../session.ts");
   const { loadApplication } = await import("../../application/load-application.ts");
-  const config = loadConfig();
+  let config: Config;
+  try {
+    config = loadConfig();
+  } catch (error) {
+    return unusable(error, "settings");
+  }
+  // Before the database: its file of secrets is examined as it is.
   const findings = checkSettings(config, unknownSettings());
+  const services = checkOutsideServices(config);
   const application = await loadApplication(config).catch((error) => {
     findings.push(...unusable(error, "application"));
     return {};
@@ -45,7 +55,7 @@ async function examine(): Promise<Finding[]> {
   const database = await withSession(({ config, database }) =>
     examineDatabase(config, database, application),
   ).catch((error) => unusable(error));
-  return [...findings, ...database];
+  return [...findings, ...(await services), ...database];
 }
 
 const LABELS: Record<Status, string> = {
@@ -58,5 +68,5 @@ const LABELS: Record<Status, string> = {
 function printFinding({ check, status, message, hint, details = [] }: Finding): void {
   print(`${LABELS[status]} ${check}: ${message}`);
   for (const detail of details) print(`          - ${detail}`);
-  if (hint) print(`          ${hint}`);
+  if (hint) print(`          ${hint.replaceAll("\n", "\n          ")}`);
 }

@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
-import { print, printable, printJson, startProgress } from "../output.ts";
+import { print, printable, printJson } from "../output.ts";
+import { showProgress } from "../progress/progress.ts";
 import { withClient, withSession } from "../session.ts";
 
 interface Flags {
@@ -50,15 +51,14 @@ Example:
     )
     .action(async (file: string, flags: { json?: boolean }) => {
       const { exportContent } = await import("../../export/content.ts");
-      const progress = startProgress();
       const summary = await withSession(({ database, signal }) =>
         withClient(database, "owner", (client) =>
           exportContent(file, {
             client,
             signal,
-            onProgress: (lines) => progress.update(`${lines} lines …`),
+            onProgress: showProgress,
           }),
-        ).finally(() => progress.end()),
+        ),
       );
       if (flags.json) printJson(summary);
       else
@@ -72,7 +72,13 @@ async function exportChats(flags: Flags): Promise<void> {
   const { writeChats } = await import("../../export/chats.ts");
   const files = await withSession(({ database, signal }) =>
     withClient(database, "owner", (client) =>
-      writeChats(flags.dir, { client, signal, username: flags.user, format: flags.format }),
+      writeChats(flags.dir, {
+        client,
+        signal,
+        username: flags.user,
+        format: flags.format,
+        onProgress: showProgress,
+      }),
     ),
   );
   if (flags.json) printJson({ files });

@@ -3,11 +3,12 @@ import type { MasterKeys } from "../../auth/master-keys.ts";
 import type { Config } from "../../config/config.ts";
 import type { Database } from "../../database/database.ts";
 import { PlinthError } from "../../support/errors.ts";
-import { note, print, printJson, startProgress } from "../output.ts";
+import { note, print, printJson } from "../output.ts";
+import { showProgress } from "../progress/progress.ts";
 import { withClient, withSession } from "../session.ts";
 import { wholeNumber } from "../whole-number.ts";
 
-type Kind = "master" | "jwt" | "jwt-asymmetric";
+type Kind = "master" | "jwt" | "jwt-asymmetric" | "backup";
 
 export function addKeys(program: Command): void {
   const command = program
@@ -18,6 +19,7 @@ export function addKeys(program: Command): void {
   addStatus(command);
   addRotate(command);
   addHashEmails(command);
+  addHashNames(command);
 }
 
 function addGenerate(command: Command): void {
@@ -26,7 +28,7 @@ function addGenerate(command: Command): void {
     .description("print a new key in the form that the settings expect")
     .addOption(
       new Option("--kind <kind>", "kind of key")
-        .choices(["master", "jwt", "jwt-asymmetric"])
+        .choices(["master", "jwt", "jwt-asymmetric", "backup"])
         .default("master"),
     )
     .option("--key-version <n>", "version of a master key; must be higher than those in use", wholeNumber, 1)
@@ -38,7 +40,8 @@ Needs no database and stores nothing. The key is printed once; store it where on
 
 Example:
   $ plinth keys generate --key-version 2             PLINTH_MASTER_KEYS=1:…,2:…
-  $ plinth keys generate --kind jwt-asymmetric       PLINTH_JWT_KEYS=k…:es256:…,k…:…`,
+  $ plinth keys generate --kind jwt-asymmetric       PLINTH_JWT_KEYS=k…:es256:…,k…:…
+  $ plinth keys generate --kind backup               PLINTH_BACKUP_KEY=…`,
     )
     .action(async (flags: { kind: Kind; keyVersion: number; json?: boolean }) => {
       const key = await generate(flags.kind, flags.keyVersion);
@@ -48,6 +51,7 @@ Example:
 }
 
 async function generate(kind: Kind, version: number): Promise<string> {
+  if (kind === "backup") return (await import("../../auth/backup-keys.ts")).generateBackupKey();
   const keys = await import("../../auth/signing-keys.ts");
   if (kind === "jwt") return keys.generateSigningKey();
   if (kind === "jwt-asymmetric") return keys.generateAsymmetricSigningKey();
@@ -116,7 +120,6 @@ Example:
 async function rotate(flags: { new?: boolean; json?: boolean }): Promise<void> {
   const { rotateSealed } = await import("../../keys/rotate.ts");
   const { prepareNewKey } = await import("../../keys/new-master-key.ts");
-  const progress = startProgress();
   const outcome = await withSession(async ({ config, database, signal }) => {
     if (flags.new && !(await prepareNewKey(config, database))) return undefined;
     const masterKeys = await readMasterKeys(config, database);
@@ -125,10 +128,10 @@ async function rotate(flags: { new?: boolean; json?: boolean }): Promise<void> {
         client,
         masterKeys,
         signal,
-        onProgress: (done, total) => progress.update(`${done} of ${total}`),
+        onProgress: showProgress,
       }),
     ).then((rotation) => ({ ...rotation, hadNewer: masterKeys.versions.length > 1 }));
-  }).finally(() => progress.end());
+  });
   if (!outcome) return announceRestart(flags.json);
 
   const { version, rotated, damaged, isComplete, hadNewer } = outcome;
@@ -194,7 +197,10 @@ function addHashEmails(command: Command): void {
           const query = async (text: string, values: readonly unknown[]) =>
             (await client.query(text, [...values])).rows;
           const hasher = createEmailHasher({ sealer, query });
-          return hashEmails(client, hasher, { forgetAddresses: flags.forgetAddresses ?? false });
+          return hashEmails(client, hasher, {
+            forgetAddresses: flags.forgetAddresses ?? false,
+            onProgress: showProgress,
+          });
         });
       });
       if (flags.json) printJson(outcome);
@@ -206,6 +212,44 @@ function addHashEmails(command: Command): void {
           {
             hint: "Set another address for each of them. Until then, their users sign in with their username.",
           },
+        );
+    });
+}
+
+function addHashNames(command: Command): void {
+  command
+    .command("hash-names")
+    .description("replace the clear names of all accounts with keyed hashes, as in privacy mode")
+    .option("--json", "print the result as JSON")
+    .addHelpText(
+      "after",
+      `
+Users sign in with the same name as before; others see user-… and the display name. Changes to accounts wait meanwhile; all
+names are hashed or none. Older rows of the logs keep the clear names until their retention ends. Needs the owner's URL and
+the master keys.
+
+Example:
+  $ plinth keys hash-names`,
+    )
+    .action(async ({ json }: { json?: boolean }) => {
+      const { hashNames } = await import("../../keys/hash-names.ts");
+      const { createSealer } = await import("../../auth/sealing.ts");
+      const { createEmailHasher } = await import("../../auth/email-hasher.ts");
+      const outcome = await withSession(async ({ config, database }) => {
+        const sealer = createSealer(await readMasterKeys(config, database));
+        return withClient(database, "owner", (client) => {
+          const query = async (text: string, values: readonly unknown[]) =>
+            (await client.query(text, [...values])).rows;
+          return hashNames(client, createEmailHasher({ sealer, query }), showProgress);
+        });
+      });
+      if (json) printJson(outcome);
+      else print(`Hashed ${outcome.hashed} names.`);
+      if (outcome.taken.length > 0)
+        throw new PlinthError(
+          "NAME_TAKEN",
+          `${outcome.taken.length} accounts have a name that another account has registered since: ${outcome.taken.slice(0, 5).join(", ")}.`,
+          { hint: "Set another name for each of them, and run it again." },
         );
     });
 }

@@ -28,8 +28,13 @@ Example:
     )
     .action(async ({ json }: Flags) => {
       const { enableMemoryVectors } = await import("../../database/memory-vectors.ts");
-      await withSession(({ config, database }) =>
-        enableMemoryVectors({ ownerUrl: database.url("owner"), rolePrefix: config.rolePrefix }),
+      await withSession(({ config, database, signal }) =>
+        enableMemoryVectors({
+          ownerUrl: database.url("owner"),
+          rolePrefix: config.rolePrefix,
+          patience: config.migrations,
+          signal,
+        }),
       );
       if (json) printJson({ enabled: true });
       else print("Vectors of memories are enabled.");
@@ -49,8 +54,13 @@ Example:
     )
     .action(async ({ json }: Flags) => {
       const { disableMemoryVectors } = await import("../../database/memory-vectors.ts");
-      const wereEnabled = await withSession(({ config, database }) =>
-        disableMemoryVectors({ ownerUrl: database.url("owner"), rolePrefix: config.rolePrefix }),
+      const wereEnabled = await withSession(({ config, database, signal }) =>
+        disableMemoryVectors({
+          ownerUrl: database.url("owner"),
+          rolePrefix: config.rolePrefix,
+          patience: config.migrations,
+          signal,
+        }),
       );
       if (json) printJson({ enabled: false, wereEnabled });
       else print(wereEnabled ? "Deleted all vectors of memories." : "Vectors of memories were not enabled.");

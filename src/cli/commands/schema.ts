@@ -36,7 +36,8 @@ Example:
 
   command
     .command("check")
-    .description("check that the files are up to date; exit code 1 if not")
+    .description("check that the files are up to date, or with --live the database; exit code 1 if not")
+    .option("--live", "compare the configured database with its migrations, and print the SQL that mends it")
     .option("--json", "print the differences as JSON")
     .addHelpText(
       "after",
@@ -44,10 +45,20 @@ Example:
 Runs all migrations on a temporary embedded database and compares the files, for CI. Changes nothing. In a folder with
 plinth.config, it also checks that no foreign key of the application blocks the deletion of an account.
 
+With --live, it reads the catalogue of the configured database as any of its roles, and changes nothing either. Review
+the SQL, then run it as the owner. Statements that lose rows, and those for an administrator, are comments.
+
 Example:
-  $ plinth schema check`,
+  $ plinth schema check
+  $ plinth schema check --live > mend.sql
+  $ psql -1 -v ON_ERROR_STOP=1 -f mend.sql "$PLINTH_OWNER_URL"`,
     )
-    .action(async ({ json }: { json?: boolean }) => {
+    .action(async ({ json, live }: { json?: boolean; live?: boolean }) => {
+      if (live) {
+        const { checkLiveDatabase } = await import("../check-live-database.ts");
+        await checkLiveDatabase({ json: json ?? false });
+        return;
+      }
       const { checkSchemaFiles } = await import("../../schema-dump/schema-files.ts");
       const { folders, gaps } = await generate();
       const stale: StaleFile[] = [];

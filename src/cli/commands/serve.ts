@@ -11,7 +11,8 @@ export function addServe(program: Command): void {
       `
 Needs PLINTH_AUTHENTICATOR_URL, PLINTH_SERVICE_URL, PLINTH_JWT_KEYS and PLINTH_MASTER_KEYS (or …_KEYS_FILE for the
 keys). Without any PLINTH_…_URL it uses the embedded database: that of a running Plinth, or one that it starts. Does
-not run migrations. Writes its log to stdout as JSON lines.
+not run migrations. Writes its log to stdout as JSON lines. SIGTERM makes /readyz return 503, waits for
+PLINTH_SHUTDOWN_DELAY_SECONDS, and finishes the requests in progress. See docs/deployment.md.
 
 Example:
   $ PLINTH_HOST=0.0.0.0 plinth serve`,
@@ -25,12 +26,12 @@ Example:
       const application = await loadApplication(config);
       const logger = createLogger(config.logLevel);
       await untilStopped({
-        start: () => {
+        start: (signal) => {
           // The largest modules load while the database opens.
           const loading = import("../../start/plinth.ts");
-          return openOrAttach({ config, application, log: note }, async (database) => {
+          return openOrAttach({ config, application, log: note, signal }, async (database) => {
             const { serveApi } = await loading;
-            return serveApi(config, database, logger, { application });
+            return serveApi(config, database, logger, { application, signal });
           });
         },
         started: ({ service }) => note(`The API listens on ${service.url}/graphql`),

@@ -4,6 +4,7 @@ import type { Config } from "../../config/config.ts";
 import type { DemoAccount } from "../../demo/demo-data.ts";
 import type { Plinth } from "../../start/plinth.ts";
 import { note, print } from "../output.ts";
+import { showProgress } from "../progress/progress.ts";
 import { untilStopped } from "../until-stopped.ts";
 
 export function addStart(program: Command): void {
@@ -30,13 +31,21 @@ Example:
       const config = loadConfig();
       const application = await loadApplication(config);
       await untilStopped({
-        start: () => startPlinth({ config, application, log: note, ...(demo === undefined ? {} : { demo }) }),
+        start: (signal) =>
+          startPlinth({
+            config,
+            application,
+            log: note,
+            onProgress: showProgress,
+            signal,
+            ...(demo === undefined ? {} : { demo }),
+          }),
         started: (plinth) => printBanner(plinth, config),
       });
     });
 }
 
-function printBanner(plinth: Plinth, { http, dataDirectory }: Config): void {
+function printBanner(plinth: Plinth, { http, dataDirectory, backups }: Config): void {
   const { url, database, demoAccounts, model } = plinth;
   // The setting may be missing in another terminal.
   const folder = dataDirectory === resolve(".plinth") ? "" : `PLINTH_DATA='${dataDirectory}' `;
@@ -45,9 +54,16 @@ function printBanner(plinth: Plinth, { http, dataDirectory }: Config): void {
     "Plinth is running.",
     "",
     ...(http.graphiql ? [`  GraphiQL   ${url}/graphiql`] : []),
+    ...(http.console ? [`  Console    ${url}/console (for administrators)`] : []),
     `  GraphQL    ${url}/graphql`,
+    ...(http.schemaPage ? [`  Schema     ${url}/schema`] : []),
     ...(database.kind === "embedded"
       ? [`  psql       psql "$(${folder}npx plinth db url --role analyst)"`]
+      : []),
+    ...(database.kind === "embedded"
+      ? [
+          `  Backups    ${backups ? `${backups.folder} (${backups.schedule}, UTC)` : "none: set PLINTH_BACKUPS to a folder"}`,
+        ]
       : []),
     ...(model
       ? [

@@ -90,16 +90,17 @@ async function createUser(username: string, flags: CreateFlags): Promise<void> {
 
   const hasher = createPasswordHasher({ concurrency: 1, algorithm: auth.passwordHash });
   const { hash, algorithm } = await hasher.hash(password).finally(() => hasher.close());
-  const { emailToStore } = await import("../../auth/email-storage.ts");
+  const { emailToStore, nameToStore } = await import("../../auth/email-storage.ts");
   const { findMasterKeys } = await import("../../start/key-settings.ts");
-  const { id, email } = await withSession(({ config, database }) =>
+  const { id, email, storedName } = await withSession(({ config, database }) =>
     withClient(database, "service", async (client) => {
       const { privacyMode } = config.auth;
       const masterKeys = findMasterKeys(config, database);
       const stored = await emailToStore(client, { masterKeys, privacyMode }, flags.email);
+      const storedName = await nameToStore(client, { masterKeys, privacyMode }, username);
       const { rows } = await client
         .query<{ id: string }>("select private.register_user($1, $2, $3, $4, $5, $6) as id", [
-          username,
+          storedName,
           stored.email,
           flags.displayName ?? null,
           hash,
@@ -107,13 +108,13 @@ async function createUser(username: string, flags: CreateFlags): Promise<void> {
           stored.hash,
         ])
         .catch(explainRegistration);
-      return { id: rows[0]!.id, email: stored.email };
+      return { id: rows[0]!.id, email: stored.email, storedName };
     }),
   );
   const generated = flags.generatePassword ? { password } : {};
-  if (flags.json) printJson({ id, username, email: email ?? flags.email, ...generated });
+  if (flags.json) printJson({ id, username: storedName, email: email ?? flags.email, ...generated });
   else {
-    print(`Created account ${username} (${id}).`);
+    print(`Created account ${storedName} (${id}).`);
     if (flags.generatePassword) print(`Password: ${password}`);
   }
 }
