@@ -13,6 +13,7 @@ import { localStorageOfPage, memoryStorage, type TokenStorage } from "./session/
 import type { Readable } from "./support/store.ts";
 import { fixedToken } from "./tokens.ts";
 
+/** The server, the session's storage, and what the client asks the user for. */
 export interface ClientOptions {
   /** The server's address, such as `https://api.example.org`; in a page also a path, such as `/`. */
   readonly url: string;
@@ -44,6 +45,7 @@ interface SubscribeOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A client of one server with one session. */
 export interface PlinthClient {
   readonly auth: Auth;
   readonly chat: Chat;

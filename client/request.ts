@@ -6,6 +6,7 @@ import { withRetries } from "./http/retry.ts";
 import { abortable } from "./support/abortable.ts";
 import type { Tokens } from "./tokens.ts";
 
+/** Options of a single request. */
 export interface RequestOptions {
   readonly signal?: AbortSignal | undefined;
   /** Attempts after the first one; by default those of the client, and none for mutations without an idempotency key. */

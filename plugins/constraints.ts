@@ -46,9 +46,19 @@ function renamedColumnsOf(schema: string, table: PgClass): RenamedColumn[] {
     .filter(({ column, field }) => column !== field);
 }
 
+/**
+ * A CHECK of several columns is about those that a client can change, if there are any: a bound that the row itself has, in a
+ * column of its own, is not at fault.
+ */
+function changeableOf(attributes: PgAttribute[]): PgAttribute[] {
+  const changeable = attributes.filter(({ attacl }) => attacl?.some((acl) => /=[^/]*[aw]/.test(acl)));
+  return changeable.length > 0 ? changeable : attributes;
+}
+
 function constraintsOf(schema: string, table: PgClass): ConstraintColumns[] {
   return table.getConstraints().map((constraint) => {
-    const attributes = (constraint.getAttributes() ?? []).filter(Boolean);
+    const all = (constraint.getAttributes() ?? []).filter((attribute) => attribute != null);
+    const attributes = constraint.contype === "c" ? changeableOf(all) : all;
     return {
       schema,
       table: table.relname,

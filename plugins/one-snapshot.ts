@@ -4,7 +4,7 @@ import type { Statement, TransactionSettings } from "../src/request/transaction.
 
 /**
  * All statements of a query see the database at the same moment: a page and its total count, and all fields at the root. A
- * query with a single statement needs no transaction for that and gets none.
+ * query with a single statement needs no transaction for that and gets none. Both read from a replica if the operation has one.
  */
 export const OneSnapshotPlugin: GraphileConfig.Plugin = {
   name: "PlinthOneSnapshotPlugin",
@@ -15,10 +15,15 @@ export const OneSnapshotPlugin: GraphileConfig.Plugin = {
       establishOperationPlan(next, { operation, context }) {
         const plan = next();
         const { plinth, pgSettings } = context as Partial<Grafast.Context>;
-        if (operation.operation === "query" && plinth && sendsSeveralStatements(plan)) {
+        if (operation.operation !== "query" || !plinth?.openSnapshot) return plan;
+        if (sendsSeveralStatements(plan)) {
           const snapshot = plinth.openSnapshot((pgSettings ?? {}) as TransactionSettings);
           snapshots.set(context, snapshot);
           Object.assign(context, { withPgClient: withPgClientOf(snapshot) });
+        } else if (plinth.sendToReplica) {
+          const { withPgClient } = context as Grafast.Context;
+          const send = plinth.sendToReplica;
+          Object.assign(context, { withPgClient: Object.assign(withPgClient!.bind(undefined), { send }) });
         }
         return plan;
       },

@@ -1,5 +1,5 @@
 import "graphile-build-pg";
-import { type PgResource, type PgSelectQueryBuilder, PgSelectStep, TYPES } from "@dataplan/pg";
+import { type PgCodec, type PgResource, type PgSelectQueryBuilder, PgSelectStep, TYPES } from "@dataplan/pg";
 import {
   type ConnectionStep,
   constant,
@@ -10,14 +10,14 @@ import {
 } from "grafast";
 import { type SQL, sql } from "pg-sql2";
 
-interface OwnRows {
+export interface OwnRows {
   /** The column with the owner's id. */
   readonly column: string;
   /** Each of these permissions shows rows of other users. */
   readonly permissions: readonly string[];
 }
 
-const owned = (column: string, ...permissions: string[]): OwnRows => ({ column, permissions });
+export const owned = (column: string, ...permissions: string[]): OwnRows => ({ column, permissions });
 
 /** Plinth's listed tables and views whose policies show users their own rows, and all rows to users with a permission. */
 export const OWN_ROWS: Readonly<Record<string, OwnRows>> = {
@@ -102,7 +102,7 @@ export function listConditionOf({
   const table = `${schemaName}.${name}`;
   const implied = IMPLIED[table];
   if (implied && isRootQuery) return { condition: implied, unless: [] };
-  const own = OWN_ROWS[table] ?? taggedOwnRows(resource.codec.extensions?.tags?.ownRows);
+  const own = OWN_ROWS[table] ?? taggedOwnRows(resource.codec);
   if (!own || (relation && referringColumns(relation).includes(own.column))) return undefined;
   const condition = (alias: SQL) =>
     sql`${alias}.${sql.identifier(own.column)} = (select plinth.current_user_id())`;
@@ -110,7 +110,8 @@ export function listConditionOf({
 }
 
 /** An application names its tables itself, by the smart tag `@ownRows user_id manage_orders`: the column, then permissions. */
-function taggedOwnRows(tag: unknown): OwnRows | undefined {
+export function taggedOwnRows({ extensions }: PgCodec): OwnRows | undefined {
+  const tag: unknown = extensions?.tags?.ownRows;
   if (typeof tag !== "string") return undefined;
   const [column, ...permissions] = tag.trim().split(/\s+/);
   return column ? owned(column, ...permissions) : undefined;

@@ -1,4 +1,5 @@
 import type { Application } from "./application/application.ts";
+import type { ForeignPasswordHash, ImportedPasswordHash } from "./auth/foreign-password-hash.ts";
 import { type Config, loadConfig } from "./config/config.ts";
 import type { PresetOptions } from "./graphql/preset.ts";
 import type { MountedPlinth, Plinth, PlinthOptions } from "./start/plinth.ts";
@@ -6,6 +7,7 @@ import { assertNodeVersion } from "./support/node-version.ts";
 
 export { type Application, defineApplication } from "./application/application.ts";
 export type { Claims } from "./auth/api-token.ts";
+export type { ForeignPasswordHash, ImportedPasswordHash } from "./auth/foreign-password-hash.ts";
 export { type Config, loadConfig } from "./config/config.ts";
 export type { LoginRole, Role } from "./config/roles.ts";
 export type { Database } from "./database/database.ts";
@@ -67,6 +69,16 @@ export async function makePreset(options: PresetOptions): Promise<GraphileConfig
   assertNodeVersion();
   const preset = await import("./graphql/preset.ts");
   return preset.makePreset(options);
+}
+
+/**
+ * Returns the stored form of another system's password hash, see docs/accounts.md.
+ * @throws PlinthError UNSUPPORTED_PASSWORD_HASH
+ */
+export async function importedPasswordHash(input: ForeignPasswordHash): Promise<ImportedPasswordHash> {
+  assertNodeVersion();
+  const hashes = await import("./auth/foreign-password-hash.ts");
+  return hashes.importedPasswordHash(input);
 }
 
 function mergeConfig(base: Config, overrides: ConfigOverrides): Config {

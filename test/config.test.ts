@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, test } from "@jest/globals";
 import { loadConfig } from "../src/config/config.ts";
 
@@ -9,6 +12,7 @@ describe("an invalid setting is rejected by name at the start", () => {
     ["PLINTH_PASSWORD_HISTORY", "-1"],
     ["PLINTH_PASSWORD_HISTORY", "\t"],
     ["PLINTH_POOL_MAX", "many"],
+    ["PLINTH_SHUTDOWN_DELAY_SECONDS", "301"],
     ["PLINTH_PRIVACY_MODE", "perhaps"],
     ["PLINTH_ROLE_PREFIX", "Plinth"],
     ["PLINTH_TRUSTED_PROXIES", "nonsense"],
@@ -41,6 +45,32 @@ describe("an invalid setting is rejected by name at the start", () => {
       expect.objectContaining({ message: expect.not.stringContaining("s3cret") }),
     );
   });
+});
+
+test("reads a URL with a password from a file, and rejects it without repeating the file's content", () => {
+  const folder = mkdtempSync(join(tmpdir(), "plinth-config-"));
+  try {
+    const [good, bad] = ["good", "bad"].map((name) => join(folder, name)) as [string, string];
+    writeFileSync(good, "postgres://plinth_owner:s3cret@db.example.com/plinth\n");
+    writeFileSync(bad, "s3cret");
+    expect(loadConfig({ PLINTH_OWNER_URL_FILE: good }).databaseUrls).toEqual({
+      owner: "postgres://plinth_owner:s3cret@db.example.com/plinth",
+    });
+    for (const name of ["PLINTH_OWNER_URL", "PLINTH_SMTP_URL"]) {
+      const rejects = (env: Record<string, string>) =>
+        expect(() => loadConfig(env)).toThrow(
+          expect.objectContaining({
+            code: "INVALID_SETTING",
+            message: expect.stringMatching(new RegExp(`^(?!.*s3cret).*${name}`)),
+          }),
+        );
+      rejects({ [`${name}_FILE`]: bad });
+      rejects({ [`${name}_FILE`]: join(folder, "missing") });
+      rejects({ [`${name}_FILE`]: good, [name]: "postgres://db.example.com" });
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test("accepts valid settings", () => {

@@ -13,6 +13,7 @@ export type SecondFactor =
 /** A confirmation of the user's identity; the password only if the account has no second factor. */
 export type IdentityProof = SecondFactor | { readonly password: string };
 
+/** The outcome of a sign-in: a session, or a second step. */
 export type SignInResult = { readonly status: "signed-in" } | SecondFactorChallenge;
 
 /** The password was right, and the account has a second factor. */
@@ -25,6 +26,7 @@ export interface SecondFactorChallenge {
   complete(factor: SecondFactor): Promise<void>;
 }
 
+/** A new account. */
 export interface Registration {
   readonly username: string;
   readonly password: string;

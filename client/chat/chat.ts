@@ -5,6 +5,7 @@ import { CANCEL_ANSWER, CREATE_CHAT, SEND_MESSAGE } from "./documents.ts";
 import { type AnswerRequest, startAnswer } from "./start-answer.ts";
 import { type Follow, StreamedAnswer } from "./streamed-answer.ts";
 
+/** A message to a chat, and the answer that it asks for. */
 export interface Question extends AnswerRequest {
   readonly content: string;
   /** Up to ten references to files. */

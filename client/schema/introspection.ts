@@ -27,7 +27,6 @@ export type introspection = {
     AccountDeletion: { kind: "OBJECT"; name: "AccountDeletion"; fields: {
       attempts: Field<"attempts", NonNull<Named<"Int">>>;
       dueAt: Field<"dueAt", NonNull<Named<"Datetime">>>;
-      lastFailure: Field<"lastFailure", Named<"String">>;
       nextAttemptAt: Field<"nextAttemptAt", NonNull<Named<"Datetime">>>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       requestedAt: Field<"requestedAt", NonNull<Named<"Datetime">>>;
@@ -133,6 +132,25 @@ export type introspection = {
       Input<"userId", Named<"UUIDFilter">>,
     ] };
     ActiveUserSubscriptionOrderBy: { name: "ActiveUserSubscriptionOrderBy"; enumValues: "ACCESS_LEVEL_ASC" | "ACCESS_LEVEL_DESC" | "BILLING_CYCLE_ASC" | "BILLING_CYCLE_DESC" | "CANCELS_AT_PERIOD_END_ASC" | "CANCELS_AT_PERIOD_END_DESC" | "CURRENCY_ASC" | "CURRENCY_DESC" | "CURRENT_PERIOD_ENDS_AT_ASC" | "CURRENT_PERIOD_ENDS_AT_DESC" | "CURRENT_PERIOD_STARTED_AT_ASC" | "CURRENT_PERIOD_STARTED_AT_DESC" | "NATURAL" | "PLAN_CODE_ASC" | "PLAN_CODE_DESC" | "PLAN_DISPLAY_NAME_ASC" | "PLAN_DISPLAY_NAME_DESC" | "PLAN_ID_ASC" | "PLAN_ID_DESC" | "PLAN_VERSION_ASC" | "PLAN_VERSION_DESC" | "PRICE_CENTS_ASC" | "PRICE_CENTS_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "RENEWS_ON_ASC" | "RENEWS_ON_DESC" | "STARTED_AT_ASC" | "STARTED_AT_DESC" | "STATUS_ASC" | "STATUS_DESC" | "SUBSCRIPTION_ID_ASC" | "SUBSCRIPTION_ID_DESC" | "TOKEN_QUOTA_ASC" | "TOKEN_QUOTA_DESC" | "TRIAL_ENDS_AT_ASC" | "TRIAL_ENDS_AT_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    ActivityCount: { kind: "OBJECT"; name: "ActivityCount"; fields: {
+      activeAccounts: Field<"activeAccounts", Named<"BigInt">>;
+      newAccounts: Field<"newAccounts", Named<"BigInt">>;
+      startsAt: Field<"startsAt", Named<"Datetime">>;
+    } };
+    ActorKind: { name: "ActorKind"; enumValues: "api_token" | "database_role" | "job" | "migration" | "user" | "visitor" };
+    ActorKindFilter: { kind: "INPUT_OBJECT"; name: "ActorKindFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"ActorKind">>,
+      Input<"equalTo", Named<"ActorKind">>,
+      Input<"greaterThan", Named<"ActorKind">>,
+      Input<"greaterThanOrEqualTo", Named<"ActorKind">>,
+      Input<"in", List<NonNull<Named<"ActorKind">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"ActorKind">>,
+      Input<"lessThanOrEqualTo", Named<"ActorKind">>,
+      Input<"notDistinctFrom", Named<"ActorKind">>,
+      Input<"notEqualTo", Named<"ActorKind">>,
+      Input<"notIn", List<NonNull<Named<"ActorKind">>>>,
+    ] };
     AddFactorPayload: { kind: "OBJECT"; name: "AddFactorPayload"; fields: {
       factor: Field<"factor", Named<"MfaFactor">>;
       query: Field<"query", Named<"Query">>;
@@ -199,6 +217,43 @@ export type introspection = {
       lastSequence: Field<"lastSequence", Named<"Int">>;
       query: Field<"query", Named<"Query">>;
     } };
+    Archive: { kind: "OBJECT"; name: "Archive"; fields: {
+      createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
+      fileBytes: Field<"fileBytes", Named<"BigInt">>;
+      fileName: Field<"fileName", Named<"String">>;
+      firstAt: Field<"firstAt", Named<"Datetime">>;
+      id: Field<"id", NonNull<Named<"UUID">>>;
+      isEncrypted: Field<"isEncrypted", Named<"Boolean">>;
+      lastAt: Field<"lastAt", Named<"Datetime">>;
+      log: Field<"log", NonNull<Named<"String">>>;
+      migration: Field<"migration", Named<"String">>;
+      month: Field<"month", NonNull<Named<"Date">>>;
+      nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
+      rowCount: Field<"rowCount", Named<"BigInt">>;
+      sha256: Field<"sha256", Named<"String">>;
+      state: Field<"state", NonNull<Named<"ArchiveState">>>;
+      updatedAt: Field<"updatedAt", NonNull<Named<"Datetime">>>;
+    } };
+    ArchiveConnection: { kind: "OBJECT"; name: "ArchiveConnection"; fields: {
+      edges: Field<"edges", NonNull<List<Named<"ArchiveEdge">>>>;
+      nodes: Field<"nodes", NonNull<List<Named<"Archive">>>>;
+      pageInfo: Field<"pageInfo", NonNull<Named<"PageInfo">>>;
+      totalCount: Field<"totalCount", NonNull<Named<"Int">>>;
+    } };
+    ArchiveEdge: { kind: "OBJECT"; name: "ArchiveEdge"; fields: {
+      cursor: Field<"cursor", Named<"Cursor">>;
+      node: Field<"node", Named<"Archive">>;
+    } };
+    ArchiveFilter: { kind: "INPUT_OBJECT"; name: "ArchiveFilter"; isOneOf: false; inputFields: [
+      Input<"and", List<NonNull<Named<"ArchiveFilter">>>>,
+      Input<"id", Named<"UUIDFilter">>,
+      Input<"log", Named<"StringFilter">>,
+      Input<"month", Named<"DateFilter">>,
+      Input<"not", Named<"ArchiveFilter">>,
+      Input<"or", List<NonNull<Named<"ArchiveFilter">>>>,
+    ] };
+    ArchiveOrderBy: { name: "ArchiveOrderBy"; enumValues: "ID_ASC" | "ID_DESC" | "LOG_ASC" | "LOG_DESC" | "MONTH_ASC" | "MONTH_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" };
+    ArchiveState: { name: "ArchiveState"; enumValues: "archived" | "attached" | "detached" | "dropped" };
     AssessSkillInput: { kind: "INPUT_OBJECT"; name: "AssessSkillInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
       Input<"delta", NonNull<Named<"BigFloat">>>,
@@ -213,18 +268,25 @@ export type introspection = {
       result: Field<"result", Named<"SkillEvidence">>;
     } };
     AuditTrail: { kind: "OBJECT"; name: "AuditTrail"; fields: {
+      actingRole: Field<"actingRole", Named<"String">>;
       actor: Field<"actor", Named<"User">>;
       actorId: Field<"actorId", Named<"UUID">>;
+      actorKind: Field<"actorKind", Named<"ActorKind">>;
+      apiTokenId: Field<"apiTokenId", Named<"UUID">>;
       changedColumns: Field<"changedColumns", List<Named<"String">>>;
       correlationId: Field<"correlationId", Named<"String">>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
+      hasIgnoredClaims: Field<"hasIgnoredClaims", Named<"Boolean">>;
       id: Field<"id", NonNull<Named<"UUID">>>;
       ipAddress: Field<"ipAddress", Named<"InternetAddress">>;
+      jobName: Field<"jobName", Named<"String">>;
+      migration: Field<"migration", Named<"String">>;
       newValues: Field<"newValues", Named<"JSON">>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
       oldValues: Field<"oldValues", Named<"JSON">>;
       operation: Field<"operation", NonNull<Named<"AuditTrailOperation">>>;
       rowKey: Field<"rowKey", NonNull<Named<"JSON">>>;
+      sessionId: Field<"sessionId", Named<"UUID">>;
       source: Field<"source", NonNull<Named<"String">>>;
       tableName: Field<"tableName", NonNull<Named<"String">>>;
       transactionNumber: Field<"transactionNumber", NonNull<Named<"BigInt">>>;
@@ -242,18 +304,25 @@ export type introspection = {
       node: Field<"node", Named<"AuditTrail">>;
     } };
     AuditTrailFilter: { kind: "INPUT_OBJECT"; name: "AuditTrailFilter"; isOneOf: false; inputFields: [
+      Input<"actingRole", Named<"StringFilter">>,
       Input<"actor", Named<"UserFilter">>,
       Input<"actorExists", Named<"Boolean">>,
       Input<"actorId", Named<"UUIDFilter">>,
+      Input<"actorKind", Named<"ActorKindFilter">>,
       Input<"and", List<NonNull<Named<"AuditTrailFilter">>>>,
+      Input<"apiTokenId", Named<"UUIDFilter">>,
       Input<"changedColumns", Named<"StringListFilter">>,
       Input<"correlationId", Named<"StringFilter">>,
       Input<"createdAt", Named<"DatetimeFilter">>,
+      Input<"hasIgnoredClaims", Named<"BooleanFilter">>,
       Input<"id", Named<"UUIDFilter">>,
       Input<"ipAddress", Named<"InternetAddressFilter">>,
+      Input<"jobName", Named<"StringFilter">>,
+      Input<"migration", Named<"StringFilter">>,
       Input<"not", Named<"AuditTrailFilter">>,
       Input<"operation", Named<"AuditTrailOperationFilter">>,
       Input<"or", List<NonNull<Named<"AuditTrailFilter">>>>,
+      Input<"sessionId", Named<"UUIDFilter">>,
       Input<"source", Named<"StringFilter">>,
       Input<"tableName", Named<"StringFilter">>,
       Input<"transactionNumber", Named<"BigIntFilter">>,
@@ -275,7 +344,7 @@ export type introspection = {
       Input<"notEqualTo", Named<"AuditTrailOperation">>,
       Input<"notIn", List<NonNull<Named<"AuditTrailOperation">>>>,
     ] };
-    AuditTrailOrderBy: { name: "AuditTrailOrderBy"; enumValues: "ACTOR_ID_ASC" | "ACTOR_ID_DESC" | "CORRELATION_ID_ASC" | "CORRELATION_ID_DESC" | "CREATED_AT_ASC" | "CREATED_AT_DESC" | "ID_ASC" | "ID_DESC" | "IP_ADDRESS_ASC" | "IP_ADDRESS_DESC" | "NATURAL" | "OPERATION_ASC" | "OPERATION_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "SOURCE_ASC" | "SOURCE_DESC" | "TABLE_NAME_ASC" | "TABLE_NAME_DESC" | "TRANSACTION_NUMBER_ASC" | "TRANSACTION_NUMBER_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    AuditTrailOrderBy: { name: "AuditTrailOrderBy"; enumValues: "ACTING_ROLE_ASC" | "ACTING_ROLE_DESC" | "ACTOR_ID_ASC" | "ACTOR_ID_DESC" | "ACTOR_KIND_ASC" | "ACTOR_KIND_DESC" | "API_TOKEN_ID_ASC" | "API_TOKEN_ID_DESC" | "CORRELATION_ID_ASC" | "CORRELATION_ID_DESC" | "CREATED_AT_ASC" | "CREATED_AT_DESC" | "HAS_IGNORED_CLAIMS_ASC" | "HAS_IGNORED_CLAIMS_DESC" | "ID_ASC" | "ID_DESC" | "IP_ADDRESS_ASC" | "IP_ADDRESS_DESC" | "JOB_NAME_ASC" | "JOB_NAME_DESC" | "MIGRATION_ASC" | "MIGRATION_DESC" | "NATURAL" | "OPERATION_ASC" | "OPERATION_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "SESSION_ID_ASC" | "SESSION_ID_DESC" | "SOURCE_ASC" | "SOURCE_DESC" | "TABLE_NAME_ASC" | "TABLE_NAME_DESC" | "TRANSACTION_NUMBER_ASC" | "TRANSACTION_NUMBER_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
     AuthPayload: { kind: "OBJECT"; name: "AuthPayload"; fields: {
       accessToken: Field<"accessToken", NonNull<Named<"String">>>;
       accessTokenExpiresAt: Field<"accessTokenExpiresAt", NonNull<Named<"Datetime">>>;
@@ -2230,6 +2299,11 @@ export type introspection = {
       cursor: Field<"cursor", Named<"Cursor">>;
       node: Field<"node", Named<"String">>;
     } };
+    ErrorCount: { kind: "OBJECT"; name: "ErrorCount"; fields: {
+      errorCode: Field<"errorCode", Named<"String">>;
+      errors: Field<"errors", Named<"BigInt">>;
+      startsAt: Field<"startsAt", Named<"Datetime">>;
+    } };
     ErrorLog: { kind: "OBJECT"; name: "ErrorLog"; fields: {
       context: Field<"context", NonNull<Named<"JSON">>>;
       correlationId: Field<"correlationId", Named<"String">>;
@@ -2314,6 +2388,35 @@ export type introspection = {
       purpose: Field<"purpose", Named<"String">>;
       relation: Field<"relation", Named<"String">>;
     } };
+    ExternalId: { kind: "OBJECT"; name: "ExternalId"; fields: {
+      externalId: Field<"externalId", NonNull<Named<"String">>>;
+      nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
+      relation: Field<"relation", NonNull<Named<"String">>>;
+      rowId: Field<"rowId", NonNull<Named<"UUID">>>;
+      system: Field<"system", NonNull<Named<"String">>>;
+      userId: Field<"userId", Named<"UUID">>;
+    } };
+    ExternalIdConnection: { kind: "OBJECT"; name: "ExternalIdConnection"; fields: {
+      edges: Field<"edges", NonNull<List<Named<"ExternalIdEdge">>>>;
+      nodes: Field<"nodes", NonNull<List<Named<"ExternalId">>>>;
+      pageInfo: Field<"pageInfo", NonNull<Named<"PageInfo">>>;
+      totalCount: Field<"totalCount", NonNull<Named<"Int">>>;
+    } };
+    ExternalIdEdge: { kind: "OBJECT"; name: "ExternalIdEdge"; fields: {
+      cursor: Field<"cursor", Named<"Cursor">>;
+      node: Field<"node", Named<"ExternalId">>;
+    } };
+    ExternalIdFilter: { kind: "INPUT_OBJECT"; name: "ExternalIdFilter"; isOneOf: false; inputFields: [
+      Input<"and", List<NonNull<Named<"ExternalIdFilter">>>>,
+      Input<"externalId", Named<"StringFilter">>,
+      Input<"not", Named<"ExternalIdFilter">>,
+      Input<"or", List<NonNull<Named<"ExternalIdFilter">>>>,
+      Input<"relation", Named<"StringFilter">>,
+      Input<"rowId", Named<"UUIDFilter">>,
+      Input<"system", Named<"StringFilter">>,
+      Input<"userId", Named<"UUIDFilter">>,
+    ] };
+    ExternalIdOrderBy: { name: "ExternalIdOrderBy"; enumValues: "EXTERNAL_ID_ASC" | "EXTERNAL_ID_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "RELATION_ASC" | "RELATION_DESC" | "ROW_ID_ASC" | "ROW_ID_DESC" | "SYSTEM_ASC" | "SYSTEM_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
     FinishPasskeyRegistrationInput: { kind: "INPUT_OBJECT"; name: "FinishPasskeyRegistrationInput"; isOneOf: false; inputFields: [
       Input<"name", Named<"String">>,
       Input<"response", NonNull<Named<"JSON">>>,
@@ -2541,6 +2644,39 @@ export type introspection = {
       reason: Field<"reason", Named<"HeartbeatRefusal">>;
     } };
     ID: unknown;
+    InspectAccountInput: { kind: "INPUT_OBJECT"; name: "InspectAccountInput"; isOneOf: false; inputFields: [
+      Input<"clientMutationId", Named<"String">>,
+      Input<"identifier", NonNull<Named<"String">>>,
+    ] };
+    InspectAccountPayload: { kind: "OBJECT"; name: "InspectAccountPayload"; fields: {
+      clientMutationId: Field<"clientMutationId", Named<"String">>;
+      query: Field<"query", Named<"Query">>;
+      result: Field<"result", Named<"InspectedAccount">>;
+    } };
+    InspectedAccount: { kind: "OBJECT"; name: "InspectedAccount"; fields: {
+      accountStatus: Field<"accountStatus", Named<"AccountStatus">>;
+      canBeAdministered: Field<"canBeAdministered", Named<"Boolean">>;
+      createdAt: Field<"createdAt", Named<"Datetime">>;
+      email: Field<"email", Named<"String">>;
+      failedLoginAttempts: Field<"failedLoginAttempts", Named<"Int">>;
+      hasSecondFactor: Field<"hasSecondFactor", Named<"Boolean">>;
+      isVerified: Field<"isVerified", Named<"Boolean">>;
+      lastLoginAt: Field<"lastLoginAt", Named<"Datetime">>;
+      lockedUntil: Field<"lockedUntil", Named<"Datetime">>;
+      roles: Field<"roles", List<Named<"String">>>;
+      sessions: Field<"sessions", List<Named<"InspectedSession">>>;
+      userId: Field<"userId", Named<"UUID">>;
+      username: Field<"username", Named<"String">>;
+    } };
+    InspectedSession: { kind: "OBJECT"; name: "InspectedSession"; fields: {
+      authenticationMethods: Field<"authenticationMethods", List<Named<"String">>>;
+      createdAt: Field<"createdAt", Named<"Datetime">>;
+      deviceName: Field<"deviceName", Named<"String">>;
+      expiresAt: Field<"expiresAt", Named<"Datetime">>;
+      id: Field<"id", Named<"UUID">>;
+      ipAddress: Field<"ipAddress", Named<"InternetAddress">>;
+      lastActivityAt: Field<"lastActivityAt", Named<"Datetime">>;
+    } };
     Int: unknown;
     IntFilter: { kind: "INPUT_OBJECT"; name: "IntFilter"; isOneOf: false; inputFields: [
       Input<"distinctFrom", Named<"Int">>,
@@ -2700,6 +2836,10 @@ export type introspection = {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"Boolean">>;
+    } };
+    LogState: { kind: "OBJECT"; name: "LogState"; fields: {
+      log: Field<"log", Named<"String">>;
+      monthsAhead: Field<"monthsAhead", Named<"Int">>;
     } };
     LoginAttempt: { kind: "OBJECT"; name: "LoginAttempt"; fields: {
       correlationId: Field<"correlationId", Named<"String">>;
@@ -3384,6 +3524,7 @@ export type introspection = {
       giveConsent: Field<"giveConsent", Named<"GiveConsentPayload">>;
       grantRole: Field<"grantRole", Named<"GrantRolePayload">>;
       grantSubscription: Field<"grantSubscription", Named<"GrantSubscriptionPayload">>;
+      inspectAccount: Field<"inspectAccount", Named<"InspectAccountPayload">>;
       inviteToRoom: Field<"inviteToRoom", Named<"InviteToRoomPayload">>;
       joinRoom: Field<"joinRoom", Named<"JoinRoomPayload">>;
       joinRoomWithPassword: Field<"joinRoomWithPassword", Named<"JoinRoomWithPasswordPayload">>;
@@ -3473,6 +3614,7 @@ export type introspection = {
       updatePlanModelAccess: Field<"updatePlanModelAccess", Named<"UpdatePlanModelAccessPayload">>;
       updatePrompt: Field<"updatePrompt", Named<"UpdatePromptPayload">>;
       updateRateLimitRule: Field<"updateRateLimitRule", Named<"UpdateRateLimitRulePayload">>;
+      updateRetentionPolicy: Field<"updateRetentionPolicy", Named<"UpdateRetentionPolicyPayload">>;
       updateRole: Field<"updateRole", Named<"UpdateRolePayload">>;
       updateRoleModelAccess: Field<"updateRoleModelAccess", Named<"UpdateRoleModelAccessPayload">>;
       updateRoom: Field<"updateRoom", Named<"UpdateRoomPayload">>;
@@ -3493,9 +3635,49 @@ export type introspection = {
       verifyPhone: Field<"verifyPhone", Named<"AcknowledgedPayload">>;
       withdrawConsent: Field<"withdrawConsent", Named<"WithdrawConsentPayload">>;
     } };
+    MyPersonalDataRead: { kind: "OBJECT"; name: "MyPersonalDataRead"; fields: {
+      actorRoles: Field<"actorRoles", List<Named<"String">>>;
+      classes: Field<"classes", List<Named<"String">>>;
+      createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
+      id: Field<"id", NonNull<Named<"UUID">>>;
+      isOwn: Field<"isOwn", Named<"Boolean">>;
+      nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
+      origin: Field<"origin", Named<"String">>;
+      relations: Field<"relations", List<Named<"String">>>;
+      rowCount: Field<"rowCount", Named<"BigInt">>;
+      user: Field<"user", Named<"User">>;
+      userId: Field<"userId", Named<"UUID">>;
+    } };
+    MyPersonalDataReadConnection: { kind: "OBJECT"; name: "MyPersonalDataReadConnection"; fields: {
+      edges: Field<"edges", NonNull<List<Named<"MyPersonalDataReadEdge">>>>;
+      nodes: Field<"nodes", NonNull<List<Named<"MyPersonalDataRead">>>>;
+      pageInfo: Field<"pageInfo", NonNull<Named<"PageInfo">>>;
+      totalCount: Field<"totalCount", NonNull<Named<"Int">>>;
+    } };
+    MyPersonalDataReadEdge: { kind: "OBJECT"; name: "MyPersonalDataReadEdge"; fields: {
+      cursor: Field<"cursor", Named<"Cursor">>;
+      node: Field<"node", Named<"MyPersonalDataRead">>;
+    } };
+    MyPersonalDataReadFilter: { kind: "INPUT_OBJECT"; name: "MyPersonalDataReadFilter"; isOneOf: false; inputFields: [
+      Input<"actorRoles", Named<"StringListFilter">>,
+      Input<"and", List<NonNull<Named<"MyPersonalDataReadFilter">>>>,
+      Input<"classes", Named<"StringListFilter">>,
+      Input<"createdAt", Named<"DatetimeFilter">>,
+      Input<"id", Named<"UUIDFilter">>,
+      Input<"isOwn", Named<"BooleanFilter">>,
+      Input<"not", Named<"MyPersonalDataReadFilter">>,
+      Input<"or", List<NonNull<Named<"MyPersonalDataReadFilter">>>>,
+      Input<"origin", Named<"StringFilter">>,
+      Input<"relations", Named<"StringListFilter">>,
+      Input<"rowCount", Named<"BigIntFilter">>,
+      Input<"user", Named<"UserFilter">>,
+      Input<"userExists", Named<"Boolean">>,
+      Input<"userId", Named<"UUIDFilter">>,
+    ] };
+    MyPersonalDataReadOrderBy: { name: "MyPersonalDataReadOrderBy"; enumValues: "CREATED_AT_ASC" | "CREATED_AT_DESC" | "ID_ASC" | "ID_DESC" | "IS_OWN_ASC" | "IS_OWN_DESC" | "NATURAL" | "ORIGIN_ASC" | "ORIGIN_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "ROW_COUNT_ASC" | "ROW_COUNT_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
     Node: { kind: "INTERFACE"; name: "Node"; fields: {
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
-    }; possibleTypes: "AccountDeletion" | "ActiveUserSubscription" | "ApiToken" | "AuditTrail" | "CasbinChange" | "CasbinModel" | "CasbinRule" | "CasbinVersion" | "Chat" | "Consent" | "ConsentPurpose" | "ContentAccessDecision" | "ContentBody" | "ContentCategory" | "ContentConsumption" | "ContentItem" | "ContentPrerequisite" | "ContentProgress" | "ContentRating" | "ContentSkill" | "ContentVersion" | "CurrentModelPrice" | "DailyUsage" | "DataExport" | "DataRightsSetting" | "EffectivePermission" | "ErrorLog" | "GeneralChatMessage" | "GeneralChatMute" | "GeneralChatRevision" | "GeneralChatSetting" | "LearningAnalytic" | "LoginAttempt" | "Message" | "MessageAttachment" | "MessageDelta" | "MessageFeedback" | "MfaFactor" | "Model" | "ModelPrice" | "ModelProvider" | "MonthlyUsage" | "OauthProfile" | "Payment" | "Permission" | "PlanModelAccess" | "PlanPrice" | "Profile" | "Prompt" | "PromptLabel" | "PromptShare" | "PromptVersion" | "ProviderCustomer" | "Query" | "RateLimitRule" | "Role" | "RoleModelAccess" | "RolePermission" | "Room" | "RoomBan" | "RoomEvent" | "RoomInvite" | "RoomMember" | "RoomMessage" | "RoomMessageMention" | "RoomMessageReaction" | "RoomMessageRecipient" | "RoomMessageRevision" | "SecurityAuditLog" | "Skill" | "SkillEvidence" | "SubscriptionChange" | "SubscriptionPlan" | "SuspiciousActivityRule" | "TokenGrant" | "TokenHold" | "TokenHoldAllocation" | "Training" | "UnreadCount" | "UsageEvent" | "UsageLimit" | "UsageTracking" | "User" | "UserBlock" | "UserContentPermission" | "UserModelAccess" | "UserPreference" | "UserPrompt" | "UserRole" | "UserSecuritySetting" | "UserSecurityStatus" | "UserSession" | "UserSetting" | "UserSkill" | "UserSubscription" };
+    }; possibleTypes: "AccountDeletion" | "ActiveUserSubscription" | "ApiToken" | "Archive" | "AuditTrail" | "CasbinChange" | "CasbinModel" | "CasbinRule" | "CasbinVersion" | "Chat" | "Consent" | "ConsentPurpose" | "ContentAccessDecision" | "ContentBody" | "ContentCategory" | "ContentConsumption" | "ContentItem" | "ContentPrerequisite" | "ContentProgress" | "ContentRating" | "ContentSkill" | "ContentVersion" | "CurrentModelPrice" | "DailyUsage" | "DataExport" | "DataRightsSetting" | "EffectivePermission" | "ErrorLog" | "ExternalId" | "GeneralChatMessage" | "GeneralChatMute" | "GeneralChatRevision" | "GeneralChatSetting" | "LearningAnalytic" | "LoginAttempt" | "Message" | "MessageAttachment" | "MessageDelta" | "MessageFeedback" | "MfaFactor" | "Model" | "ModelPrice" | "ModelProvider" | "MonthlyUsage" | "MyPersonalDataRead" | "OauthProfile" | "Payment" | "Permission" | "PersonalDataRead" | "PlanModelAccess" | "PlanPrice" | "Profile" | "Prompt" | "PromptLabel" | "PromptShare" | "PromptVersion" | "ProviderCustomer" | "Query" | "RateLimitRule" | "RetentionPolicy" | "Role" | "RoleModelAccess" | "RolePermission" | "Room" | "RoomBan" | "RoomEvent" | "RoomInvite" | "RoomMember" | "RoomMessage" | "RoomMessageMention" | "RoomMessageReaction" | "RoomMessageRecipient" | "RoomMessageRevision" | "SecurityAuditLog" | "Skill" | "SkillEvidence" | "SubscriptionChange" | "SubscriptionPlan" | "SuspiciousActivityRule" | "TokenGrant" | "TokenHold" | "TokenHoldAllocation" | "Training" | "UnreadCount" | "UsageEvent" | "UsageLimit" | "UsageTracking" | "User" | "UserBlock" | "UserContentPermission" | "UserModelAccess" | "UserPreference" | "UserPrompt" | "UserRole" | "UserSecuritySetting" | "UserSecurityStatus" | "UserSession" | "UserSetting" | "UserSkill" | "UserSubscription" };
     OauthProfile: { kind: "OBJECT"; name: "OauthProfile"; fields: {
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       email: Field<"email", Named<"String">>;
@@ -3651,6 +3833,77 @@ export type introspection = {
     PermissionOrderBy: { name: "PermissionOrderBy"; enumValues: "ID_ASC" | "ID_DESC" | "NAME_ASC" | "NAME_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" };
     PermissionPatch: { kind: "INPUT_OBJECT"; name: "PermissionPatch"; isOneOf: false; inputFields: [
       Input<"description", Named<"String">>,
+    ] };
+    PersonalDataRead: { kind: "OBJECT"; name: "PersonalDataRead"; fields: {
+      actorId: Field<"actorId", Named<"UUID">>;
+      actorRoles: Field<"actorRoles", NonNull<List<Named<"String">>>>;
+      apiTokenId: Field<"apiTokenId", Named<"UUID">>;
+      classes: Field<"classes", NonNull<List<Named<"String">>>>;
+      correlationId: Field<"correlationId", Named<"String">>;
+      createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
+      documentHash: Field<"documentHash", Named<"String">>;
+      id: Field<"id", NonNull<Named<"UUID">>>;
+      ipAddress: Field<"ipAddress", Named<"InternetAddress">>;
+      nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
+      operation: Field<"operation", Named<"String">>;
+      origin: Field<"origin", NonNull<Named<"PersonalDataReadOrigin">>>;
+      readId: Field<"readId", NonNull<Named<"UUID">>>;
+      reason: Field<"reason", Named<"String">>;
+      relations: Field<"relations", NonNull<List<Named<"String">>>>;
+      rowCount: Field<"rowCount", Named<"BigInt">>;
+      source: Field<"source", NonNull<Named<"String">>>;
+      subjectCount: Field<"subjectCount", NonNull<Named<"Int">>>;
+      userAgent: Field<"userAgent", Named<"String">>;
+      userId: Field<"userId", Named<"UUID">>;
+    } };
+    PersonalDataReadConnection: { kind: "OBJECT"; name: "PersonalDataReadConnection"; fields: {
+      edges: Field<"edges", NonNull<List<Named<"PersonalDataReadEdge">>>>;
+      nodes: Field<"nodes", NonNull<List<Named<"PersonalDataRead">>>>;
+      pageInfo: Field<"pageInfo", NonNull<Named<"PageInfo">>>;
+      totalCount: Field<"totalCount", NonNull<Named<"Int">>>;
+    } };
+    PersonalDataReadEdge: { kind: "OBJECT"; name: "PersonalDataReadEdge"; fields: {
+      cursor: Field<"cursor", Named<"Cursor">>;
+      node: Field<"node", Named<"PersonalDataRead">>;
+    } };
+    PersonalDataReadFilter: { kind: "INPUT_OBJECT"; name: "PersonalDataReadFilter"; isOneOf: false; inputFields: [
+      Input<"actorId", Named<"UUIDFilter">>,
+      Input<"actorRoles", Named<"StringListFilter">>,
+      Input<"and", List<NonNull<Named<"PersonalDataReadFilter">>>>,
+      Input<"apiTokenId", Named<"UUIDFilter">>,
+      Input<"classes", Named<"StringListFilter">>,
+      Input<"correlationId", Named<"StringFilter">>,
+      Input<"createdAt", Named<"DatetimeFilter">>,
+      Input<"documentHash", Named<"StringFilter">>,
+      Input<"id", Named<"UUIDFilter">>,
+      Input<"ipAddress", Named<"InternetAddressFilter">>,
+      Input<"not", Named<"PersonalDataReadFilter">>,
+      Input<"operation", Named<"StringFilter">>,
+      Input<"or", List<NonNull<Named<"PersonalDataReadFilter">>>>,
+      Input<"origin", Named<"PersonalDataReadOriginFilter">>,
+      Input<"readId", Named<"UUIDFilter">>,
+      Input<"reason", Named<"StringFilter">>,
+      Input<"relations", Named<"StringListFilter">>,
+      Input<"rowCount", Named<"BigIntFilter">>,
+      Input<"source", Named<"StringFilter">>,
+      Input<"subjectCount", Named<"IntFilter">>,
+      Input<"userAgent", Named<"StringFilter">>,
+      Input<"userId", Named<"UUIDFilter">>,
+    ] };
+    PersonalDataReadOrderBy: { name: "PersonalDataReadOrderBy"; enumValues: "ACTOR_ID_ASC" | "ACTOR_ID_DESC" | "API_TOKEN_ID_ASC" | "API_TOKEN_ID_DESC" | "CORRELATION_ID_ASC" | "CORRELATION_ID_DESC" | "CREATED_AT_ASC" | "CREATED_AT_DESC" | "DOCUMENT_HASH_ASC" | "DOCUMENT_HASH_DESC" | "ID_ASC" | "ID_DESC" | "IP_ADDRESS_ASC" | "IP_ADDRESS_DESC" | "NATURAL" | "OPERATION_ASC" | "OPERATION_DESC" | "ORIGIN_ASC" | "ORIGIN_DESC" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "READ_ID_ASC" | "READ_ID_DESC" | "REASON_ASC" | "REASON_DESC" | "ROW_COUNT_ASC" | "ROW_COUNT_DESC" | "SOURCE_ASC" | "SOURCE_DESC" | "SUBJECT_COUNT_ASC" | "SUBJECT_COUNT_DESC" | "USER_AGENT_ASC" | "USER_AGENT_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    PersonalDataReadOrigin: { name: "PersonalDataReadOrigin"; enumValues: "api" | "command" | "export" };
+    PersonalDataReadOriginFilter: { kind: "INPUT_OBJECT"; name: "PersonalDataReadOriginFilter"; isOneOf: false; inputFields: [
+      Input<"distinctFrom", Named<"PersonalDataReadOrigin">>,
+      Input<"equalTo", Named<"PersonalDataReadOrigin">>,
+      Input<"greaterThan", Named<"PersonalDataReadOrigin">>,
+      Input<"greaterThanOrEqualTo", Named<"PersonalDataReadOrigin">>,
+      Input<"in", List<NonNull<Named<"PersonalDataReadOrigin">>>>,
+      Input<"isNull", Named<"Boolean">>,
+      Input<"lessThan", Named<"PersonalDataReadOrigin">>,
+      Input<"lessThanOrEqualTo", Named<"PersonalDataReadOrigin">>,
+      Input<"notDistinctFrom", Named<"PersonalDataReadOrigin">>,
+      Input<"notEqualTo", Named<"PersonalDataReadOrigin">>,
+      Input<"notIn", List<NonNull<Named<"PersonalDataReadOrigin">>>>,
     ] };
     PlanModelAccess: { kind: "OBJECT"; name: "PlanModelAccess"; fields: {
       expiresAt: Field<"expiresAt", Named<"Datetime">>;
@@ -4028,8 +4281,11 @@ export type introspection = {
       accountDeletions: Field<"accountDeletions", Named<"AccountDeletionConnection">>;
       activeUserSubscription: Field<"activeUserSubscription", Named<"ActiveUserSubscription">>;
       activeUserSubscriptions: Field<"activeUserSubscriptions", Named<"ActiveUserSubscriptionConnection">>;
+      activityCounts: Field<"activityCounts", List<Named<"ActivityCount">>>;
       apiToken: Field<"apiToken", Named<"ApiToken">>;
       apiTokens: Field<"apiTokens", Named<"ApiTokenConnection">>;
+      archive: Field<"archive", Named<"Archive">>;
+      archives: Field<"archives", Named<"ArchiveConnection">>;
       auditTrails: Field<"auditTrails", Named<"AuditTrailConnection">>;
       canUseModel: Field<"canUseModel", Named<"Boolean">>;
       casbinModel: Field<"casbinModel", Named<"CasbinModel">>;
@@ -4069,7 +4325,9 @@ export type introspection = {
       effectivePermissions: Field<"effectivePermissions", Named<"EffectivePermissionConnection">>;
       enforce: Field<"enforce", Named<"Boolean">>;
       enforceMany: Field<"enforceMany", Named<"EnforceManyConnection">>;
+      errorCounts: Field<"errorCounts", List<Named<"ErrorCount">>>;
       errorLogs: Field<"errorLogs", Named<"ErrorLogConnection">>;
+      externalIds: Field<"externalIds", Named<"ExternalIdConnection">>;
       generalChatMessage: Field<"generalChatMessage", Named<"GeneralChatMessage">>;
       generalChatMessages: Field<"generalChatMessages", Named<"GeneralChatMessageConnection">>;
       generalChatMute: Field<"generalChatMute", Named<"GeneralChatMute">>;
@@ -4107,6 +4365,7 @@ export type introspection = {
       permission: Field<"permission", Named<"Permission">>;
       permissionByName: Field<"permissionByName", Named<"Permission">>;
       permissions: Field<"permissions", Named<"PermissionConnection">>;
+      personalDataReads: Field<"personalDataReads", Named<"PersonalDataReadConnection">>;
       planModelAccesses: Field<"planModelAccesses", Named<"PlanModelAccessConnection">>;
       profile: Field<"profile", Named<"Profile">>;
       profiles: Field<"profiles", Named<"ProfileConnection">>;
@@ -4124,6 +4383,9 @@ export type introspection = {
       recommendItems: Field<"recommendItems", Named<"RecommendItemsConnection">>;
       recoveryCodesLeft: Field<"recoveryCodesLeft", Named<"Int">>;
       renderPrompt: Field<"renderPrompt", Named<"String">>;
+      retentionPolicies: Field<"retentionPolicies", Named<"RetentionPolicyConnection">>;
+      retentionPolicy: Field<"retentionPolicy", Named<"RetentionPolicy">>;
+      revenueCounts: Field<"revenueCounts", List<Named<"RevenueCount">>>;
       role: Field<"role", Named<"Role">>;
       roleByName: Field<"roleByName", Named<"Role">>;
       roleModelAccesses: Field<"roleModelAccesses", Named<"RoleModelAccessConnection">>;
@@ -4141,6 +4403,7 @@ export type introspection = {
       searchContent: Field<"searchContent", Named<"SearchContentConnection">>;
       searchRoomMessages: Field<"searchRoomMessages", Named<"RoomMessageConnection">>;
       securityAuditLogs: Field<"securityAuditLogs", Named<"SecurityAuditLogConnection">>;
+      signInCounts: Field<"signInCounts", List<Named<"SignInCount">>>;
       signInProviders: Field<"signInProviders", NonNull<List<NonNull<Named<"SignInProvider">>>>>;
       skill: Field<"skill", Named<"Skill">>;
       skillByName: Field<"skillByName", Named<"Skill">>;
@@ -4153,11 +4416,13 @@ export type introspection = {
       subscriptionPlans: Field<"subscriptionPlans", Named<"SubscriptionPlanConnection">>;
       suspiciousActivityRule: Field<"suspiciousActivityRule", Named<"SuspiciousActivityRule">>;
       suspiciousActivityRules: Field<"suspiciousActivityRules", Named<"SuspiciousActivityRuleConnection">>;
+      systemState: Field<"systemState", Named<"SystemState">>;
       tokenBalance: Field<"tokenBalance", Named<"TokenBalance">>;
       tokenGrant: Field<"tokenGrant", Named<"TokenGrant">>;
       tokenGrants: Field<"tokenGrants", Named<"TokenGrantConnection">>;
       tokenHold: Field<"tokenHold", Named<"TokenHold">>;
       tokenHolds: Field<"tokenHolds", Named<"TokenHoldConnection">>;
+      tokenUseCounts: Field<"tokenUseCounts", List<Named<"TokenUseCount">>>;
       trainings: Field<"trainings", Named<"TrainingConnection">>;
       unreadCount: Field<"unreadCount", Named<"UnreadCount">>;
       unreadCounts: Field<"unreadCounts", Named<"UnreadCountConnection">>;
@@ -4189,6 +4454,14 @@ export type introspection = {
       userSubscription: Field<"userSubscription", Named<"UserSubscription">>;
       userSubscriptions: Field<"userSubscriptions", Named<"UserSubscriptionConnection">>;
       users: Field<"users", Named<"UserConnection">>;
+    } };
+    QueueState: { kind: "OBJECT"; name: "QueueState"; fields: {
+      active: Field<"active", Named<"BigInt">>;
+      failed: Field<"failed", Named<"BigInt">>;
+      oldestSeconds: Field<"oldestSeconds", Named<"Int">>;
+      queue: Field<"queue", Named<"String">>;
+      succeededAt: Field<"succeededAt", Named<"Datetime">>;
+      waiting: Field<"waiting", Named<"BigInt">>;
     } };
     RateContentItemInput: { kind: "INPUT_OBJECT"; name: "RateContentItemInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
@@ -4504,6 +4777,47 @@ export type introspection = {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       query: Field<"query", Named<"Query">>;
       result: Field<"result", Named<"UserSubscription">>;
+    } };
+    RetentionAction: { name: "RetentionAction"; enumValues: "archive" | "drop" | "keep" };
+    RetentionPolicy: { kind: "OBJECT"; name: "RetentionPolicy"; fields: {
+      action: Field<"action", NonNull<Named<"RetentionAction">>>;
+      createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
+      description: Field<"description", NonNull<Named<"String">>>;
+      keptFor: Field<"keptFor", NonNull<Named<"Interval">>>;
+      log: Field<"log", NonNull<Named<"String">>>;
+      minimumKeptFor: Field<"minimumKeptFor", NonNull<Named<"Interval">>>;
+      nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
+      updatedAt: Field<"updatedAt", NonNull<Named<"Datetime">>>;
+    } };
+    RetentionPolicyConnection: { kind: "OBJECT"; name: "RetentionPolicyConnection"; fields: {
+      edges: Field<"edges", NonNull<List<Named<"RetentionPolicyEdge">>>>;
+      nodes: Field<"nodes", NonNull<List<Named<"RetentionPolicy">>>>;
+      pageInfo: Field<"pageInfo", NonNull<Named<"PageInfo">>>;
+      totalCount: Field<"totalCount", NonNull<Named<"Int">>>;
+    } };
+    RetentionPolicyEdge: { kind: "OBJECT"; name: "RetentionPolicyEdge"; fields: {
+      cursor: Field<"cursor", Named<"Cursor">>;
+      node: Field<"node", Named<"RetentionPolicy">>;
+    } };
+    RetentionPolicyFilter: { kind: "INPUT_OBJECT"; name: "RetentionPolicyFilter"; isOneOf: false; inputFields: [
+      Input<"and", List<NonNull<Named<"RetentionPolicyFilter">>>>,
+      Input<"log", Named<"StringFilter">>,
+      Input<"not", Named<"RetentionPolicyFilter">>,
+      Input<"or", List<NonNull<Named<"RetentionPolicyFilter">>>>,
+    ] };
+    RetentionPolicyOrderBy: { name: "RetentionPolicyOrderBy"; enumValues: "LOG_ASC" | "LOG_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" };
+    RetentionPolicyPatch: { kind: "INPUT_OBJECT"; name: "RetentionPolicyPatch"; isOneOf: false; inputFields: [
+      Input<"action", Named<"RetentionAction">>,
+      Input<"keptFor", Named<"IntervalInput">>,
+    ] };
+    RevenueCount: { kind: "OBJECT"; name: "RevenueCount"; fields: {
+      currency: Field<"currency", Named<"String">>;
+      paid: Field<"paid", Named<"BigFloat">>;
+      paidCents: Field<"paidCents", Named<"BigInt">>;
+      payments: Field<"payments", Named<"BigInt">>;
+      refunded: Field<"refunded", Named<"BigFloat">>;
+      refundedCents: Field<"refundedCents", Named<"BigInt">>;
+      startsAt: Field<"startsAt", Named<"Datetime">>;
     } };
     ReviseSubscriptionPlanInput: { kind: "INPUT_OBJECT"; name: "ReviseSubscriptionPlanInput"; isOneOf: false; inputFields: [
       Input<"changes", NonNull<Named<"JSON">>>,
@@ -5197,16 +5511,23 @@ export type introspection = {
     ] };
     SecondFactorMethod: { name: "SecondFactorMethod"; enumValues: "passkey" | "recovery_code" | "totp" };
     SecurityAuditLog: { kind: "OBJECT"; name: "SecurityAuditLog"; fields: {
+      actingRole: Field<"actingRole", Named<"String">>;
       actor: Field<"actor", Named<"User">>;
       actorId: Field<"actorId", Named<"UUID">>;
+      actorKind: Field<"actorKind", Named<"ActorKind">>;
+      apiTokenId: Field<"apiTokenId", Named<"UUID">>;
       correlationId: Field<"correlationId", Named<"String">>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
       eventData: Field<"eventData", NonNull<Named<"JSON">>>;
       eventType: Field<"eventType", NonNull<Named<"String">>>;
+      hasIgnoredClaims: Field<"hasIgnoredClaims", Named<"Boolean">>;
       id: Field<"id", NonNull<Named<"UUID">>>;
       ipAddress: Field<"ipAddress", Named<"InternetAddress">>;
+      jobName: Field<"jobName", Named<"String">>;
       metadata: Field<"metadata", NonNull<Named<"JSON">>>;
+      migration: Field<"migration", Named<"String">>;
       nodeId: Field<"nodeId", NonNull<Named<"ID">>>;
+      sessionId: Field<"sessionId", Named<"UUID">>;
       severity: Field<"severity", NonNull<Named<"SecurityEventSeverity">>>;
       source: Field<"source", Named<"String">>;
       user: Field<"user", Named<"User">>;
@@ -5224,17 +5545,24 @@ export type introspection = {
       node: Field<"node", Named<"SecurityAuditLog">>;
     } };
     SecurityAuditLogFilter: { kind: "INPUT_OBJECT"; name: "SecurityAuditLogFilter"; isOneOf: false; inputFields: [
+      Input<"actingRole", Named<"StringFilter">>,
       Input<"actor", Named<"UserFilter">>,
       Input<"actorExists", Named<"Boolean">>,
       Input<"actorId", Named<"UUIDFilter">>,
+      Input<"actorKind", Named<"ActorKindFilter">>,
       Input<"and", List<NonNull<Named<"SecurityAuditLogFilter">>>>,
+      Input<"apiTokenId", Named<"UUIDFilter">>,
       Input<"correlationId", Named<"StringFilter">>,
       Input<"createdAt", Named<"DatetimeFilter">>,
       Input<"eventType", Named<"StringFilter">>,
+      Input<"hasIgnoredClaims", Named<"BooleanFilter">>,
       Input<"id", Named<"UUIDFilter">>,
       Input<"ipAddress", Named<"InternetAddressFilter">>,
+      Input<"jobName", Named<"StringFilter">>,
+      Input<"migration", Named<"StringFilter">>,
       Input<"not", Named<"SecurityAuditLogFilter">>,
       Input<"or", List<NonNull<Named<"SecurityAuditLogFilter">>>>,
+      Input<"sessionId", Named<"UUIDFilter">>,
       Input<"severity", Named<"SecurityEventSeverityFilter">>,
       Input<"source", Named<"StringFilter">>,
       Input<"user", Named<"UserFilter">>,
@@ -5242,7 +5570,7 @@ export type introspection = {
       Input<"userExists", Named<"Boolean">>,
       Input<"userId", Named<"UUIDFilter">>,
     ] };
-    SecurityAuditLogOrderBy: { name: "SecurityAuditLogOrderBy"; enumValues: "ACTOR_ID_ASC" | "ACTOR_ID_DESC" | "CORRELATION_ID_ASC" | "CORRELATION_ID_DESC" | "CREATED_AT_ASC" | "CREATED_AT_DESC" | "EVENT_TYPE_ASC" | "EVENT_TYPE_DESC" | "ID_ASC" | "ID_DESC" | "IP_ADDRESS_ASC" | "IP_ADDRESS_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "SEVERITY_ASC" | "SEVERITY_DESC" | "SOURCE_ASC" | "SOURCE_DESC" | "USER_AGENT_ASC" | "USER_AGENT_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
+    SecurityAuditLogOrderBy: { name: "SecurityAuditLogOrderBy"; enumValues: "ACTING_ROLE_ASC" | "ACTING_ROLE_DESC" | "ACTOR_ID_ASC" | "ACTOR_ID_DESC" | "ACTOR_KIND_ASC" | "ACTOR_KIND_DESC" | "API_TOKEN_ID_ASC" | "API_TOKEN_ID_DESC" | "CORRELATION_ID_ASC" | "CORRELATION_ID_DESC" | "CREATED_AT_ASC" | "CREATED_AT_DESC" | "EVENT_TYPE_ASC" | "EVENT_TYPE_DESC" | "HAS_IGNORED_CLAIMS_ASC" | "HAS_IGNORED_CLAIMS_DESC" | "ID_ASC" | "ID_DESC" | "IP_ADDRESS_ASC" | "IP_ADDRESS_DESC" | "JOB_NAME_ASC" | "JOB_NAME_DESC" | "MIGRATION_ASC" | "MIGRATION_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "SESSION_ID_ASC" | "SESSION_ID_DESC" | "SEVERITY_ASC" | "SEVERITY_DESC" | "SOURCE_ASC" | "SOURCE_DESC" | "USER_AGENT_ASC" | "USER_AGENT_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
     SecurityEventSeverity: { name: "SecurityEventSeverity"; enumValues: "critical" | "debug" | "error" | "info" | "warning" };
     SecurityEventSeverityFilter: { kind: "INPUT_OBJECT"; name: "SecurityEventSeverityFilter"; isOneOf: false; inputFields: [
       Input<"distinctFrom", Named<"SecurityEventSeverity">>,
@@ -5365,6 +5693,13 @@ export type introspection = {
       expiresAt: Field<"expiresAt", NonNull<Named<"Datetime">>>;
       methods: Field<"methods", NonNull<List<NonNull<Named<"SecondFactorMethod">>>>>;
       token: Field<"token", NonNull<Named<"String">>>;
+    } };
+    SignInCount: { kind: "OBJECT"; name: "SignInCount"; fields: {
+      accounts: Field<"accounts", Named<"BigInt">>;
+      failed: Field<"failed", Named<"BigInt">>;
+      locked: Field<"locked", Named<"BigInt">>;
+      startsAt: Field<"startsAt", Named<"Datetime">>;
+      succeeded: Field<"succeeded", Named<"BigInt">>;
     } };
     SignInPayload: { kind: "OBJECT"; name: "SignInPayload"; fields: {
       accessToken: Field<"accessToken", Named<"String">>;
@@ -5770,6 +6105,32 @@ export type introspection = {
       Input<"windowLength", Named<"IntervalInput">>,
     ] };
     SuspiciousActivityRuleSeverity: { name: "SuspiciousActivityRuleSeverity"; enumValues: "critical" | "error" | "warning" };
+    SystemFinding: { kind: "OBJECT"; name: "SystemFinding"; fields: {
+      area: Field<"area", Named<"String">>;
+      problem: Field<"problem", Named<"String">>;
+      remedy: Field<"remedy", Named<"String">>;
+      severity: Field<"severity", Named<"SecurityEventSeverity">>;
+    } };
+    SystemState: { kind: "OBJECT"; name: "SystemState"; fields: {
+      connections: Field<"connections", Named<"Int">>;
+      connectionsLimit: Field<"connectionsLimit", Named<"Int">>;
+      databaseBytes: Field<"databaseBytes", Named<"BigInt">>;
+      defaultPartitionRows: Field<"defaultPartitionRows", Named<"BigInt">>;
+      findings: Field<"findings", List<Named<"SystemFinding">>>;
+      hasAllSessions: Field<"hasAllSessions", Named<"Boolean">>;
+      inactiveSlots: Field<"inactiveSlots", Named<"Int">>;
+      isArchiveFailing: Field<"isArchiveFailing", Named<"Boolean">>;
+      logs: Field<"logs", List<Named<"LogState">>>;
+      observedAt: Field<"observedAt", Named<"Datetime">>;
+      oldestTransactionSeconds: Field<"oldestTransactionSeconds", Named<"Int">>;
+      queues: Field<"queues", List<Named<"QueueState">>>;
+      replicaLagBytes: Field<"replicaLagBytes", Named<"BigInt">>;
+      replicaLagSeconds: Field<"replicaLagSeconds", Named<"BigFloat">>;
+      replicas: Field<"replicas", Named<"Int">>;
+      slotBytes: Field<"slotBytes", Named<"BigInt">>;
+      waitingEmails: Field<"waitingEmails", Named<"BigInt">>;
+      waitingForLocks: Field<"waitingForLocks", Named<"Int">>;
+    } };
     TokenBalance: { kind: "OBJECT"; name: "TokenBalance"; fields: {
       available: Field<"available", Named<"BigInt">>;
       exhaustedAt: Field<"exhaustedAt", Named<"Datetime">>;
@@ -5897,6 +6258,13 @@ export type introspection = {
     ] };
     TokenHoldOrderBy: { name: "TokenHoldOrderBy"; enumValues: "EXPIRES_AT_ASC" | "EXPIRES_AT_DESC" | "IDEMPOTENCY_KEY_ASC" | "IDEMPOTENCY_KEY_DESC" | "ID_ASC" | "ID_DESC" | "NATURAL" | "PRIMARY_KEY_ASC" | "PRIMARY_KEY_DESC" | "USER_ID_ASC" | "USER_ID_DESC" };
     TokenHoldState: { name: "TokenHoldState"; enumValues: "expired" | "open" | "released" | "settled" };
+    TokenUseCount: { kind: "OBJECT"; name: "TokenUseCount"; fields: {
+      cost: Field<"cost", Named<"BigFloat">>;
+      currency: Field<"currency", Named<"String">>;
+      model: Field<"model", Named<"String">>;
+      startsAt: Field<"startsAt", Named<"Datetime">>;
+      tokens: Field<"tokens", Named<"BigInt">>;
+    } };
     Training: { kind: "OBJECT"; name: "Training"; fields: {
       completedAt: Field<"completedAt", Named<"Datetime">>;
       createdAt: Field<"createdAt", NonNull<Named<"Datetime">>>;
@@ -6257,6 +6625,16 @@ export type introspection = {
       clientMutationId: Field<"clientMutationId", Named<"String">>;
       query: Field<"query", Named<"Query">>;
       rateLimitRule: Field<"rateLimitRule", Named<"RateLimitRule">>;
+    } };
+    UpdateRetentionPolicyInput: { kind: "INPUT_OBJECT"; name: "UpdateRetentionPolicyInput"; isOneOf: false; inputFields: [
+      Input<"clientMutationId", Named<"String">>,
+      Input<"log", NonNull<Named<"String">>>,
+      Input<"patch", NonNull<Named<"RetentionPolicyPatch">>>,
+    ] };
+    UpdateRetentionPolicyPayload: { kind: "OBJECT"; name: "UpdateRetentionPolicyPayload"; fields: {
+      clientMutationId: Field<"clientMutationId", Named<"String">>;
+      query: Field<"query", Named<"Query">>;
+      retentionPolicy: Field<"retentionPolicy", Named<"RetentionPolicy">>;
     } };
     UpdateRoleInput: { kind: "INPUT_OBJECT"; name: "UpdateRoleInput"; isOneOf: false; inputFields: [
       Input<"clientMutationId", Named<"String">>,
@@ -6667,6 +7045,7 @@ export type introspection = {
       oauthProfiles: Field<"oauthProfiles", NonNull<Named<"OauthProfileConnection">>>;
       passwordChangedAt: Field<"passwordChangedAt", Named<"Datetime">>;
       payments: Field<"payments", NonNull<Named<"PaymentConnection">>>;
+      personalDataReads: Field<"personalDataReads", NonNull<Named<"MyPersonalDataReadConnection">>>;
       phoneNumber: Field<"phoneNumber", Named<"String">>;
       phoneVerifiedAt: Field<"phoneVerifiedAt", Named<"Datetime">>;
       planModelAccessesByGrantedBy: Field<"planModelAccessesByGrantedBy", NonNull<Named<"PlanModelAccessConnection">>>;

@@ -2,8 +2,10 @@ import type { PgResource, PgSelectQueryBuilder } from "@dataplan/pg";
 import { type GraphQLObjectType, getNamedType, type SelectionSetNode } from "graphql";
 import { type SQL, sql } from "pg-sql2";
 import { addPaging } from "../paging/add-paging.ts";
+import { openedRows } from "../reads-of-others.ts";
 import { type FieldSource, NotCompilable, type PagePart, sourceOf } from "./field-source.ts";
 import { concatenated, type JsonText } from "./json-text.ts";
+import { marked } from "./marked.ts";
 import { type Compilation, collectFields, objectJson, type Selected, selectionsOf } from "./object.ts";
 import { Page } from "./page.ts";
 import { boundsOf } from "./page-bounds.ts";
@@ -84,15 +86,20 @@ function pageJson(
     isNumbered: hasPageInfo,
   });
   let countsTotal = false;
+  let hasRows = false;
   const node = (part: Selected) => rowJson(compilation, objectTypeOf(part), selectionsOf(part), alias);
   const json = objectJson(compilation, type, selections, (part) => {
     const objectOf = (memberJson: (member: Selected) => JsonText) =>
       objectJson(compilation, objectTypeOf(part), selectionsOf(part), memberJson);
     switch (partOf(part)) {
       case "nodes":
-        return page.list(node(part));
-      case "edges":
-        return page.list(objectOf((member) => (partOf(member) === "node" ? node(member) : page.cursor)));
+        hasRows = true;
+        return page.list(marked(node(part), resource, alias));
+      case "edges": {
+        hasRows = true;
+        const edge = objectOf((member) => (partOf(member) === "node" ? node(member) : page.cursor));
+        return page.list(marked(edge, resource, alias));
+      }
       case "pageInfo":
         return objectOf((member) => page.info(partOf(member)));
       case "totalCount":
@@ -102,6 +109,9 @@ function pageJson(
         throw new NotCompilable(`${part.field.name} is not a part of a connection.`);
     }
   });
+  // Its cursors contain values of rows that no mark would name, and the total of a filter tells whether a guess at a value is right.
+  if (openedRows(resource) && !hasRows && (hasPageInfo || given.filter != null))
+    throw new NotCompilable(`${field.name} has no rows.`);
   // Then the statement would not ask whether the caller may read the table.
   if (!page.isAsked && !countsTotal) throw new NotCompilable(`${field.name} reads nothing.`);
   return page.query(json, sql`${resource.from as SQL} as ${alias}${where(parts.conditions)}`);

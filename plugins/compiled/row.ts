@@ -5,6 +5,7 @@ import { connectionJson, where } from "./connection.ts";
 import { type FieldSource, type JoinColumns, NotCompilable, sourceOf } from "./field-source.ts";
 import { concatenated, type JsonText, nullable } from "./json-text.ts";
 import { leafJson } from "./leaf.ts";
+import { marked } from "./marked.ts";
 import { nodeIdSql } from "./node-id.ts";
 import { type Compilation, collectFields, objectJson, type Selected, selectionsOf } from "./object.ts";
 
@@ -82,7 +83,7 @@ function foundRow(
     // A function without a row returns a row of nulls.
     conditions.push(sql`not (${alias} is null)`);
   }
-  const query = sql`select ${concatenated(json)} from ${from} as ${alias}${where(conditions)} limit 1`;
+  const query = sql`select ${concatenated(marked(json, resource, alias))} from ${from} as ${alias}${where(conditions)} limit 1`;
   return nullable([sql.parens(query)]);
 }
 

@@ -40,6 +40,7 @@ export const TEXTS: Readonly<Record<string, string>> = {
   "assessSkill.eventKey":
     "A key that the client creates for this assessment: retries with the same key count once.",
   maxCount: "Maximum number of rows.",
+  days: "Number of days up to today, 1 to 90; defaults to 30. A single day is shown by hour.",
   maxResults: "Maximum number of results, up to 100.",
   skip: "Number of results to skip, for further pages.",
   includeArchived: "Whether to include archived rows; defaults to false.",
@@ -230,6 +231,7 @@ export const TEXTS: Readonly<Record<string, string>> = {
   "grantRole.expiresAt": "Time at which it expires; defaults to never.",
   "explainAccess.databaseRole":
     "user or anonymous; defaults to user if a user is given, otherwise anonymous.",
+  "inspectAccount.identifier": "A username, an email address or the id of an account.",
   "explainAccess.key": "The primary key of the row: its value, or an object of its columns' values.",
   "explainAccess.newValues": "Columns of the new row, or those that an update changes, with their values.",
   "explainAccess.object": "The table, view or function, such as llm.chats.",

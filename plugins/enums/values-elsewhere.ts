@@ -31,6 +31,9 @@ export const ValuesElsewherePlugin = jsonPgSmartTags(
         },
         "billing.grant_balance": { attribute: { source: values("billing.token_grants.source") } },
         "identity.api_tokens": { attribute: { scopes: values("identity.api_token_scope") } },
+        "identity.inspected_account": {
+          attribute: { account_status: values("identity.users.account_status") },
+        },
         "identity.user_security_status": {
           attribute: { account_status: values("identity.users.account_status") },
         },
@@ -43,6 +46,9 @@ export const ValuesElsewherePlugin = jsonPgSmartTags(
         "learning.learning_analytics": { attribute: { training_status: values("learning.training.status") } },
         "learning.my_content_access": { attribute: { reason: values("learning.content_access_reason") } },
         "rooms.room_events": { attribute: { kind: values("rooms.room_event_kind") } },
+        "security.system_finding": {
+          attribute: { severity: values("security.security_audit_log.severity") },
+        },
       },
       procedure: {
         "access.explain_access": named({

@@ -2,6 +2,7 @@ import pg from "pg";
 import type { Role } from "../config/roles.ts";
 import { roleName } from "../config/roles.ts";
 import { SCHEMAS } from "../database/schemas.ts";
+import type { OnProgress } from "../support/progress.ts";
 import { withWarnings } from "./application-page.ts";
 import { openSqlContract } from "./attempt-all.ts";
 import { contractOf, rolesOf, writeContract } from "./contract.ts";
@@ -16,6 +17,7 @@ interface ContractOptions {
   readonly schemas: readonly string[];
   /** SQL that inserts rows which cannot be made from the catalogue; see `withUsers`. */
   readonly seed?: string | undefined;
+  readonly onProgress?: OnProgress;
 }
 
 /**
@@ -34,7 +36,9 @@ export async function attemptApplication(client: pg.ClientBase, options: Contrac
     );
     const actors = await readUsers(client);
     const tried = { rolePrefix, adminIsSuperuser: true, actors, schemas };
-    const contract = contractOf(await (await openSqlContract(client, tried)).attempt());
+    const contract = contractOf(
+      await (await openSqlContract(client, tried)).attempt(undefined, options.onProgress),
+    );
     const warnings = await findWarnings(client, schemas, contract, missing);
     return withWarnings(writeContract(contract, rolesOf(actors)), warnings);
   } finally {

@@ -1,5 +1,6 @@
 import type pg from "pg";
 import { SCHEMAS } from "../database/schemas.ts";
+import type { OnProgress } from "../support/progress.ts";
 import { type Actor, sqlActors } from "./actors.ts";
 import { prepareAttempts } from "./attempt.ts";
 import { readRelations } from "./catalogue.ts";
@@ -15,7 +16,7 @@ interface Only {
 
 /** Tries what an open transaction allows over SQL, and leaves it as it was. */
 interface SqlContract {
-  attempt(only?: Only): Promise<readonly Cell[]>;
+  attempt(only?: Only, onProgress?: OnProgress): Promise<readonly Cell[]>;
 }
 
 /** A database whose objects are tried, with the actors' rows in it. */
@@ -44,10 +45,14 @@ export async function openSqlContract(client: pg.ClientBase, tried: TriedDatabas
     isAll: boolean,
   ) => (isAll ? all : all.filter(({ name }) => names?.includes(name)));
   return {
-    async attempt(only) {
+    async attempt(only, onProgress) {
       const cells: Cell[] = [];
-      for (const relation of chosen(relations, only?.relations, !only))
+      const tables = chosen(relations, only?.relations, !only);
+      for (const [index, relation] of tables.entries()) {
+        onProgress?.({ step: "Trying each access", done: index, total: tables.length, unit: "tables" });
         cells.push(...(await attemptRelation(around, relation)));
+      }
+      onProgress?.({ step: "Trying the functions" });
       cells.push(...(await attemptFunctions(client, actors, chosen(functions, only?.functions, !only))));
       return cells;
     },

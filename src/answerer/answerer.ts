@@ -3,9 +3,13 @@ import type { Embedder } from "../accounts/memories/embedder.ts";
 import { parseMasterKeys } from "../auth/master-keys.ts";
 import { createSealer, type Sealer } from "../auth/sealing.ts";
 import type { Config } from "../config/config.ts";
+import { createMetrics, type Metrics } from "../observability/metrics.ts";
+import { watchPool } from "../observability/pool-metrics.ts";
+import { findTracer } from "../observability/tracing.ts";
 import { ListenConnection } from "../request/listen-connection.ts";
 import { createNotifier } from "../request/notifier.ts";
 import { createPool } from "../request/pool.ts";
+import { assertStatementsStayPrepared } from "../request/prepared-statement-check.ts";
 import { createPrivateFunctionCaller } from "../request/service-caller.ts";
 import { quietly } from "../support/quiet-log.ts";
 import type { AnswerStore, ModelClaim } from "./answer-store.ts";
@@ -38,6 +42,7 @@ export interface AnswererOptions {
   /** Time for running answers to finish when the answerer stops. */
   readonly drainMs?: number;
   readonly logger: Logger;
+  readonly metrics?: Metrics;
 }
 
 export interface Answerer {
@@ -62,6 +67,8 @@ const ONLY_PUBLIC: EndpointRules = { privateNetworks: [], trustedUrls: [] };
  */
 export async function startAnswerer(options: AnswererOptions): Promise<Answerer> {
   const { serviceUrl, concurrency, logger, pollMs = POLL_MS, drainMs = DRAIN_MS } = options;
+  const { metrics = createMetrics() } = options;
+  findTracer();
   const timeouts = { ...TIMEOUTS, ...options.timeouts };
   const onError = (err: Error) => logger.warn({ err }, "database connection lost");
   await loadProtocol();
@@ -74,6 +81,8 @@ export async function startAnswerer(options: AnswererOptions): Promise<Answerer>
     onError,
   });
   stack.defer(() => pool.end());
+  stack.defer(watchPool(metrics, "answerer", pool));
+  if (options.pool.preparedStatements) await assertStatementsStayPrepared(serviceUrl);
   const notifier = createNotifier({ url: serviceUrl, onError });
   stack.defer(() => notifier.close());
   const providers = createGuardedFetch({ rules: options.providerRules, timeouts });
@@ -92,7 +101,12 @@ export async function startAnswerer(options: AnswererOptions): Promise<Answerer>
   const warn = quietly((err: Error, repeats: number) =>
     logger.warn({ err, repeats }, "Requested answers cannot be claimed; retrying"),
   );
-  const shared = { wholeMs: timeouts.wholeMs, backOff: options.backOff, logger };
+  const shared = {
+    wholeMs: timeouts.wholeMs,
+    backOff: options.backOff,
+    logger,
+    onEnd: metrics.countAnswer,
+  };
 
   function writeInChat(claim: ChatClaim): void {
     const { is_own, user_id, provider_id } = claim;
@@ -176,6 +190,11 @@ export async function startAnswerer(options: AnswererOptions): Promise<Answerer>
   });
   await listener.start();
   stack.defer(() => listener.close());
+  const stopSampling = metrics.sample(() => {
+    metrics.answersRunning.set(running.size);
+    metrics.listeners.set({ purpose: "answers" }, Number(listener.isListening));
+  });
+  stack.defer(() => void stopSampling());
   // Notifications can be lost, and nothing announces the end of a killed server's lease.
   let polls = 0;
   const polling = setInterval(() => {

@@ -68,6 +68,17 @@ export function checkEndpoint(text: string, { privateNetworks }: EndpointRules):
   return url;
 }
 
+/** Whether an address passes the checks that need no DNS. */
+export function isAllowedEndpoint(text: string, privateNetworks: readonly string[]): boolean {
+  try {
+    checkEndpoint(text, { privateNetworks, trustedUrls: [] });
+    return true;
+  } catch (error) {
+    if (error instanceof EndpointRefused) return false;
+    throw error;
+  }
+}
+
 type Resolve = (
   hostname: string,
   options: { all: true },

@@ -1,4 +1,5 @@
 import { Agent, type Dispatcher, fetch } from "undici";
+import { traceHeaders } from "../observability/tracing.ts";
 import { checkEndpoint, type EndpointRules, guardedLookup } from "./endpoint-rules.ts";
 
 /** Time limits of a request to a model. */
@@ -53,6 +54,7 @@ export function createGuardedFetch(options: {
     const address = input instanceof Request ? input.url : String(input);
     const response = await fetch(address, {
       ...(init as object),
+      headers: { ...Object.fromEntries(new Headers(init.headers)), ...traceHeaders() },
       dispatcher: agentFor(address),
       redirect: "manual",
     });

@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { inSpan, SpanKind } from "../observability/tracing.ts";
 import type { AnswerStore } from "./answer-store.ts";
 import { type BackOff, withBackOff } from "./back-off.ts";
 import { AnswerFailed, type Failure, failureOf } from "./failure.ts";
@@ -12,6 +13,8 @@ export interface WriterParts {
   readonly wholeMs: number;
   readonly backOff?: BackOff | undefined;
   readonly logger: Logger;
+  /** Called with ok, or with the code of the failure. */
+  readonly onEnd: (outcome: string) => void;
 }
 
 const STOPPED: Failure = {
@@ -34,7 +37,7 @@ export interface RunningAnswer {
 
 /** Writes one claimed answer: calls the model, stores its pieces in batches and settles its usage. `done` never rejects. */
 export function writeAnswer(answer: AnswerStore, parts: WriterParts): RunningAnswer {
-  const { logger } = parts;
+  const { logger, onEnd } = parts;
   const stopping = new AbortController();
   const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(parts.wholeMs)]);
   const ending: Ending = { finishReason: undefined, usage: undefined, toolCalls: [] };
@@ -68,6 +71,7 @@ export function writeAnswer(answer: AnswerStore, parts: WriterParts): RunningAns
     };
     await withBackOff(attempt, () => stored === 0, signal, parts.backOff);
     await answer.finish(stored, ending);
+    onEnd("ok");
   }
 
   async function giveUp(error: unknown): Promise<void> {
@@ -78,12 +82,13 @@ export function writeAnswer(answer: AnswerStore, parts: WriterParts): RunningAns
     const failure = stopping.signal.aborted ? STOPPED : failureOf(signal.aborted ? signal.reason : error);
     logger.warn({ answer: answer.id, code: failure.code }, "An answer was broken off");
     await answer.breakOff(failure, ending.usage);
+    onEnd(failure.code);
   }
 
   async function run(): Promise<void> {
     const heartbeat = setInterval(() => void checkLease(), (answer.leaseSeconds * 1_000) / 3);
     try {
-      await write().catch(giveUp);
+      await inSpan("answer", { kind: SpanKind.CLIENT }, write).catch(giveUp);
     } catch (err) {
       // The lease expires, and another server continues.
       logger.error({ err, answer: answer.id }, "An answer could not be ended");

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { HISTORY_SCHEMAS } from "../database/history.ts";
-import { SCHEMAS } from "../database/schemas.ts";
+import { JOB_SCHEMA, SCHEMAS } from "../database/schemas.ts";
 import { type JobDefinition, QUEUES } from "../jobs/index.ts";
 import { nextRun } from "../jobs/next-run.ts";
 import { PlinthError } from "../support/errors.ts";
@@ -13,7 +13,7 @@ import { leftOutModules } from "./modules.ts";
 const TAKEN_SCHEMAS: ReadonlySet<string> = new Set([
   ...SCHEMAS,
   ...HISTORY_SCHEMAS,
-  "pgboss",
+  JOB_SCHEMA,
   "information_schema",
 ]);
 const TAKEN_JOBS: ReadonlySet<string> = new Set(QUEUES.map(({ name }) => name));

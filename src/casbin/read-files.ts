@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { isNotUtf8, notReadable, notText } from "../import/text-file.ts";
+import { isNotUtf8, notReadable, notText } from "../import/files/text-file.ts";
 import { type CasbinLine, parseCasbinPolicy } from "./parse-policy.ts";
 
 /** A line of a file that cannot be used, or a stored rule. */

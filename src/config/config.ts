@@ -2,6 +2,9 @@ import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import type { HashAlgorithm } from "../auth/password-hash-format.ts";
 import { PlinthError } from "../support/errors.ts";
+import { type ArchiveSettings, archives } from "./archive-settings.ts";
+import { type BackupSettings, backups } from "./backup-settings.ts";
+import { type ConnectionSettings, connectionSettings } from "./connection-settings.ts";
 import {
   type Environment,
   fileInstead,
@@ -19,14 +22,17 @@ import {
   textOrFile,
   webUrl,
 } from "./environment.ts";
+import { IMPORT_SETTINGS } from "./import-source.ts";
 import { type EmbeddingSettings, embeddings, type ModelSettings, models } from "./model-settings.ts";
-import { DEFAULT_ROLE_PREFIX, LOGIN_ROLES, type LoginRole } from "./roles.ts";
+import { type ObservabilitySettings, observability } from "./observability-settings.ts";
+import { showsProgress } from "./progress-setting.ts";
+import { DEFAULT_ROLE_PREFIX } from "./roles.ts";
 
 /**
  * All settings. Only this folder reads the environment; docs/settings.md lists each variable. Names of durations end
  * with their unit.
  */
-export interface Config {
+export interface Config extends ConnectionSettings {
   /** Folder of the embedded server's data, secrets and lock. */
   readonly dataDirectory: string;
   readonly rolePrefix: string;
@@ -34,17 +40,6 @@ export interface Config {
   readonly configFile: string | undefined;
   /** Port of the embedded server. If omitted, the first start chooses a free port and stores it. */
   readonly embeddedPort: number | undefined;
-  /** Connection URLs of an external server by role; none set means the embedded server. */
-  readonly databaseUrls: Partial<Record<LoginRole, string>>;
-  readonly pool: {
-    readonly max: number;
-    readonly connectionTimeoutMs: number;
-    readonly idleTimeoutMs: number;
-    readonly maxLifetimeSeconds: number;
-    readonly statementTimeoutMs: number;
-    /** Whether statements are prepared on the server by name; some poolers lose them. */
-    readonly preparedStatements: boolean;
-  };
   readonly http: {
     readonly host: string;
     readonly port: number;
@@ -53,8 +48,14 @@ export interface Config {
     /** Origins that browsers may call from; none by default. */
     readonly corsOrigins: readonly string[];
     readonly bodyLimitBytes: number;
+    /** Time from a failing readiness probe to the end of new requests when the server stops. */
+    readonly shutdownDelaySeconds: number;
     readonly rateLimit: { readonly windowSeconds: number; readonly requests: number };
     readonly graphiql: boolean;
+    /** Whether the page of the schema is served at /schema. */
+    readonly schemaPage: boolean;
+    /** Whether the console of operators is served. */
+    readonly console: boolean;
     readonly introspection: boolean;
     /** Which plain reads become one SQL statement: those that are used often, all, or none. */
     readonly compiledDocuments: "often" | "always" | "never";
@@ -125,7 +126,13 @@ export interface Config {
     readonly checkoutReturnUrl: string | undefined;
   };
   readonly models: ModelSettings;
+  readonly observability: ObservabilitySettings;
+  readonly archives: ArchiveSettings;
+  /** Backups of the embedded server; if omitted, there are none. */
+  readonly backups: BackupSettings | undefined;
   readonly logLevel: string;
+  /** Whether commands show how far they are. */
+  readonly showsProgress: boolean;
   /** A server on which commands and tests create databases of their own, which they drop; otherwise they start one. */
   readonly testDatabaseUrl: string | undefined;
 }
@@ -135,8 +142,11 @@ export interface Config {
  * @throws PlinthError INVALID_SETTING naming the variable, its value and the allowed values.
  */
 export function loadConfig(env: Environment = process.env): Config {
+  const dataDirectory = resolve(text(env, "PLINTH_DATA", ".plinth"));
+  const connections = connectionSettings(env);
+  const isEmbedded = Object.keys(connections.databaseUrls).length === 0;
   return {
-    dataDirectory: resolve(text(env, "PLINTH_DATA", ".plinth")),
+    dataDirectory,
     rolePrefix: matching(
       env,
       "PLINTH_ROLE_PREFIX",
@@ -146,15 +156,7 @@ export function loadConfig(env: Environment = process.env): Config {
     ),
     configFile: env.PLINTH_CONFIG ? resolve(env.PLINTH_CONFIG) : undefined,
     embeddedPort: env.PLINTH_DATABASE_PORT ? integer(env, "PLINTH_DATABASE_PORT", 0, 1, 65_535) : undefined,
-    databaseUrls: databaseUrls(env),
-    pool: {
-      max: integer(env, "PLINTH_POOL_MAX", 20, 1, 1_000),
-      connectionTimeoutMs: integer(env, "PLINTH_POOL_CONNECTION_TIMEOUT_MS", 10_000, 1, 600_000),
-      idleTimeoutMs: integer(env, "PLINTH_POOL_IDLE_TIMEOUT_MS", 30_000, 1, 86_400_000),
-      maxLifetimeSeconds: integer(env, "PLINTH_POOL_MAX_LIFETIME_SECONDS", 3_600, 1, 604_800),
-      statementTimeoutMs: integer(env, "PLINTH_STATEMENT_TIMEOUT_MS", 5_000, 1, 600_000),
-      preparedStatements: flag(env, "PLINTH_PREPARED_STATEMENTS", true),
-    },
+    ...connections,
     http: {
       host: text(env, "PLINTH_HOST", "127.0.0.1"),
       port: integer(env, "PLINTH_PORT", 5678, 0, 65_535),
@@ -171,11 +173,14 @@ export function loadConfig(env: Environment = process.env): Config {
         "origins such as https://app.example.com, without a path or a trailing slash",
       ),
       bodyLimitBytes: integer(env, "PLINTH_BODY_LIMIT_BYTES", 1_000_000, 1_000, 100_000_000),
+      shutdownDelaySeconds: integer(env, "PLINTH_SHUTDOWN_DELAY_SECONDS", 0, 0, 300),
       rateLimit: {
         windowSeconds: integer(env, "PLINTH_RATE_LIMIT_WINDOW_SECONDS", 60, 1, 86_400),
         requests: integer(env, "PLINTH_RATE_LIMIT_REQUESTS", 1_000, 1, 10_000_000),
       },
       graphiql: flag(env, "PLINTH_GRAPHIQL", true),
+      schemaPage: flag(env, "PLINTH_SCHEMA_PAGE", isEmbedded),
+      console: flag(env, "PLINTH_CONSOLE", isEmbedded),
       introspection: flag(env, "PLINTH_INTROSPECTION", true),
       compiledDocuments: oneOf(env, "PLINTH_COMPILED_DOCUMENTS", ["often", "always", "never"]),
       documents: oneOf(env, "PLINTH_DOCUMENTS", ["any", "added"]),
@@ -232,6 +237,9 @@ export function loadConfig(env: Environment = process.env): Config {
       checkoutReturnUrl: optionalUrl(env, "PLINTH_CHECKOUT_RETURN_URL"),
     },
     models: models(env),
+    observability: observability(env),
+    archives: archives(env, isEmbedded ? dataDirectory : undefined),
+    backups: backups(env),
     logLevel: matching(
       env,
       "PLINTH_LOG_LEVEL",
@@ -239,13 +247,14 @@ export function loadConfig(env: Environment = process.env): Config {
       /^(trace|debug|info|warn|error|fatal|silent)$/,
       "trace, debug, info, warn, error, fatal or silent",
     ),
+    showsProgress: showsProgress(env),
     testDatabaseUrl: env.TEST_DATABASE_URL || undefined,
   };
 }
 
 /** Returns PLINTH_ variables that are not settings, such as misspelled ones. */
 export function unknownSettings(env: Environment = process.env): string[] {
-  const known = new Set<PropertyKey>();
+  const known = new Set<PropertyKey>(IMPORT_SETTINGS.flatMap((name) => [name, `${name}_FILE`]));
   loadConfig(
     new Proxy(env, {
       get(target, name) {
@@ -288,28 +297,11 @@ function app(env: Environment): Config["app"] {
 
 /** The URL may contain a password, so no message contains it. */
 function smtpUrl(env: Environment): string | undefined {
-  const value = env.PLINTH_SMTP_URL;
+  const value = textOrFile(env, "PLINTH_SMTP_URL", "").trim();
   if (!value) return undefined;
   if (/^smtps?:\/\/[^/]/.test(value) && URL.canParse(value)) return value;
   throw new PlinthError(
     "INVALID_SETTING",
     "PLINTH_SMTP_URL must be a URL such as smtps://user:password@mail.example.com:465.",
   );
-}
-
-/** `PLINTH_OWNER_URL`, `PLINTH_AUTHENTICATOR_URL`, … A URL may contain a password, so no message contains it. */
-function databaseUrls(env: Environment): Partial<Record<LoginRole, string>> {
-  const urls: Partial<Record<LoginRole, string>> = {};
-  for (const role of LOGIN_ROLES) {
-    const name = `PLINTH_${role.toUpperCase()}_URL`;
-    const value = env[name];
-    if (!value) continue;
-    if (!/^postgres(ql)?:\/\//.test(value) || !URL.canParse(value))
-      throw new PlinthError(
-        "INVALID_SETTING",
-        `${name} must be a URL such as postgres://user:password@host:5432/database.`,
-      );
-    urls[role] = value;
-  }
-  return urls;
 }

@@ -54,7 +54,6 @@ export function matching(
   return value;
 }
 
-/** Reads a whole number within bounds. */
 /** Reads one of several words, the first of which is the default. */
 export function oneOf<TWord extends string>(
   env: Environment,
@@ -67,6 +66,7 @@ export function oneOf<TWord extends string>(
   return word;
 }
 
+/** Reads a whole number within bounds. */
 export function integer(env: Environment, name: string, fallback: number, min: number, max: number): number {
   const value = env[name];
   if (!value) return fallback;

@@ -4,6 +4,7 @@ import { compilePlaceholders } from "graphile-migrate/dist/migration.js";
 import pg from "pg";
 import { PlinthError } from "../support/errors.ts";
 import { OPTIONAL_MIGRATIONS_FOLDER } from "../support/paths.ts";
+import { retryWhenBlocked } from "./locks/retry-when-blocked.ts";
 import { type MigrationOptions, type MigrationSession, withMigrationLock } from "./migration-session.ts";
 
 // An optional migration: its objects need pgvector, which a server may lack. It is not in the history, so that all databases have
@@ -37,7 +38,7 @@ export async function disableMemoryVectors(options: MigrationOptions): Promise<b
   });
 }
 
-function hasMemoryVectors(client: pg.ClientBase): Promise<boolean> {
+export function hasMemoryVectors(client: pg.ClientBase): Promise<boolean> {
   return exists(client, "select where to_regclass('private.memory_embeddings') is not null");
 }
 
@@ -83,15 +84,17 @@ function inTransaction<T>(
   options: MigrationOptions,
   use: (session: MigrationSession) => Promise<T>,
 ): Promise<T> {
-  return withMigrationLock(options, async (session) => {
-    await session.client.query("begin");
-    try {
-      const result = await use(session);
-      await session.client.query("commit");
-      return result;
-    } catch (error) {
-      await session.client.query("rollback");
-      throw error;
-    }
-  });
+  return withMigrationLock(options, (session) =>
+    retryWhenBlocked(session, "The change of memory vectors", async () => {
+      await session.client.query("begin");
+      try {
+        const result = await use(session);
+        await session.client.query("commit");
+        return result;
+      } catch (error) {
+        await session.client.query("rollback");
+        throw error;
+      }
+    }),
+  );
 }

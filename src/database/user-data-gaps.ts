@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { HISTORY_SCHEMAS } from "./history.ts";
-import { SCHEMAS } from "./schemas.ts";
+import { JOB_SCHEMA, SCHEMAS } from "./schemas.ts";
 
 /** A place in an application's tables that blocks deletions of accounts, outlives them, or is missing in exports. */
 export interface UserDataGap {
@@ -44,13 +44,13 @@ export async function findUserDataGaps(client: pg.ClientBase): Promise<readonly 
 }
 
 /** Schemas without tables of an application. */
-const OTHER_SCHEMAS = [...SCHEMAS, ...HISTORY_SCHEMAS, "information_schema", "pgboss"];
+export const OTHER_SCHEMAS = [...SCHEMAS, ...HISTORY_SCHEMAS, "information_schema", JOB_SCHEMA];
 
 /** By name, because to_regclass() requires privileges on the schema. */
-const USERS = `(
+export const USERS = `(
   select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'identity' and c.relname = 'users'
 )`;
-const OWN_TABLES = `
+export const OWN_TABLES = `
   own as (
     select c.oid, format('%s.%s', n.nspname, c.relname) as name, c.relowner
     from pg_class c
@@ -98,7 +98,7 @@ const BLOCKERS = `
     end
   order by o.name collate "C", k.conname collate "C"`;
 
-const HAS_TAG = (tag: string, comment: string) => `coalesce(${comment}, '') ~ '(?n)^@${tag}\\M'`;
+export const HAS_TAG = (tag: string, comment: string) => `coalesce(${comment}, '') ~ '(?n)^@${tag}\\M'`;
 
 /** The tag is read when an account is deleted. */
 const TAGS = `

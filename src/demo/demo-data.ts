@@ -4,12 +4,13 @@ import type pg from "pg";
 import { type EmailStorageOptions, emailToStore } from "../auth/email-storage.ts";
 import { createPasswordHasher } from "../auth/password-hash.ts";
 import { loadSecrets, updateSecrets } from "../database/secrets.ts";
-import { importContent } from "../import/content.ts";
-import { importModels } from "../import/models.ts";
-import { importPrompts } from "../import/prompts.ts";
+import { importContent } from "../import/content/import-content.ts";
+import { importModels } from "../import/models/import-models.ts";
+import { importPrompts } from "../import/prompts/import-prompts.ts";
 import { PACKAGE_ROOT } from "../support/paths.ts";
 import { writeChatExtras } from "./chat-extras.ts";
 import { DEMO_CHATS, type DemoChat } from "./chats.ts";
+import { writeHistory } from "./history.ts";
 import { writeLearning } from "./learning.ts";
 import { writeRooms } from "./rooms.ts";
 
@@ -21,6 +22,7 @@ const DEMO_ACCOUNTS = [
   { username: "grace", email: "grace@example.com", displayName: "Grace", role: "admin" },
 ] as const;
 
+/** An account that the demo creates, with its password. */
 export interface DemoAccount {
   readonly username: string;
   readonly password: string;
@@ -28,7 +30,7 @@ export interface DemoAccount {
 }
 
 /**
- * Fills a database that has no accounts yet: models, prompts, a curriculum, two accounts and their chats. The passwords are
+ * Fills a database that has no accounts yet: models, prompts, a curriculum, two accounts and their chats, and three months of other people's use. The passwords are
  * generated once and stored in secrets.json. An interrupted start leaves no accounts, so the next one starts over.
  * @param client connected as the owner
  * @returns whether it added data
@@ -53,8 +55,11 @@ export async function loadDemoData(
     await writeRooms(client, { ada: ids.ada!, grace: ids.grace! });
     await writeChatExtras(client, ids.grace!);
     await writeLearning(client, ids.ada!);
+    await writeHistory(client);
     // Jobs refresh these later, but a demo user looks at them now.
     await client.query("select private.refresh_content_popularity(), private.refresh_subscription_metrics()");
+    await client.query("select private.find_days_to_roll_up()");
+    while ((await client.query("select private.roll_up_day() as day")).rows[0].day !== null);
     await client.query("commit");
   } catch (error) {
     await client.query("rollback").catch(() => {});

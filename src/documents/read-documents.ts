@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { extname } from "node:path";
-import { isNotUtf8, notReadable, notText } from "../import/text-file.ts";
+import { isNotUtf8, notReadable, notText } from "../import/files/text-file.ts";
 import { PlinthError } from "../support/errors.ts";
 import type { Findings } from "./found-document.ts";
 import { documentsInGraphqlFiles } from "./graphql-files.ts";

@@ -10,8 +10,9 @@ import {
 } from "graphql";
 import type { Logger } from "pino";
 import type { RequestContext } from "../request/context.ts";
+import { marksReads, ReadsOfOthers, type RecordReads, withoutMarks } from "../request/reads-of-others.ts";
 import { assertStorable } from "../request/storable.ts";
-import type { SendStatement, TransactionSettings } from "../request/transaction.ts";
+import type { Statement, StatementResult, TransactionSettings } from "../request/transaction.ts";
 import { BoundedCache } from "../support/bounded-cache.ts";
 import type { Compile, CompiledStatement } from "./compiled-statement.ts";
 import type { Operation } from "./execute.ts";
@@ -57,14 +58,21 @@ export function createCompiledDocuments(options: {
   parseAndValidate: (text: string) => ParsedDocument;
   limits: CostLimits;
   settingsFor: (request: RequestContext) => TransactionSettings;
-  send: SendStatement;
+  send: (
+    settings: TransactionSettings,
+    statement: Statement,
+    operation: OperationDefinitionNode,
+  ) => Promise<StatementResult<unknown>>;
+  /** Called before an answer with rows of other people that a permission shows. */
+  recordReads: RecordReads;
   /** Called with the number of fields of each newly compiled statement. */
   onPlan: (request: RequestContext, fields: number) => void;
   logger: Logger;
   /** Number of times that a document must have been used before it is compiled, unless a client names it. */
   usesBefore: number;
 }): CompiledDocuments {
-  const { schema, parseAndValidate, limits, settingsFor, send, onPlan, logger, usesBefore } = options;
+  const { schema, parseAndValidate, limits, settingsFor, send, recordReads, onPlan, logger, usesBefore } =
+    options;
   const compile = schema.extensions.plinthCompile as Compile | undefined;
   const operations = new WeakMap<DocumentNode, Map<string | undefined, CompiledOperation>>();
   const statements = new BoundedCache<CompiledStatement>(
@@ -125,6 +133,23 @@ export function createCompiledDocuments(options: {
     return statement;
   }
 
+  /** Returns a response after its reads of other people's data are recorded; undefined if they cannot be. */
+  function recorded(
+    response: string,
+    { name }: OperationDefinitionNode,
+    text: string,
+    request: RequestContext,
+  ): string | Promise<string | undefined> {
+    const reads = new ReadsOfOthers();
+    reads.add(response);
+    if (reads.isEmpty) return response;
+    return recordReads(request, { name: name?.value, text }, reads).then(
+      () => withoutMarks(response),
+      // The planner fails to record them too, and reports the error.
+      () => undefined,
+    );
+  }
+
   return {
     answer({ query, variables: given, operationName }, request, isNamed = false) {
       // The parser would return another document each time.
@@ -148,10 +173,12 @@ export function createCompiledDocuments(options: {
         return undefined;
       }
       const { text, name } = statement;
-      return send(settingsFor(request), { text, name, values, arrayMode: true }).then(
+      return send(settingsFor(request), { text, name, values, arrayMode: true }, known.operation).then(
         ({ rows }) => {
           known.patience = PATIENCE.first;
-          return `{"data":${(rows as [[string]])[0][0]}}`;
+          const data = (rows as [[string]])[0][0];
+          const response = `{"data":${data}}`;
+          return marksReads(text) ? recorded(response, known.operation, query, request) : response;
         },
         (error: unknown) => {
           logger.debug({ err: error }, "a compiled operation is planned");

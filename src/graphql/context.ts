@@ -11,8 +11,15 @@ import type { Config } from "../config/config.ts";
 import type { LiveSubscription } from "../live/live-subscription.ts";
 import type { Checkout } from "../payments/checkout.ts";
 import type { RequestContext } from "../request/context.ts";
+import type { RecordReads } from "../request/reads-of-others.ts";
+import type { ReplicaReads } from "../request/replicas/replica-reads.ts";
 import type { Snapshot } from "../request/snapshot.ts";
-import type { Statement, StatementResult, TransactionSettings } from "../request/transaction.ts";
+import type {
+  SendStatement,
+  Statement,
+  StatementResult,
+  TransactionSettings,
+} from "../request/transaction.ts";
 
 /** The options that Plinth's plugins read from the preset. */
 export interface PlinthPresetOptions {
@@ -43,6 +50,10 @@ export interface PlinthContext {
   readonly onPlan?: ((fields: number) => void) | undefined;
   /** Returns the snapshot that all statements of a query share; it takes a connection when the first is sent. */
   openSnapshot(settings: TransactionSettings): Snapshot;
+  /** Sends the only statement of a query that reads from a replica. */
+  readonly sendToReplica?: SendStatement | undefined;
+  /** Undefined when a schema is only built or printed; then a read of other people's data fails. */
+  readonly recordReads: RecordReads | undefined;
   /** Returns the settings for statements of an account that has just signed in. */
   settingsOf(credentials: Credentials): TransactionSettings;
 }
@@ -65,6 +76,8 @@ declare global {
   namespace Grafast {
     interface RequestContext {
       plinth?: import("../request/context.ts").RequestContext;
+      /** Where the statements of a query go instead of the primary. */
+      plinthReads?: ReplicaReads | undefined;
     }
     interface Context {
       plinth: PlinthContext;

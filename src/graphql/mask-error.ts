@@ -56,8 +56,10 @@ export function makeMaskError(options: {
       });
     const known = publicError(original, constraints, anonymousRole);
     if (known) {
-      if (known.code === "UNAVAILABLE")
-        logger.warn({ ...currentRequest.getStore(), err: original }, "unavailable");
+      if (known.code === "UNAVAILABLE") {
+        const { correlationId, userId } = currentRequest.getStore() ?? {};
+        logger.warn({ correlationId, userId, err: original }, "unavailable");
+      }
       return withExtensions(error, known.message, extensionsOf(known));
     }
 

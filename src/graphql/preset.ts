@@ -18,6 +18,7 @@ import type { Checkout } from "../payments/checkout.ts";
 import { ConstraintFields } from "../request/constraint-fields.ts";
 import { contextWithoutRequest, type RequestContext } from "../request/context.ts";
 import type { UnforeseenError } from "../request/error-log.ts";
+import type { RecordReads } from "../request/reads-of-others.ts";
 import { requestSettings } from "../request/settings.ts";
 import { Snapshot } from "../request/snapshot.ts";
 import { runStatement } from "../request/transaction.ts";
@@ -42,6 +43,7 @@ const LEFT_OUT = [
 /** Planning is pure CPU work; a plan is created once per document and cached. */
 const PLANNING_TIMEOUT_MS = 2_000;
 
+/** The parts that a preset needs of the server around it. */
 export interface PresetOptions {
   /** Connections as the authenticator role, created by `createPool`. */
   readonly pool: Pool;
@@ -63,6 +65,8 @@ export interface PresetOptions {
   readonly roomPasswords?: RoomPasswords | undefined;
   /** If omitted, keys of models return UNAVAILABLE. */
   readonly modelKeys?: ModelKeys | undefined;
+  /** If omitted, reads of other people's data that a permission allows fail. */
+  readonly recordReads?: RecordReads | undefined;
   /** Called with the request and the number of fields of each newly planned operation. */
   readonly onPlan?: ((request: RequestContext, fields: number) => void) | undefined;
 }
@@ -84,6 +88,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
     checkout,
     roomPasswords,
     modelKeys,
+    recordReads,
     onPlan,
     onUnforeseen,
   } = options;
@@ -141,6 +146,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
       // Must not throw, because over HTTP that would be a 500. Tokens are verified before.
       context(requestContext, args) {
         const request = requestContext.plinth ?? contextWithoutRequest();
+        const reads = requestContext.plinthReads;
         const operation = getOperationAST(args.document, args.operationName)?.operation;
         return {
           pgSettings: settingsFor(request, operation !== "mutation"),
@@ -152,8 +158,10 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
             checkout,
             roomPasswords,
             modelKeys,
+            recordReads,
             onPlan: (fields) => onPlan?.(request, fields),
-            openSnapshot: (settings) => new Snapshot(pool, settings),
+            openSnapshot: (settings) => reads?.openSnapshot(settings) ?? new Snapshot(pool, settings),
+            sendToReplica: reads?.send,
             settingsOf: ({ userId, sessionId }) =>
               settingsFor({ ...request, claims: { userId, sessionId } }, false),
           },

@@ -4,13 +4,16 @@ import type { Logger } from "pino";
 import type { SigningKey } from "../auth/signing-keys.ts";
 import type { Config } from "../config/config.ts";
 import { GRAPHIQL_PATH, GRAPHQL_PATH } from "../graphql/preset.ts";
+import type { Metrics } from "../observability/metrics.ts";
 import type { ErrorLog } from "../request/error-log.ts";
 import type { AllowedOrigins } from "./allowed-origins.ts";
 import { createAddressOf } from "./client-address.ts";
 import { createErrorDescription, type DescribeError, errorResponses } from "./error-responses.ts";
 import { HttpError } from "./http-error.ts";
+import { createResponseObserver } from "./observe-response.ts";
 import { createPostGraphql, isPostGraphql, type PostGraphqlParts } from "./post-graphql/handler.ts";
 import { type Authenticator, authenticateStep } from "./steps/authenticate.ts";
+import { CONSOLE_PATH, consoleStep } from "./steps/console.ts";
 import { correlationStep } from "./steps/correlation.ts";
 import { corsStep } from "./steps/cors.ts";
 import { DATA_EXPORT_PATH } from "./steps/data-export.ts";
@@ -27,12 +30,15 @@ import {
 import { JWKS_PATH, jwksStep } from "./steps/jwks.ts";
 import { createRequestLog, logStep } from "./steps/log.ts";
 import { type RateLimit, rateLimitStep } from "./steps/rate-limit.ts";
+import { SCHEMA_PAGE_PATH, schemaPageStep } from "./steps/schema-page.ts";
 import { securityHeadersStep } from "./steps/security-headers.ts";
 import { STRIPE_WEBHOOK_PATH } from "./steps/stripe-webhook.ts";
 
 export interface AppParts {
   readonly config: Config["http"];
   readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly slowOperationMs: number;
   readonly origins: AllowedOrigins;
   readonly authenticator: Authenticator;
   readonly rateLimit: RateLimit;
@@ -45,7 +51,10 @@ export interface AppParts {
   readonly stripeWebhook?: RequestHandler | undefined;
   /** Serves downloads of data exports. */
   readonly dataExport: RequestHandler;
+  /** The file of the page at /schema; undefined when it is off. */
+  readonly schemaPage?: string | undefined;
   readonly compiled: PostGraphqlParts["compiled"];
+  readonly replicas?: PostGraphqlParts["replicas"];
 }
 
 export interface App {
@@ -62,7 +71,7 @@ export interface App {
  * file.
  */
 export function createApp(parts: AppParts): App {
-  const { config, logger, origins, authenticator, rateLimit, readiness, stripeWebhook } = parts;
+  const { config, logger, origins, authenticator, rateLimit, readiness, stripeWebhook, schemaPage } = parts;
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
@@ -70,10 +79,15 @@ export function createApp(parts: AppParts): App {
   app.set("query parser", false);
   app.set("trust proxy", [...config.trustedProxies]);
 
-  const logRequest = createRequestLog(logger);
+  const logRequest = createRequestLog(
+    logger,
+    createResponseObserver(parts.metrics, logger, parts),
+    readiness.isClosing,
+  );
   const describeError = createErrorDescription(logger, parts.errorLog.record);
   const addressOf = createAddressOf(app);
-  const postGraphql = createPostGraphql({ ...parts, logRequest, describeError, addressOf });
+  const { countError } = parts.metrics;
+  const postGraphql = createPostGraphql({ ...parts, logRequest, describeError, countError, addressOf });
 
   // Other spellings of its URL, such as one with a query string or a trailing slash; it needs none of the steps.
   app.post(GRAPHQL_PATH, (request, response) => postGraphql(request, response, request.path));
@@ -88,13 +102,15 @@ export function createApp(parts: AppParts): App {
   app.get(JWKS_PATH, jwksStep(parts.signingKeys));
   if (stripeWebhook) app.post(STRIPE_WEBHOOK_PATH, stripeWebhook); // its signature is its authentication
   if (config.graphiql) app.get([GRAPHIQL_PATH, `${GRAPHIQL_PATH}/*file`], graphiqlStep());
+  if (schemaPage) app.get(SCHEMA_PAGE_PATH, schemaPageStep(schemaPage));
+  if (config.console) app.get([CONSOLE_PATH, `${CONSOLE_PATH}/*file`], consoleStep()); // signs in through the API
   app.use(GRAPHQL_PATH, authenticateStep(authenticator)); // an invalid token is reported first
   app.all(GRAPHQL_PATH, graphqlStep());
   app.get(DATA_EXPORT_PATH, authenticateStep(authenticator), parts.dataExport);
   app.use(() => {
     throw new HttpError(404, "NOT_FOUND", `Not found. The API is at ${GRAPHQL_PATH}.`);
   });
-  app.use(errorResponses(describeError));
+  app.use(errorResponses(describeError, countError));
 
   const listener: RequestListener = (request, response) =>
     isPostGraphql(request) ? postGraphql(request, response) : app(request, response);
@@ -107,6 +123,8 @@ export function createApp(parts: AppParts): App {
     DATA_EXPORT_PATH,
     ...(stripeWebhook ? [STRIPE_WEBHOOK_PATH] : []),
     ...(config.graphiql ? [GRAPHIQL_PATH, `${GRAPHIQL_PATH}/*file`] : []),
+    ...(schemaPage ? [SCHEMA_PAGE_PATH] : []),
+    ...(config.console ? [CONSOLE_PATH, `${CONSOLE_PATH}/*file`] : []),
   ]);
   return { app, listener, ownsPath, describeError, addressOf };
 }

@@ -34,11 +34,15 @@ export function createErrorDescription(
 }
 
 /** The last step: turns every thrown error into a GraphQL-shaped response without internal details. */
-export function errorResponses(describeError: DescribeError): ErrorRequestHandler {
+export function errorResponses(
+  describeError: DescribeError,
+  countError: (code: string) => void,
+): ErrorRequestHandler {
   // Express recognizes an error handler by its four parameters.
   return (thrown, request, response, next) => {
     if (response.headersSent) return next(thrown);
     const error = describeError(thrown, request.context);
+    countError(error.code);
     response.status(error.status).set(error.headers).set("Cache-Control", "no-store").json(errorBody(error));
   };
 }

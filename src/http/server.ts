@@ -1,4 +1,6 @@
 import "../support/graphile-env.ts";
+import { createMetrics } from "../observability/metrics.ts";
+import { findTracer } from "../observability/tracing.ts";
 import { createLogger } from "../request/logger.ts";
 import type { App } from "./app.ts";
 import { createServerApp } from "./startup/app.ts";
@@ -20,7 +22,8 @@ export interface PlinthServer extends MountedServer {
   readonly url: string;
 }
 
-type Settings = Omit<ServerOptions, "logger"> & Partial<Pick<ServerOptions, "logger">>;
+type Settings = Omit<ServerOptions, "logger" | "metrics"> &
+  Partial<Pick<ServerOptions, "logger" | "metrics">>;
 
 /**
  * Serves the API over HTTP and WebSocket.
@@ -54,8 +57,9 @@ async function openServer<T extends object>(
     stack: AsyncDisposableStack,
   ) => Promise<T>,
 ): Promise<MountedServer & T> {
-  const { logger = createLogger(settings.config.logLevel) } = settings;
-  const options: ServerOptions = { ...settings, logger };
+  const { logger = createLogger(settings.config.logLevel), metrics = createMetrics() } = settings;
+  const options: ServerOptions = { ...settings, logger, metrics };
+  findTracer();
   let isClosing = false;
   await using stack = new AsyncDisposableStack();
 

@@ -1,6 +1,7 @@
 import type pg from "pg";
 import { normalizeEmail } from "../auth/email-hash.ts";
 import type { EmailHasher } from "../auth/email-hasher.ts";
+import type { OnProgress } from "../support/progress.ts";
 
 export interface HashedEmails {
   readonly hashed: number;
@@ -19,7 +20,7 @@ const BATCH_SIZE = 200;
 export async function hashEmails(
   client: pg.ClientBase,
   emailHasher: EmailHasher,
-  options: { readonly forgetAddresses: boolean },
+  options: { readonly forgetAddresses: boolean; readonly onProgress?: OnProgress },
 ): Promise<HashedEmails> {
   let hashed = 0;
   let after = "00000000-0000-0000-0000-000000000000";
@@ -32,6 +33,7 @@ export async function hashEmails(
     );
     if (rows.length === 0) break;
     after = rows.at(-1)!.id;
+    options.onProgress?.({ step: "Hashing addresses", done: hashed, unit: "addresses" });
     for (const { id, email } of rows) {
       const address = normalizeEmail(email);
       // An irregular address: its normal form may belong to another account.

@@ -1,7 +1,9 @@
 import type pg from "pg";
 import type { MasterKeys } from "../auth/master-keys.ts";
 import { createSealer, type Sealer, sealedVersion } from "../auth/sealing.ts";
+import { assertKeepsSession } from "../connection/transaction-mode.ts";
 import { PlinthError } from "../support/errors.ts";
+import type { OnProgress } from "../support/progress.ts";
 import { countSealed, SEALED_COLUMNS, type SealedColumn, versionOf } from "./sealed-columns.ts";
 
 export interface RotationOptions {
@@ -10,7 +12,7 @@ export interface RotationOptions {
   readonly masterKeys: MasterKeys;
   /** Stops between two batches. */
   readonly signal?: AbortSignal;
-  readonly onProgress?: (done: number, total: number) => void;
+  readonly onProgress?: OnProgress;
   readonly columns?: readonly SealedColumn[];
   readonly batchSize?: number;
 }
@@ -45,6 +47,7 @@ interface SealedRow {
  */
 export async function rotateSealed(options: RotationOptions): Promise<Rotation> {
   const { client, masterKeys, columns = SEALED_COLUMNS } = options;
+  await assertKeepsSession(client);
   const { rows } = await client.query<{ locked: boolean }>(`select pg_try_advisory_lock(${LOCK}) as locked`);
   if (!rows[0]!.locked)
     throw new PlinthError("ROTATION_RUNNING", "Another plinth keys rotate is running on this database.", {
@@ -103,7 +106,7 @@ async function rotateAll(
         const written = await steps.write(resealed);
         rotated += written;
         if (written < resealed.length) missed = true;
-        onProgress?.(rotated, total);
+        onProgress?.({ step: "Resealing", done: rotated, total, unit: "secrets" });
       }
     } while (missed);
   }

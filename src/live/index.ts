@@ -39,6 +39,8 @@ export interface Live {
   listen(topic: string, listener: Listener): () => void;
   /** Whether notifications arrive; otherwise the server polls every few seconds. */
   isListening(): boolean;
+  /** Number of open subscriptions. */
+  openSubscriptions(): number;
   close(): Promise<void>;
 }
 
@@ -63,6 +65,7 @@ export async function startLive(options: {
   const reads = new SharedReads(pool);
   const groups = new BatchGroups(reads, { isSharing });
   await listener.start();
+  let openSubscriptions = 0;
   const polling = setInterval(() => {
     if (!listener.isListening) hub.announceGap();
   }, POLL_INTERVAL_MS).unref();
@@ -70,11 +73,13 @@ export async function startLive(options: {
     open(socket, userId, subscriber, onEnd) {
       const release = limits.take(socket, userId);
       if (!release) return undefined;
+      openSubscriptions += 1;
       const member = groups.join(subscriber);
       const subscription = new LiveSubscription({
         hub,
         member,
         onEnd() {
+          openSubscriptions -= 1;
           release();
           onEnd(subscription);
         },
@@ -83,6 +88,7 @@ export async function startLive(options: {
     },
     listen: (topic, other) => hub.add(topic, other),
     isListening: () => listener.isListening,
+    openSubscriptions: () => openSubscriptions,
     async close() {
       clearInterval(polling);
       reads.close();

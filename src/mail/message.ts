@@ -26,6 +26,7 @@ export interface SmsMessage {
   readonly text: string;
 }
 
+/** Sends a text message, or rejects. */
 export type SendSms = (message: SmsMessage) => Promise<void>;
 
 /** Accepts an email for delivery, or rejects: with MailRefused when a retry is useless. */

@@ -9,12 +9,14 @@ export type Part =
   /** A token or code to copy. */
   | { readonly code: string };
 
+/** A mail's subject and text. */
 export interface Content {
   /** One line. */
   readonly subject: string;
   readonly parts: readonly Part[];
 }
 
+/** Facts about the service, and the secret of the mail. */
 export interface TemplateContext {
   /** The service's name (PLINTH_APP_NAME). */
   readonly appName: string;

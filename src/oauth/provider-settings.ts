@@ -40,7 +40,7 @@ const MEMBERS = new Set([
 ]);
 
 /**
- * Reads the JSON list of providers; see docs/operations.md for its members.
+ * Reads the JSON list of providers; see docs/accounts.md for its members.
  * @throws PlinthError INVALID_SETTING naming the provider and the member, never repeating a value
  */
 export function parseProviders(text: string): readonly ProviderSettings[] {
@@ -142,6 +142,6 @@ function checkDistinct(what: string, values: readonly string[]): void {
 
 function invalid(problem: string): PlinthError {
   return new PlinthError("INVALID_SETTING", `${VARIABLE}: ${problem}.`, {
-    hint: "See docs/operations.md, Signing in with other providers.",
+    hint: "See docs/accounts.md, Signing in with other providers.",
   });
 }

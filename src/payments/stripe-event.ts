@@ -35,6 +35,11 @@ const STATUSES: Readonly<Record<string, string>> = {
 const DISPUTE_WITHOUT_LOSS = /^(warning_\w+|won|prevented|charge_refunded)$/;
 /** Reasons of invoices for the next period; `subscription` was used before 2018 (https://docs.stripe.com/api/invoices/object#invoice_object-billing_reason). */
 const RENEWALS = new Set(["subscription_cycle", "subscription"]);
+/**
+ * Units of Stripe that are not the smallest of ISO 4217: krónur and shillings keep the two decimals that they had, the ariary has none
+ * (https://docs.stripe.com/currencies#special-cases).
+ */
+const UNITS: Readonly<Record<string, number>> = { ISK: 0.01, UGX: 0.01, MGA: 100 };
 /** An event has at most ten lines and twenty items. */
 const LINES_LIMIT = 40;
 
@@ -78,7 +83,7 @@ const READERS: Readonly<Record<string, (object: Fields) => Payload>> = {
     payment: reference(object.invoice),
     reference: reference(object.payment_intent) ?? reference(object.id),
     reversal: reference(object.id),
-    refunded: amount(object.amount_refunded),
+    refunded: amount(object.amount_refunded, object.currency),
   }),
   "charge.refund.updated": failedRefund,
   "refund.updated": failedRefund,
@@ -98,7 +103,7 @@ function failedRefund(object: Fields): Payload {
     rank: "6",
     reference: transaction(object),
     reversal: reference(object.id),
-    refunded: amount(object.amount),
+    refunded: amount(object.amount, object.currency),
   };
 }
 
@@ -130,7 +135,7 @@ function checkout(object: Fields): Payload {
     status: "active",
     paid: true,
     for_life: true,
-    amount: amount(object.amount_total),
+    amount: amount(object.amount_total, object.currency),
     currency: currency(object.currency),
     period_start: number(created, 0),
   };
@@ -175,7 +180,7 @@ function invoice(object: Fields, paid: boolean): Payload {
     subscription: reference(object.subscription) ?? reference(details.subscription),
     paid,
     renews: RENEWALS.has(String(object.billing_reason)),
-    amount: amount(paid ? object.amount_paid : object.amount_due),
+    amount: amount(paid ? object.amount_paid : object.amount_due, object.currency),
     currency: currency(object.currency),
     lines: linesOf(object),
     failure_code: code(fields(object.last_finalization_error).code),
@@ -222,8 +227,11 @@ const number = (value: unknown, fallback: number): number =>
   typeof value === "number" && Number.isFinite(value) ? value : fallback;
 const optionalNumber = (value: unknown): number | undefined =>
   typeof value === "number" && Number.isFinite(value) ? value : undefined;
-const amount = (value: unknown): number =>
-  Number.isSafeInteger(value) && Number(value) > 0 ? Number(value) : 0;
+/** Returns an amount in the smallest unit of ISO 4217. */
+const amount = (value: unknown, unit: unknown): number =>
+  Number.isSafeInteger(value) && Number(value) > 0
+    ? Math.round(Number(value) * (UNITS[currency(unit) ?? ""] ?? 1))
+    : 0;
 const token = (value: unknown): string | undefined =>
   typeof value === "string" && TOKEN.test(value) ? value : undefined;
 const code = (value: unknown): string | undefined =>

@@ -47,13 +47,18 @@ export const PUBLIC_PLINTH_CODES: ReadonlySet<string> = new Set([
 ]);
 
 /** Node's error codes for an unreachable database, and node-pg's messages for errors without a code. */
-const NETWORK_CODES = /^E(CONNREFUSED|CONNRESET|HOSTUNREACH|NETUNREACH|NOTFOUND|PIPE|TIMEDOUT|AI_AGAIN)$/;
+const NETWORK_CODES =
+  /^E(CONNREFUSED|CONNRESET|HOSTUNREACH|NETUNREACH|NOTFOUND|PIPE|TIMEDOUT|AI_AGAIN)$|^NO_SUITABLE_HOST$/;
 const NETWORK_MESSAGES =
-  /^(timeout exceeded when trying to connect|timeout expired|Connection terminated|Query read timeout|Client has encountered a connection error|Client was closed|Cannot use a pool after calling end)/;
+  /^(timeout expired|Connection terminated|Query read timeout|Client has encountered a connection error|Client was closed|Cannot use a pool after calling end)/;
 
 export const UNAVAILABLE: PublicError = {
   code: "UNAVAILABLE",
   message: "The database cannot be reached at the moment; try again shortly.",
+};
+const BUSY: PublicError = {
+  code: "UNAVAILABLE",
+  message: "The server is too busy at the moment; try again shortly.",
 };
 const READ_ONLY: PublicError = {
   code: "UNAVAILABLE",
@@ -83,6 +88,8 @@ export function publicError(
     return PUBLIC_PLINTH_CODES.has(code) ? { code, message, field, hint } : undefined;
   }
   if (isDatabaseError(error)) return databaseError(error, constraints, roleOfError(error) === anonymousRole);
+  // node-pg's pool, when no connection became free in time.
+  if (error.message.startsWith("timeout exceeded when trying to connect")) return BUSY;
   if (
     NETWORK_CODES.test(String((error as NodeJS.ErrnoException).code)) ||
     NETWORK_MESSAGES.test(error.message)

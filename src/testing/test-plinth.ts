@@ -16,6 +16,7 @@ import { serveApi } from "../start/plinth.ts";
 import { bringUpToDate } from "../start/up-to-date.ts";
 import { openTestServer } from "./test-server.ts";
 
+/** The application and the settings of a test. */
 export interface TestOptions {
   /** By default, the application of plinth.config in the working directory. */
   readonly application?: Application;
@@ -32,6 +33,7 @@ export interface TestUser {
   readonly token: string;
 }
 
+/** The answer of the API to an operation. */
 export interface TestAnswer {
   // biome-ignore lint/suspicious/noExplicitAny: what a test asks for is what it gets.
   readonly data: any;

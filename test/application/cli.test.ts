@@ -118,6 +118,17 @@ test("doctor finds the application's schemas as its migrations make them, and na
   ]);
 });
 
+test("schema check --live prints the SQL that mends the application's schemas", async () => {
+  const { code, stdout } = await plinth("schema", "check", "--live");
+  expect(code).toBe(1);
+  expect(stdout).toContain("\nalter table shop.orders enable row level security;\n");
+  expect(stdout).toContain("\ncomment on policy update_own on shop.orders is ");
+  expect(stdout).toContain("\n--! alter table shop.products drop column if exists color;");
+  await owner(stdout.replaceAll(/^--! /gm, ""));
+  const { differences } = await json("schema", "check", "--live");
+  expect(differences).toEqual([]);
+});
+
 test("rollback rolls back the application's migrations, and Plinth's only after those", async () => {
   const early = await plinth("rollback", "--of", "plinth", "--yes");
   expect(early.code).toBe(1);
@@ -176,14 +187,17 @@ test("jobs lists the application's jobs with Plinth's", async () => {
       lastRun: null,
       lastState: null,
       lastDurationMs: null,
+      lastCounts: null,
       nextRun: expect.stringMatching(/-02-29T00:00:00\.000Z$/),
+      overdueSince: null,
       waiting: 0,
       failures: 0,
+      lastError: null,
     },
     expect.objectContaining({ name: "thank-customer", schedule: null, nextRun: null }),
   ]);
   expect(jobs.length).toBeGreaterThan(20);
   const { stdout } = await plinth("jobs");
-  expect(stdout).toMatch(/^job +schedule +last run +took +next run +failures\n/);
-  expect(stdout).toMatch(/^thank-customer +on demand +never +0$/m);
+  expect(stdout).toMatch(/^job +schedule +last run +took +changed +next run +waiting +failures\n/);
+  expect(stdout).toMatch(/^thank-customer +on demand +never +0 +0$/m);
 });

@@ -41,7 +41,7 @@ test("an order queues a job with its id, which the worker runs as its own role",
     [ada],
   );
   expect(
-    await owner("select data, state, retry_limit from pgboss.job where name = 'thank-customer'"),
+    await owner("select data, state, retry_limit from plinth_jobs.job where name = 'thank-customer'"),
   ).toEqual([{ data: { orderId: order!.id }, state: "created", retry_limit: 5 }]);
   await start();
   const isThanked = async () =>
@@ -56,7 +56,10 @@ test("an order queues a job with its id, which the worker runs as its own role",
     lastRun: expect.any(Date),
     lastState: "completed",
     lastDurationMs: expect.any(Number),
+    lastCounts: expect.objectContaining({}),
+    lastError: null,
     nextRun: null,
+    overdueSince: null,
     waiting: 0,
     failures: 0,
   });
@@ -67,7 +70,7 @@ test("jobs on demand wait in any number; a scheduled one waits once, and gets no
     (await owner<{ id: string | null }>("select plinth.enqueue_job($1, $2) as id", [name, payload]))[0]!.id;
   const first = await enqueue("close-old-orders");
   expect([first, await enqueue("close-old-orders")]).toEqual([expect.any(String), null]);
-  await owner("update pgboss.queue set retry_limit = 0 where name = 'thank-customer'");
+  await owner("update plinth_jobs.queue set retry_limit = 0 where name = 'thank-customer'");
   expect(new Set([await enqueue("thank-customer"), await enqueue("thank-customer")]).size).toBe(2);
   await expect(enqueue("unknown")).rejects.toMatchObject({ code: "PL404" });
 });
@@ -80,7 +83,7 @@ test("a job that fails for good is counted, and the schedules are those of the t
     )!.failures;
   // The two without a payload, which the test before queued.
   await until(async () => (await failures()) === 2, { timeoutMs: 20_000, everyMs: 100 });
-  const schedules = await owner<{ name: string }>("select name from pgboss.schedule");
+  const schedules = await owner<{ name: string }>("select name from plinth_jobs.schedule");
   const names = schedules.map(({ name }) => name);
   expect(names).toContain("close-old-orders");
   expect(names).not.toContain("thank-customer");

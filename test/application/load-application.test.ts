@@ -60,7 +60,11 @@ test.each<[string, unknown, string]>([
   ["an unknown key", { schema: "shop" }, "The application has the unknown key schema."],
   ["schemas that are no list", { schemas: "shop" }, "The application's schemas must be a list."],
   ["a schema of Plinth", { schemas: ["llm"] }, "The schema llm is not the application's own."],
-  ["the job queue's schema", { schemas: ["pgboss"] }, "The schema pgboss is not the application's own."],
+  [
+    "the job queue's schema",
+    { schemas: ["plinth_jobs"] },
+    "The schema plinth_jobs is not the application's own.",
+  ],
   [
     "the schema of its history",
     { schemas: ["plinth_app_migrate"] },

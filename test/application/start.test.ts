@@ -47,7 +47,7 @@ test("createPlinth migrates, serves and schedules an application, and a restart 
   const rows = await withClient(
     db.url("owner"),
     async (client) =>
-      (await client.query("select name from pgboss.schedule where name = 'close-old-orders'")).rows,
+      (await client.query("select name from plinth_jobs.schedule where name = 'close-old-orders'")).rows,
   );
   expect(rows).toHaveLength(1);
 });

@@ -63,6 +63,7 @@ function createCompiler(
     parseAndValidate: parserOf(options.schema ?? schema, limits, config.http),
     limits,
     settingsFor: () => ({}),
+    recordReads: async () => {},
     async send(_settings, statement) {
       sent.push(statement);
       if (fails) throw new Error("The connection is lost.");
@@ -82,7 +83,7 @@ test("the text of the statement's value is the response's data, without being pa
   expect(await ask(createCompiler(), CHAT, { id: ID })).toBe('{"data":{"a":1}}');
 });
 
-test("a document is compiled once it has been used often enough, and at once if it is named by its hash", async () => {
+test("a document is compiled once it has been used often enough, and at once if it is named by its hash [A15]", async () => {
   const compiler = createCompiler({ usesBefore: 2 });
   const answers = [1, 2, 3, 4].map(() => ask(compiler, CHAT, { id: ID }));
   expect((await Promise.all(answers)).map((answer) => answer !== undefined)).toEqual([

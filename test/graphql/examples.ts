@@ -112,6 +112,11 @@ export const EXAMPLES: Readonly<Record<string, Example>> = {
     row: "rule_name = (select min(rule_name) from security.rate_limit_rules)",
     patch: { limitValue: 7 },
   },
+  RetentionPolicy: {
+    by: "manage_security",
+    row: "log = 'server_log'",
+    patch: { action: "keep" },
+  },
   Role: { by: "manage_roles", create: { name: "mason" }, patch: { rank: 3 } },
   RoleModelAccess: {
     by: "grant_model_access",

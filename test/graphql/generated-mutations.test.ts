@@ -70,6 +70,16 @@ test.each(Object.keys(EXAMPLES))("%s", async (typeName) => {
   if (deletion) await tryDelete(deletion, current!, { by: deletedBy, stranger });
 });
 
+test("a rejected value has the field that the caller changed, not the bound beside it", async () => {
+  const update = mutationOf("RetentionPolicy", "update")!;
+  const row = await rowWhere(update.relation, "log = 'security.audit_trail'");
+  const input = { ...keyOf(update, row), patch: { keptFor: { months: 1 } } };
+  const { errors } = await send(update, EXAMPLES.RetentionPolicy!.by, input);
+  expect(errors?.map(({ extensions }) => [extensions.code, extensions.field])).toEqual([
+    ["BAD_USER_INPUT", "keptFor"],
+  ]);
+});
+
 interface People {
   readonly by: string;
   readonly stranger: string;

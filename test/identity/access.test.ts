@@ -181,6 +181,7 @@ describe("roles and permissions", () => {
         "manage_skills",
         "explain_access",
         "use_own_model",
+        "read_operations",
       ],
     ],
     ["moderator", ["edit_content", "moderate_general_chat"]],

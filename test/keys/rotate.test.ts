@@ -57,7 +57,7 @@ describe("rotation [H11]", () => {
       client,
       masterKeys,
       batchSize: 7,
-      onProgress: (done) => told.push(done),
+      onProgress: ({ done = 0 }) => told.push(done),
     });
     expect(outcome).toEqual({ version: 2, rotated: KEY_COUNT + 1, damaged: [], isComplete: true });
     expect(told.at(-1)).toBe(KEY_COUNT + 1);
@@ -109,7 +109,7 @@ describe("rotation [H11]", () => {
       masterKeys,
       batchSize: 10,
       signal: controller.signal,
-      onProgress: (done) => done >= 20 && controller.abort(),
+      onProgress: ({ done = 0 }) => done >= 20 && controller.abort(),
     });
     expect(first).toMatchObject({ rotated: 20, isComplete: false });
     for (const { user_id, wrapped_key } of await stored())
@@ -133,7 +133,7 @@ describe("rotation [H11]", () => {
       client: victim,
       masterKeys,
       batchSize: 5,
-      onProgress: (done) => {
+      onProgress: ({ done = 0 }) => {
         if (done === 15) void client.query("select pg_terminate_backend($1)", [rows[0]!.pid]);
       },
     });

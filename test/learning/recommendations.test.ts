@@ -71,7 +71,7 @@ const complete = (tx: Transaction, slug: string) =>
 const beat = (tx: Transaction, slug: string) =>
   tx.rows("select learning.record_heartbeat($1, $2, 0, 10)", [items[slug], randomUUID()]);
 
-describe("recommendations", () => {
+describe("recommendations [A15]", () => {
   test("contain items that the user may read, is ready for and has not completed, and the next part of a course", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import pg from "pg";
-import { importContent } from "../../src/import/content.ts";
+import { importContent } from "../../src/import/content/import-content.ts";
 import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import {
   createTestDatabase,

@@ -188,6 +188,16 @@ describe.each(Object.keys(FRAMEWORKS))("%s", (name) => {
     }
   });
 
+  test("serves the console, whose relative links lead to its files", async () => {
+    const page = await get("/console");
+    const links = [...(await page.text()).matchAll(/(?:href|src)="([^"]+)"/g)].map(([, link]) => link!);
+    expect(links.length).toBe(2);
+    for (const link of links) {
+      const { status, url } = await fetch(new URL(link, page.url));
+      expect([status, new URL(url).pathname]).toEqual([200, `/api/${link}`]);
+    }
+  });
+
   test("serves keys, probes and the front page", async () => {
     expect(await (await get("/.well-known/jwks.json")).json()).toEqual({ keys: expect.any(Array) });
     expect(await (await get("/healthz")).json()).toEqual({ status: "ok" });

@@ -162,7 +162,7 @@ describe.each(MODULE_NAMES)("without %s", (left) => {
   test("the worker has none of its jobs and drops their schedules", async () => {
     const scheduled = async () => {
       const { rows } = await withClient(db.url("owner"), (client) =>
-        client.query("select name from pgboss.schedule order by name"),
+        client.query("select name from plinth_jobs.schedule order by name"),
       );
       return rows.map(({ name }) => name as string);
     };
@@ -236,6 +236,8 @@ test("the core has these jobs and these plugins with fields of their own", () =>
       .filter((name) => !moduleOfJob(name))
       .sort(),
   ).toEqual([
+    "archive-old-partitions",
+    "close-audit-blocks",
     "delete-due-accounts",
     "delete-expired-exports",
     "delete-expired-rate-limits",
@@ -244,10 +246,14 @@ test("the core has these jobs and these plugins with fields of their own", () =>
     "delete-old-api-tokens",
     "delete-old-emails",
     "delete-old-error-logs",
+    "delete-old-server-logs",
     "deliver-mail",
     "detect-suspicious-activity",
     "end-expired-sessions",
     "ensure-partitions",
+    "finish-erasures",
+    "maintain-tables",
+    "roll-up-days",
     "write-data-exports",
   ]);
   // extendSchema adds fields of its own in these hooks.

@@ -23,15 +23,23 @@ test("importing the library loads only a few files, without newer syntax or pack
   const loaded = loadedBy("src/index.ts");
   expect([...loaded.keys()].sort()).toEqual([
     "src/application/application.ts",
+    "src/config/archive-settings.ts",
+    "src/config/backup-settings.ts",
     "src/config/config.ts",
+    "src/config/connection-settings.ts",
     "src/config/environment.ts",
+    "src/config/import-source.ts",
     "src/config/model-settings.ts",
+    "src/config/observability-settings.ts",
+    "src/config/progress-setting.ts",
     "src/config/roles.ts",
+    "src/connection/database-url.ts",
     "src/http/http-error.ts",
     "src/index.ts",
     "src/request/client-error.ts",
     "src/request/context.ts",
     "src/support/errors.ts",
+    "src/support/loopback.ts",
     "src/support/node-version.ts",
   ]);
   const packages = [...loaded.values()].flatMap((text) =>
@@ -42,8 +50,10 @@ test("importing the library loads only a few files, without newer syntax or pack
     'import { availableParallelism } from "node:os";',
     'import { isIP } from "node:net";',
     'import { isIP } from "node:net";',
+    'import { join, resolve } from "node:path";',
     'import { randomUUID } from "node:crypto";',
     'import { readFileSync } from "node:fs";',
+    'import { resolve } from "node:path";',
     'import { resolve } from "node:path";',
     'import { resolve } from "node:path";',
   ]);

@@ -80,7 +80,7 @@ const events = async () =>
     )
   ).map((row) => row.e);
 
-describe("lockout", () => {
+describe("lockout [A2]", () => {
   test("starts at the fifth wrong password, doubles and is capped at an hour", async () => {
     const seconds: number[] = [];
     for (const failures of [4, 5, 6, 7, 10, 11, 12, 1000]) {

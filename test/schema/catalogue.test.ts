@@ -48,13 +48,13 @@ describe("row security", () => {
     ).toEqual([]);
   });
 
-  test("is not bypassed by views that an API role can read, except the public profile", async () => {
+  test("is not bypassed by views that an API role can read, except the public profile and the reads of one's own data", async () => {
     expect(
       await names(`
         select c.oid::regclass::text as name from ${RELATIONS}
         where c.relkind = 'v' and n.nspname <> 'analytics'
           and not coalesce('security_invoker=true' = any (c.reloptions), false)`),
-    ).toEqual(["identity.profiles"]);
+    ).toEqual(["identity.profiles", "security.my_personal_data_reads"]);
   });
 
   test("keeps private tables without policies and grants", async () => {
@@ -217,6 +217,12 @@ describe("keys and indexes", () => {
       "billing.usage_events.user_id", // kept by billing.forget_usage_account
       "billing.user_subscriptions.provider_subscription_id", // names a row of the payment provider's
       "identity.oauth_profiles.provider_user_id", // names a person at another provider
+      "plinth.external_ids.external_id", // names a row of another system
+      "plinth.external_ids.row_id", // names a row of any table
+      "private.archive_erasures.user_id", // names an account that is deleted
+      "private.audit_commitments.row_id", // outlives the row
+      "private.erasures_in_progress.requested_by", // a kind of requester
+      "private.erasures_in_progress.user_id", // outlives the account within a statement
       "private.passkeys.credential_id", // names a key on a user's device
       "private.payment_events.provider_customer_id", // names a row of the payment provider's
       "private.payment_events.provider_event_id", // names a row of the payment provider's
@@ -232,10 +238,18 @@ describe("keys and indexes", () => {
       "private.token_blacklist.subject_id", // outlives the session or account it names
       "private.turns.claim_id", // names a claim, not a row
       "private.usage_keys.event_id", // the event may lie in any partition
+      "security.audit_trail.api_token_id", // outlives the token
       "security.audit_trail.correlation_id", // names a request, not a row
+      "security.audit_trail.session_id", // outlives the session
+      "security.erasure_certificates.requested_by", // a kind of requester
       "security.error_logs.correlation_id", // names a request, not a row
       "security.login_attempts.correlation_id", // names a request, not a row
+      "security.personal_data_reads.api_token_id", // outlives the token
+      "security.personal_data_reads.correlation_id", // names a request, not a row
+      "security.personal_data_reads.read_id", // joins the rows of one read
+      "security.security_audit_log.api_token_id", // outlives the token
       "security.security_audit_log.correlation_id", // names a request, not a row
+      "security.security_audit_log.session_id", // outlives the session
     ];
     expect(
       await names(`
@@ -283,12 +297,37 @@ describe("keys and indexes", () => {
     ).toEqual([]);
   });
 
-  test("table names are unique across the domains, so that analysts need no schema names", async () => {
+  test("table names are unique across the domains, so that a prompt needs no schema names", async () => {
     expect(
       await names(`
         select c.relname as name from ${RELATIONS}
-        where c.relkind in ('r', 'p', 'v', 'm') group by c.relname having count(*) > 1`),
+        where c.relkind in ('r', 'p', 'v', 'm') and n.nspname <> 'analytics'
+        group by c.relname having count(*) > 1`),
     ).toEqual([]);
+  });
+
+  test("a name of a view of analytics means the view to analysts, and the table of that name to the owner", async () => {
+    const meant = (role: "analyst" | "owner") =>
+      withClient(db.url(role), async (client) => {
+        const { rows } = await client.query<{ name: string; schema: string }>(`
+          select v.relname as name, m.relnamespace::regnamespace::text as schema
+          from pg_class v
+          join pg_class m on m.oid = to_regclass(quote_ident(v.relname))
+          where v.relnamespace = 'analytics'::regnamespace and v.relkind in ('v', 'm') order by 1`);
+        return Object.fromEntries(rows.map(({ name, schema }) => [name, schema]));
+      });
+    const analyst = await meant("analyst");
+    expect(new Set(Object.values(analyst))).toEqual(new Set(["analytics"]));
+    const owner = await meant("owner");
+    expect(Object.keys(owner)).toEqual(Object.keys(analyst));
+    expect(owner).toMatchObject({ users: "identity", login_attempts: "security", audit_logs: "analytics" });
+    // A name in two schemas means the one outside of analytics.
+    const shared = await names(`
+      select distinct c.relname as name from ${RELATIONS}
+      where c.relkind in ('r', 'p', 'v', 'm') and n.nspname <> 'analytics'
+        and exists (select from pg_class v where v.relnamespace = 'analytics'::regnamespace and v.relname = c.relname and v.relkind in ('v', 'm'))`);
+    expect(shared.length).toBeGreaterThan(10);
+    expect(shared.filter((name) => owner[name] === "analytics")).toEqual([]);
   });
 });
 

@@ -35,7 +35,7 @@ const columns = () =>
         ) as bounds
       from pg_catalog.pg_attribute a
       join pg_catalog.pg_class c on c.oid = a.attrelid and c.relkind in ('r', 'p') and not c.relispartition
-      join pg_catalog.pg_namespace n on n.oid = c.relnamespace and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'pgboss')
+      join pg_catalog.pg_namespace n on n.oid = c.relnamespace and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'plinth_jobs')
       where a.attnum > 0 and a.atttypid = 'pg_catalog.numeric'::pg_catalog.regtype and a.attgenerated = ''
         and exists (
           select from pg_catalog.pg_constraint k where k.conrelid = c.oid and k.contype = 'c' and a.attnum = any (k.conkey)

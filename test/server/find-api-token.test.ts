@@ -112,7 +112,7 @@ describe("finding an API token [A5]", () => {
   });
 });
 
-test("limits the cache by time and number", () => {
+test("limits the cache by time and number [A13]", () => {
   const cache = new ExpiringCache<number>({ ttlMs: 100, maxEntries: 2 });
   cache.set("a", 1, 0);
   expect(cache.get("a", 99)).toBe(1);

@@ -10,7 +10,7 @@ let withoutGraphiql: Api;
 beforeAll(async () => {
   db = await createTestDatabase();
   api = await startApi(db, { PLINTH_STRIPE_WEBHOOK_SECRET: "whsec_front_page" });
-  withoutGraphiql = await startApi(db, { PLINTH_GRAPHIQL: "false" });
+  withoutGraphiql = await startApi(db, { PLINTH_GRAPHIQL: "false", PLINTH_CONSOLE: "false" });
 });
 afterAll(async () => {
   await api.close();
@@ -27,15 +27,22 @@ test("the front page describes the server, and each of its links works", async (
   expect(text).toContain("Plinth is running");
   expect(text).toContain("docs/api.md");
   const links = linksOf(text);
-  expect(links).toEqual(["./graphiql", "./healthz", "./readyz", "./.well-known/jwks.json"]);
+  expect(links).toEqual([
+    "./graphiql",
+    "./schema",
+    "./console",
+    "./healthz",
+    "./readyz",
+    "./.well-known/jwks.json",
+  ]);
   for (const link of links)
     expect([link, (await fetch(new URL(link, `${api.url}/`))).status]).toEqual([link, 200]);
 });
 
-test("the front page does not mention GraphiQL when it is turned off", async () => {
+test("the front page does not mention GraphiQL and the console when they are turned off", async () => {
   const { status, text } = await visit(withoutGraphiql);
   expect(status).toBe(200);
-  expect(text).not.toMatch(/graphiql/i);
+  expect(text).not.toMatch(/graphiql|console/i);
   expect(linksOf(text)).toContain("./healthz");
 });
 

@@ -9,13 +9,17 @@ import { collectLog, send } from "../support/api.ts";
 test("logs an unexpected error with its message and cause, and returns only its id", async () => {
   const lines: Record<string, unknown>[] = [];
   const recorded: UnforeseenError[] = [];
+  const counted: string[] = [];
   const app = express();
   const error = new Error("the floor gave way", { cause: new Error("woodworm") });
   app.post("/graphql", () => {
     throw error;
   });
   app.use(
-    errorResponses(createErrorDescription(collectLog(lines), (unforeseen) => recorded.push(unforeseen))),
+    errorResponses(
+      createErrorDescription(collectLog(lines), (unforeseen) => recorded.push(unforeseen)),
+      (code) => counted.push(code),
+    ),
   );
   const server = app.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -29,6 +33,7 @@ test("logs an unexpected error with its message and cause, and returns only its 
       { errorId, err: { message: "the floor gave way", cause: { message: "woodworm" } } },
     ]);
     expect(recorded).toMatchObject([{ errorId, error }]);
+    expect(counted).toEqual(["INTERNAL"]);
   } finally {
     server.close();
   }

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { getIntrospectionQuery } from "postgraphile/graphql";
 import { type Api, codeOf, type SignedIn, signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { processorTimeOf } from "../support/work-of.ts";
 
 let db: TestDatabase;
 let api: Api;
@@ -185,11 +186,12 @@ describe("width", () => {
       { length: 30 },
       (_, i) => `fragment f${i} on User { ...f${i + 1} ...f${i + 1} }`,
     ).join(" ");
-    const startedAt = performance.now();
-    expect(await code(`{ currentUser { ...f0 } } ${layers} fragment f30 on User { id }`)).toBe(
-      "QUERY_TOO_COMPLEX",
-    );
-    expect(performance.now() - startedAt).toBeLessThan(500);
+    const spent = await processorTimeOf(async () => {
+      expect(await code(`{ currentUser { ...f0 } } ${layers} fragment f30 on User { id }`)).toBe(
+        "QUERY_TOO_COMPLEX",
+      );
+    });
+    expect(spent).toBeLessThan(500);
   });
 
   test("leaves fragment cycles to validation", async () => {
@@ -204,9 +206,10 @@ describe("width", () => {
     ["brackets", () => `{ chats(filter: { or: ${"[".repeat(5_000)} ) { totalCount } }`],
     ["comments", () => `${"# x\n".repeat(20_000)}{ ${"nodeId ".repeat(10_000)} }`],
   ])("rejects a text of too many %s quickly", async (_what, text) => {
-    const startedAt = performance.now();
-    expect(await code(text())).toMatch(/^(QUERY_TOO_COMPLEX|GRAPHQL_PARSE_FAILED)$/);
-    expect(performance.now() - startedAt).toBeLessThan(500);
+    const spent = await processorTimeOf(async () => {
+      expect(await code(text())).toMatch(/^(QUERY_TOO_COMPLEX|GRAPHQL_PARSE_FAILED)$/);
+    });
+    expect(spent).toBeLessThan(500);
   });
 
   test("applies to each of several operations in one document", async () => {

@@ -46,7 +46,7 @@ test("knows each listed table whose policies show the rows of their owner, and a
     await tx.rows("select set_config('search_path', 'plinth, access', true)");
     return tx.rows<{ table: string; condition: string }>(
       `select schemaname || '.' || tablename as table, qual as condition from pg_policies
-       where permissive = 'PERMISSIVE' and cmd in ('SELECT', 'ALL') and schemaname <> 'pgboss'`,
+       where permissive = 'PERMISSIVE' and cmd in ('SELECT', 'ALL') and schemaname <> 'plinth_jobs'`,
     );
   });
   const known = { ...OWN_ROWS };

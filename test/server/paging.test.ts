@@ -80,6 +80,13 @@ beforeAll(async () => {
     client.query("insert into access.casbin_models (definition) values ($1)", [RBAC_MODEL]),
   );
   await makeRowsOfEveryTable(db, API_SCHEMAS);
+  await withClient(db.url("owner"), (client) =>
+    client.query(
+      `insert into plinth.external_ids (system, relation, external_id, row_id, user_id)
+       select 'acme', 'chats', n::text, gen_random_uuid(), $1 from generate_series(1, 9) n`,
+      [rowId(0)],
+    ),
+  );
   // Lists of tables with an own-rows policy show other users' rows to those who hold the permission.
   await withClient(db.adminUrl, (client) =>
     client.query(

@@ -57,6 +57,10 @@ class Watched extends Query {
     this.calls.push(["handleCommandComplete", given === connection]);
     super.handleCommandComplete(message, given);
   }
+  override handleCopyData(message: { readonly chunk: Buffer }, given: PgConnection): void {
+    this.calls.push(["handleCopyData", message.chunk.toString(), given === connection]);
+    super.handleCopyData(message, given);
+  }
   override handleReadyForQuery(given: PgConnection): void {
     this.calls.push(["handleReadyForQuery", given === connection]);
     super.handleReadyForQuery(given);
@@ -167,6 +171,14 @@ const QUERY: Record<keyof PgQuery, () => Promise<void> | void> = {
   handleDataRow: async () => expect(await callsOf("handleDataRow")).toEqual([[["1", null]], [["2", "b"]]]),
   handleCommandComplete: async () => expect(await callsOf("handleCommandComplete")).toEqual([[true]]),
   handleReadyForQuery: async () => expect(await callsOf("handleReadyForQuery")).toEqual([[true]]),
+  async handleCopyData() {
+    const { query } = await watch({ text: "copy (values (1), (2)) to stdout" });
+    const data = query.calls.filter(([name]) => name === "handleCopyData");
+    expect(data.map(([, ...args]) => args)).toEqual([
+      ["1\n", true],
+      ["2\n", true],
+    ]);
+  },
 };
 
 const QUERY_OPTIONS: Record<keyof PgQueryOptions, () => Promise<void>> = {

@@ -151,7 +151,7 @@ describe("two servers on one database", () => {
     expect(await counters()).toEqual([]);
   });
 
-  test("hold a client to one shared limit, plus a tenth for each server [A12]", async () => {
+  test("hold a client to one shared limit, plus a tenth for each server [A12, A15]", async () => {
     let allowed = 0;
     let refused: Awaited<ReturnType<typeof request>> | undefined;
     for (let i = 0; i < LIMIT * 3; i++) {

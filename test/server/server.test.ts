@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { loadConfig } from "../../src/config/config.ts";
+import { migrateDatabase } from "../../src/database/migrate.ts";
+import { rollback } from "../../src/database/rollback.ts";
 import { startServer } from "../../src/http/server.ts";
 import {
   type Api,
@@ -13,6 +15,9 @@ import {
   until,
 } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+
+/** pino's number of the level. */
+const INFO = 30;
 
 let db: TestDatabase;
 let api: Api;
@@ -41,6 +46,39 @@ describe("probes", () => {
       status: 200,
       json: { status: "ready", checks: { database: "ok", revocations: "listening" } },
     });
+  });
+
+  test("readyz returns 503 while the schema is older than the server, and 200 when it is newer", async () => {
+    const other = await createTestDatabase();
+    const target = { ownerUrl: other.url("owner"), rolePrefix: other.rolePrefix };
+    const served = await startApi(other);
+    const ready = async () => {
+      const { status, json } = await probe("/readyz", served);
+      return [status, json.checks.database];
+    };
+    try {
+      await rollback({ ...target, steps: 1 });
+      expect(await ready()).toEqual([503, "not migrated"]);
+      await expect(startApi(other)).rejects.toMatchObject({ code: "NOT_MIGRATED" });
+      await migrateDatabase(target);
+      expect(await ready()).toEqual([200, "ok"]);
+      await withClient(other.adminUrl, (client) =>
+        client.query("comment on schema plinth_migrate is 'Latest: 999999'"),
+      );
+      expect(await ready()).toEqual([200, "ok"]);
+    } finally {
+      await served.close();
+      await other.drop();
+    }
+  });
+
+  test("readyz returns 503 while the server is stopping, which is no error in the log", async () => {
+    const stopping = await startApi(db, { PLINTH_SHUTDOWN_DELAY_SECONDS: "1" });
+    const closed = stopping.close();
+    expect(await probe("/readyz", stopping)).toMatchObject({ status: 503, json: { closing: true } });
+    await closed;
+    const lines = stopping.logLines.filter(({ path }) => path === "/readyz");
+    expect(lines).toMatchObject([{ status: 503, level: INFO }]);
   });
 
   test("readyz returns 503 while the database is unavailable, and healthz does not", async () => {

@@ -215,7 +215,7 @@ describe("a connection", () => {
     await impatient.end();
   });
 
-  test("keeps one prepared statement per role and name, and at most 100", async () => {
+  test("keeps one prepared statement per role and name, and at most 100 [A12]", async () => {
     const small = poolOf(1);
     const prepared = async () =>
       (

@@ -69,6 +69,8 @@ export const SEED = `
   insert into identity.user_security_settings (user_id) values (:ada), (:bob);
   insert into identity.user_preferences (user_id, preference_type, preference_key, preference_value)
     values (:ada, 't', 'k', '1'), (:bob, 't', 'k', '1');
+  insert into plinth.external_ids (system, relation, external_id, row_id, user_id)
+    values ('probe', 'users', '1', :ada, :ada), ('probe', 'users', '2', :bob, :bob);
   insert into identity.user_sessions (user_id) values (:ada), (:bob);
   insert into identity.api_tokens (user_id, name, token_prefix, scopes, expires_at)
     select id, 't', 'pla_xxxxxxxx', '{read}', now() + interval '1 day' from identity.users where username in ('ada', 'bob');
@@ -89,6 +91,12 @@ export const SEED = `
     (:ada, :ada, 'probe', 'INSERT', '{}', 1, 'probe', '192.0.2.1'), (:ada, :bob, 'probe', 'INSERT', '{}', 1, 'probe', '192.0.2.2');
   insert into security.error_logs (id, user_id, message, error_code, source)
     values (:ada, :ada, 'probe', 'probe', 'probe'), (:bob, :bob, 'probe', 'probe', 'probe');
+  insert into security.personal_data_reads (read_id, user_id, actor_id, origin, source, relations, subject_count)
+    values (:own, :ada, :bob, 'api', 'probe', '{identity.users}', 1), (:own, :bob, :ada, 'api', 'probe', '{identity.users}', 1);
+  insert into security.archives (log, month, state) values ('security.login_attempts', '2020-01-01', 'dropped');
+  insert into security.legal_holds (user_id, reason, released_at) values (:bob, 'probe', now());
+  insert into security.erasure_certificates (id, subject, salt, requested_by, statement, statement_sha256)
+    values (:shown, 'probe', 'probe', 'self', '{}', repeat('0', 64));
   insert into llm.model_providers (id, name) values (:shown, 'shown'), (:granted, 'granted'), (:hidden, 'hidden');
   insert into llm.models (id, provider_id, name, display_name, is_public)
     select id, id, name, name, name = 'shown' from llm.model_providers;
@@ -275,6 +283,7 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
   "identity.user_settings": own("identity.user_settings", "display_name = 'x'"),
   "identity.user_security_settings": own("identity.user_security_settings", "session_timeout_minutes = 5"),
   "identity.user_preferences": own("identity.user_preferences", "confidence = 0"),
+  "plinth.external_ids": [["ada", "select from plinth.external_ids", 1]],
   "identity.mfa_factors": own("identity.mfa_factors", "name = 'y'"),
   "identity.user_sessions": own("identity.user_sessions", "device_name = 'x'"),
   "identity.api_tokens": [
@@ -686,6 +695,54 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
   "security.error_logs": [
     ["ada", "select from security.error_logs", 0],
     ["view_audit_log", "select from security.error_logs", 2],
+  ],
+  "security.personal_data_reads": [
+    ["ada", "select from security.personal_data_reads", 0],
+    ["view_audit_log", "select from security.personal_data_reads", 2],
+  ],
+  "security.retention_policies": [
+    ["ada", "select from security.retention_policies", 0],
+    ["view_audit_log", "select from security.retention_policies where log = 'server_log'", 1],
+    ["manage_security", "select from security.retention_policies where log = 'server_log'", 1],
+    [
+      "view_audit_log",
+      "update security.retention_policies set kept_for = '90 days' where log = 'server_log'",
+      0,
+    ],
+    [
+      "manage_security",
+      "update security.retention_policies set kept_for = '90 days' where log = 'server_log'",
+      1,
+    ],
+  ],
+  "security.column_classes": [
+    ["ada", "select from security.column_classes", 0],
+    [
+      "view_audit_log",
+      "select from security.column_classes where table_name = 'archives' and column_name = 'log'",
+      1,
+    ],
+    [
+      "manage_security",
+      "select from security.column_classes where table_name = 'archives' and column_name = 'log'",
+      1,
+    ],
+  ],
+  "security.legal_holds": [
+    ["ada", "select from security.legal_holds", 0],
+    ["bob", "select from security.legal_holds", 0],
+    ["view_audit_log", "select from security.legal_holds", 0],
+    ["manage_security", "select from security.legal_holds", 1],
+  ],
+  "security.erasure_certificates": [
+    ["ada", "select from security.erasure_certificates", 0],
+    ["view_audit_log", "select from security.erasure_certificates", 1],
+    ["manage_security", "select from security.erasure_certificates", 1],
+  ],
+  "security.archives": [
+    ["ada", "select from security.archives", 0],
+    ["view_audit_log", "select from security.archives", 1],
+    ["manage_security", "select from security.archives", 1],
   ],
   "security.rate_limit_rules": rules("security.rate_limit_rules", "rule_name = 'login_per_address'"),
   "security.suspicious_activity_rules": rules(

@@ -4,7 +4,7 @@ import type { Application } from "../../src/application/application.ts";
 import { generateMasterKey } from "../../src/auth/master-keys.ts";
 import { generateSigningKey } from "../../src/auth/signing-keys.ts";
 import { loadConfig } from "../../src/config/config.ts";
-import { startServer } from "../../src/http/server.ts";
+import { type PlinthServer, startServer } from "../../src/http/server.ts";
 import { describeError } from "../../src/request/logger.ts";
 import type { TestDatabase } from "./database.ts";
 
@@ -61,12 +61,19 @@ export async function startApi(
 ): Promise<Api> {
   const logLines: Record<string, unknown>[] = [];
   const options = { application, canSendSms, allowLoopbackOrigins, logger: collectLog(logLines) };
-  const server = await startServer({ ...serverOptions(db, settings), ...options });
+  let server: PlinthServer | undefined = await startServer({ ...serverOptions(db, settings), ...options });
+  const { url } = server;
+  let closing: Promise<void> | undefined;
   return {
-    url: server.url,
+    url,
     logLines,
-    ask: (query, options) => ask(server.url, query, options),
-    close: () => server.close(),
+    ask: (query, options) => ask(url, query, options),
+    close() {
+      closing ??= server?.close();
+      // Node keeps the modules of all test files, and what their variables hold: a schema has 50 MB.
+      server = undefined;
+      return closing ?? Promise.resolve();
+    },
   };
 }
 

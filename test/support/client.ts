@@ -2,6 +2,7 @@ import type pg from "pg";
 import type { LoginRole } from "../../src/config/roles.ts";
 import { withConnection } from "../../src/database/connection.ts";
 import { connectionOf } from "../../src/request/pg-internals.ts";
+import { withKeptClient } from "./kept-connections.ts";
 
 /** Connects, runs, disconnects. */
 export function withClient<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
@@ -9,13 +10,13 @@ export function withClient<T>(url: string, use: (client: pg.Client) => Promise<T
 }
 
 /**
- * Returns a function that runs one statement as a login role, on its own connection, and returns its rows.
+ * Returns a function that runs one statement as a login role, as on a new connection, and returns its rows.
  * @param db of the file, which exists only while the tests run
  */
 export function rowsAs(role: LoginRole, db: () => { url(role: LoginRole): string }) {
   // biome-ignore lint/suspicious/noExplicitAny: what a test asks for is what it gets.
   return <Row extends object = any>(sql: string, params: unknown[] = []): Promise<Row[]> =>
-    withClient(
+    withKeptClient(
       db().url(role),
       async (client) => (await client.query<Row & pg.QueryResultRow>(sql, params)).rows,
     );

@@ -1,6 +1,7 @@
 import pg from "pg";
 import { type Role, roleName } from "../../src/config/roles.ts";
 import type { TestDatabase } from "./database.ts";
+import { withKeptClient } from "./kept-connections.ts";
 
 /** The claims of an access token that SQL reads; see plinth.current_user_id(). */
 interface Claims {
@@ -34,17 +35,16 @@ export async function inRolledBackTransaction<T>(
   db: TestDatabase,
   use: (transaction: Transaction) => Promise<T>,
 ): Promise<T> {
-  const client = new pg.Client({ connectionString: db.adminUrl, application_name: "plinth tests" });
-  client.on("error", () => {});
-  await client.connect();
-  try {
-    await client.query("begin");
-    const transaction = makeTransaction(client, db);
-    await transaction.asOwner();
-    return await use(transaction);
-  } finally {
-    await client.query("rollback").finally(() => client.end());
-  }
+  return withKeptClient(db.adminUrl, async (client) => {
+    try {
+      await client.query("begin");
+      const transaction = makeTransaction(client, db);
+      await transaction.asOwner();
+      return await use(transaction);
+    } finally {
+      await client.query("rollback");
+    }
+  });
 }
 
 function makeTransaction(client: pg.Client, db: TestDatabase): Transaction {

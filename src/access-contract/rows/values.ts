@@ -127,5 +127,11 @@ const OF_TYPE: Readonly<Record<string, (column: ShapeColumn) => readonly Value[]
   daterange: () => ["[2020-01-01,2100-01-01)"],
   tstzrange: () => ["[2020-01-01,2100-01-01)"],
   tsrange: () => ["[2020-01-01,2100-01-01)"],
+  int4multirange: () => ["{[1,10)}"],
+  int8multirange: () => ["{[1,10)}"],
+  nummultirange: () => ["{[1,10)}"],
+  datemultirange: () => ["{[2020-01-01,2100-01-01)}"],
+  tstzmultirange: () => ["{[2020-01-01,2100-01-01)}"],
+  tsmultirange: () => ["{[2020-01-01,2100-01-01)}"],
   vector: ({ size }) => [`[${Array.from({ length: size ?? 3 }, () => "0.5").join(",")}]`],
 };

@@ -8,6 +8,7 @@ import { type App, createApp } from "../app.ts";
 import { createFindDocument } from "../find-document.ts";
 import { createAuthenticator } from "../steps/authenticate.ts";
 import { dataExportStep } from "../steps/data-export.ts";
+import { findSchemaPage } from "../steps/schema-page.ts";
 import { stripeWebhookStep } from "../steps/stripe-webhook.ts";
 import type { WebSocketParts } from "../websocket/websocket.ts";
 import type { Auth } from "./auth.ts";
@@ -30,9 +31,9 @@ export async function createServerApp(
   isClosing: () => boolean,
   stack: AsyncDisposableStack,
 ): Promise<ServerApp> {
-  const { config, application, serviceUrl, logger } = options;
+  const { config, application, serviceUrl, logger, metrics } = options;
   const leftOut = leftOutModules(application?.modules ?? config.modules);
-  const { apiPool, servicePool, callPrivateFunction, errorLog, notifier } = connections;
+  const { apiPool, servicePool, callPrivateFunction, errorLog, notifier, replicas } = connections;
   const { openSockets, revocations, activity, conversationMemories, memories, rateLimit } = services;
   const { engine, compiled, constraints } = await createGraphql(options, connections, services);
   const live = await startLive({
@@ -57,13 +58,25 @@ export async function createServerApp(
     allowLoopback: options.allowLoopbackOrigins ?? false,
     logger,
   });
-  const shared = { config: config.http, logger, origins, authenticator, rateLimit, engine, findDocument };
+  const shared = {
+    config: config.http,
+    logger,
+    metrics,
+    origins,
+    authenticator,
+    rateLimit,
+    engine,
+    findDocument,
+    replicas,
+  };
   const created = createApp({
     ...shared,
+    slowOperationMs: config.observability.slowOperationMs,
     compiled,
     errorLog,
     signingKeys: auth.signingKeys,
     dataExport: dataExportStep({ callPrivateFunction, conversationMemories, memories }),
+    schemaPage: config.http.schemaPage ? findSchemaPage(application) : undefined,
     stripeWebhook: leftOut.has("payments")
       ? undefined
       : await stripeWebhookStep({ ...config.payments, callPrivateFunction, logger }),
@@ -71,8 +84,14 @@ export async function createServerApp(
       pools: [apiPool, servicePool],
       hearsRevocations: revocations.isListening,
       hearsNews: live.isListening,
+      replicas: replicas?.states,
       isClosing,
     },
+  });
+  metrics.sample(() => {
+    metrics.listeners.set({ purpose: "revocations" }, Number(revocations.isListening()));
+    metrics.listeners.set({ purpose: "live" }, Number(live.isListening()));
+    metrics.subscriptions.set(live.openSubscriptions());
   });
   return { ...shared, ...created, constraints, openSockets, live };
 }

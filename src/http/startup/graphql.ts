@@ -5,8 +5,9 @@ import { explainConflicts } from "../../graphql/name-conflict.ts";
 import { makePreset } from "../../graphql/preset.ts";
 import { assertSchemasUsable } from "../../request/application-schemas.ts";
 import type { ConstraintFields } from "../../request/constraint-fields.ts";
+import { createReadRecorder } from "../../request/reads-of-others.ts";
 import { requestSettings } from "../../request/settings.ts";
-import { runStatement } from "../../request/transaction.ts";
+import { runStatement, type StatementResult } from "../../request/transaction.ts";
 import type { Connections } from "./connections.ts";
 import type { ServerOptions } from "./options.ts";
 import type { Services } from "./services.ts";
@@ -20,7 +21,7 @@ const USES_BEFORE_COMPILING = 3;
  */
 export async function createGraphql(
   { config, application, logger }: ServerOptions,
-  { apiPool, errorLog }: Connections,
+  { apiPool, callPrivateFunction, errorLog, replicas }: Connections,
   { signIn, conversationMemories, memories, checkout, roomPasswords, modelKeys, rateLimit }: Services,
 ): Promise<{
   engine: GraphqlEngine;
@@ -28,6 +29,7 @@ export async function createGraphql(
   constraints: ConstraintFields;
 }> {
   await assertSchemasUsable(apiPool, application?.schemas ?? [], roleName(config.rolePrefix, "user"));
+  const recordReads = createReadRecorder(callPrivateFunction);
   const preset = makePreset({
     pool: apiPool,
     config,
@@ -39,6 +41,7 @@ export async function createGraphql(
     checkout,
     roomPasswords,
     modelKeys,
+    recordReads,
     onPlan: ({ clientIp }, fields) => rateLimit.chargePlanning(clientIp, fields),
     onUnforeseen: errorLog.record,
   });
@@ -50,7 +53,16 @@ export async function createGraphql(
     parseAndValidate: engine.parseAndValidate,
     limits,
     settingsFor: (request) => requestSettings(request, { rolePrefix, statementTimeoutMs, readOnly: true }),
-    send: (settings, statement) => runStatement(apiPool, settings, statement),
+    send(settings, statement, operation) {
+      const onPrimary = () => runStatement(apiPool, settings, statement);
+      if (!replicas) return onPrimary();
+      return replicas.read<StatementResult<unknown>>(
+        operation,
+        (reads) => reads.send(settings, statement),
+        onPrimary,
+      );
+    },
+    recordReads,
     onPlan: ({ clientIp }, fields) => rateLimit.chargePlanning(clientIp, fields),
     logger,
     usesBefore: http.compiledDocuments === "always" ? 0 : USES_BEFORE_COMPILING,

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../../config/config.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { refuse, type WebSockets } from "../websocket/websocket.ts";
@@ -40,8 +41,21 @@ export async function listen(
     refuse(socket, "404 Not Found");
   });
   const url = await openPort(server, parts.config);
-  stack.defer(() => drain(server, parts.sockets));
+  stack.defer(async () => {
+    await sendAway(server, parts.config.shutdownDelaySeconds);
+    await drain(server, parts.sockets);
+  });
   return url;
+}
+
+/**
+ * Goes on answering while load balancers learn from the readiness probe, which fails by now, to send requests elsewhere. Each
+ * answer ends its connection, because a client that keeps one would send its next request here.
+ */
+async function sendAway(server: Server, seconds: number): Promise<void> {
+  if (seconds === 0) return;
+  server.prependListener("request", (_request, response) => response.setHeader("Connection", "close"));
+  await sleep(seconds * 1_000);
 }
 
 async function openPort(server: Server, { host, port }: Config["http"]): Promise<string> {

@@ -73,14 +73,14 @@ export interface Mounted {
 /** Creates what applications use of the API. Disposing the stack waits for what they have asked for. */
 export async function createMounted(
   options: ServerOptions,
-  { apiPool }: Connections,
+  { apiPool, replicas }: Connections,
   app: ServerApp,
   stack: AsyncDisposableStack,
 ): Promise<Mounted & { readonly sockets: WebSockets }> {
   const { rolePrefix, pool } = options.config;
   const { prefix = "" } = options;
   const { statementTimeoutMs } = pool;
-  const execute = createExecute(app.engine);
+  const execute = createExecute(app.engine, replicas);
   const contextOf = createContextOf(app.addressOf);
   const contextOfCaller = ({ claims, request }: Caller): RequestContext => ({
     ...(request ? contextOf(request) : contextWithoutRequest()),

@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { Application } from "../../application/application.ts";
 import type { Config } from "../../config/config.ts";
+import type { Metrics } from "../../observability/metrics.ts";
 
 export interface ServerOptions {
   readonly config: Config;
@@ -18,4 +19,5 @@ export interface ServerOptions {
   /** Path below which an application mounts the API, such as `/api`. Empty for its root. */
   readonly prefix?: string | undefined;
   readonly logger: Logger;
+  readonly metrics: Metrics;
 }

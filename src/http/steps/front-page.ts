@@ -1,8 +1,11 @@
 import { createHash } from "node:crypto";
 import type { RequestHandler } from "express";
+import type { Config } from "../../config/config.ts";
 import { GRAPHIQL_PATH, GRAPHQL_PATH } from "../../graphql/preset.ts";
+import { CONSOLE_PATH } from "./console.ts";
 import { HEALTH_PATH, READINESS_PATH } from "./health.ts";
 import { JWKS_PATH } from "./jwks.ts";
+import { SCHEMA_PAGE_PATH } from "./schema-page.ts";
 
 export const FRONT_PAGE_PATH = "/";
 
@@ -22,9 +25,14 @@ const CONTENT_SECURITY_POLICY = [
   "frame-ancestors 'none'",
 ].join(";");
 
+interface Shown extends Pick<Config["http"], "graphiql" | "console"> {
+  /** Whether there is a page, not only whether the setting is on. */
+  readonly schemaPage: boolean;
+}
+
 /** A page for people who open the server's address: the running server and its links. It holds no data and no settings. */
-export function frontPageStep({ graphiql }: { readonly graphiql: boolean }): RequestHandler {
-  const body = page(graphiql);
+export function frontPageStep(shown: Shown): RequestHandler {
+  const body = page(shown);
   return (_request, response) => {
     response
       .set("Content-Security-Policy", CONTENT_SECURITY_POLICY)
@@ -35,7 +43,7 @@ export function frontPageStep({ graphiql }: { readonly graphiql: boolean }): Req
 }
 
 // Links are relative, so they also work when a proxy serves Plinth under a path of its own.
-function page(graphiql: boolean): string {
+function page({ graphiql, schemaPage, console }: Shown): string {
   return `<!doctype html>
 <html lang="en">
   <head>
@@ -52,6 +60,18 @@ function page(graphiql: boolean): string {
         ? `
       <dt>${link(GRAPHIQL_PATH)}</dt>
       <dd>GraphiQL: browse the schema and run queries in the browser.</dd>`
+        : ""
+    }${
+      schemaPage
+        ? `
+      <dt>${link(SCHEMA_PAGE_PATH)}</dt>
+      <dd>The database: tables, columns, policies, grants and functions, with a search.</dd>`
+        : ""
+    }${
+      console
+        ? `
+      <dt>${link(CONSOLE_PATH)}</dt>
+      <dd>Console of operators: the state of the system, and single accounts. Sign in to use it.</dd>`
         : ""
     }
       <dt><code>${GRAPHQL_PATH}</code></dt>

@@ -1,6 +1,7 @@
 import type { RequestHandler } from "express";
 import type { Pool } from "pg";
 import { type DatabaseState, databaseState } from "../../request/database-state.ts";
+import type { ReplicaState } from "../../request/replicas/replica.ts";
 import { withTimeout } from "../../support/with-timeout.ts";
 
 export const HEALTH_PATH = "/healthz";
@@ -20,12 +21,15 @@ export interface ReadinessChecks {
   readonly pools: readonly Pool[];
   readonly hearsRevocations: () => boolean;
   readonly hearsNews: () => boolean;
+  /** If omitted, there are none. */
+  readonly replicas?: (() => readonly ReplicaState[]) | undefined;
   readonly isClosing: () => boolean;
 }
 
 /**
  * Readiness: 200 or 503. A standby is not ready, because users cannot sign in there. A listener that is down does not make
- * the server unready: it then checks every token in the database and polls for news of subscriptions.
+ * the server unready: it then checks every token in the database and polls for news of subscriptions. Neither does a replica that is left out:
+ * the primary answers instead.
  */
 export function readinessStep(checks: ReadinessChecks): RequestHandler {
   /** A single check at a time, shared by concurrent probes. */
@@ -45,6 +49,7 @@ export function readinessStep(checks: ReadinessChecks): RequestHandler {
           database,
           revocations: checks.hearsRevocations() ? "listening" : "asking the database",
           live: checks.hearsNews() ? "listening" : "polling",
+          replicas: checks.replicas?.(),
         },
         ...(checks.isClosing() && { closing: true }),
       });

@@ -4,7 +4,7 @@ import type { SigningKey } from "../../auth/signing-keys.ts";
 
 /** The usual path in RFC 8414 and OpenID Connect deployments. */
 export const JWKS_PATH = "/.well-known/jwks.json";
-/** A new key is published this long before it signs, see docs/operations.md. */
+/** A new key is published this long before it signs, see docs/keys.md. */
 const JWKS_MAX_AGE_SECONDS = 300;
 
 /** Serves the public keys of access tokens, for other services that receive them. */

@@ -11,6 +11,7 @@ import type { Statement, TransactionSettings } from "../../request/transaction.t
 export interface PreparedOperation {
   readonly args: ExecutionArgs;
   readonly isSubscription: boolean;
+  readonly type: string;
   readonly subscriber: Subscriber;
 }
 
@@ -38,12 +39,12 @@ export async function prepareOperation(
     requestContext: { plinth: request },
   };
   await hookArgs(args as Parameters<typeof hookArgs>[0]);
-  const isSubscription = getOperationAST(document, operationName)?.operation === "subscription";
+  const type = getOperationAST(document, operationName)?.operation ?? "unknown";
   const subscriber = {
     operation: JSON.stringify([query, operationName, variables]),
     settings: (contextValue as Grafast.Context).pgSettings as TransactionSettings,
   };
-  return { args: args as ExecutionArgs, isSubscription, subscriber };
+  return { args: args as ExecutionArgs, isSubscription: type === "subscription", type, subscriber };
 }
 
 /**

@@ -12,6 +12,7 @@ import { GRAPHQL_PATH } from "../../graphql/preset.ts";
 import { type TurnCalls, turnCallsOf } from "../../limits/turn-calls.ts";
 import { type Live, MAX_SUBSCRIPTIONS_PER_SOCKET } from "../../live/index.ts";
 import type { LiveSubscription } from "../../live/live-subscription.ts";
+import type { Metrics } from "../../observability/metrics.ts";
 import { asCurrentRequest, contextOf, currentRequest, type RequestContext } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
 import type { AllowedOrigins } from "../allowed-origins.ts";
@@ -30,6 +31,7 @@ export interface WebSocketParts {
   readonly app: Express;
   readonly config: Config["http"];
   readonly logger: Logger;
+  readonly metrics: Metrics;
   readonly engine: GraphqlEngine;
   readonly findDocument: FindDocument;
   readonly authenticator: Authenticator;
@@ -83,6 +85,7 @@ export function createWebSockets(parts: WebSocketParts): WebSockets {
   });
   const protocol = makeProtocol(parts);
   const limit = new SocketLimit(MAX_SOCKETS_PER_CLIENT);
+  parts.metrics.sample(() => parts.metrics.sockets.set(sockets.clients.size));
 
   let isClosed = false;
 
@@ -172,7 +175,7 @@ export function createWebSockets(parts: WebSocketParts): WebSockets {
 }
 
 function makeProtocol(parts: WebSocketParts) {
-  const { engine, findDocument, authenticator, rateLimit, openSockets, logger, live } = parts;
+  const { engine, findDocument, authenticator, rateLimit, openSockets, logger, live, metrics } = parts;
 
   function documentOf({ clientIp }: RequestContext, payload: SubscribePayload, isOverLimit: boolean) {
     try {
@@ -182,13 +185,22 @@ function makeProtocol(parts: WebSocketParts) {
     }
   }
 
+  function masked(errors: readonly GraphQLError[]): GraphQLError[] {
+    const known = errors.map(engine.maskError);
+    for (const { extensions } of known) metrics.countError(extensions.code);
+    return known;
+  }
+
   return makeServer<Record<string, unknown>, Connection>({
     // Their results have a part of @defer and @stream, which are both off.
     execute: execute as (args: ExecutionArgs) => OperationResult,
     subscribe: subscribe as (args: ExecutionArgs) => OperationResult,
     onNext: (_context, _id, _payload, _args, { errors, ...others }) =>
-      errors && { errors: errors.map(engine.maskError), ...others },
-    onError: (_context, _id, _payload, errors) => errors.map(engine.maskError),
+      errors && { errors: masked(errors), ...others },
+    onError(_context, _id, _payload, errors) {
+      metrics.operations.inc({ type: "unknown", transport: "websocket", outcome: "error" });
+      return masked(errors);
+    },
     connectionInitWaitTimeout: INIT_TIMEOUT_MS,
 
     async onConnect({ connectionParams, extra }: SocketContext) {
@@ -239,6 +251,7 @@ function makeProtocol(parts: WebSocketParts) {
         extra.preparing -= 1;
       });
       if (!("args" in prepared)) return prepared;
+      metrics.operations.inc({ type: prepared.type, transport: "websocket", outcome: "ok" });
       if (!prepared.isSubscription) {
         const underWay = Object.keys(subscriptions).length - extra.live.size - extra.preparing;
         return underWay > MAX_OPERATIONS ? [tooMany("operations")] : prepared.args;

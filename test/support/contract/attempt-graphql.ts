@@ -24,6 +24,8 @@ const NO_LIMITS = {
   PLINTH_LIMIT_PAGE_SIZE: "1000",
   PLINTH_RATE_LIMIT_REQUESTS: "10000000",
   PLINTH_STATEMENT_TIMEOUT_MS: "60000",
+  // For the address of the seeded sessions.
+  PLINTH_TRUSTED_PROXIES: "127.0.0.1",
 };
 
 /** Asks for every field as each role of the API, on a server whose database `seedContract` has filled. Nothing stays changed. */

@@ -3,6 +3,7 @@ import pg from "pg";
 import type { GraphQLSchema } from "postgraphile/graphql";
 import type { Actor } from "../access-seed.ts";
 import type { Api } from "../api.ts";
+import { isAside } from "../work-of.ts";
 import type { Input } from "./arguments.ts";
 import { WOULD_CHANGE } from "./dry-run.ts";
 
@@ -74,12 +75,4 @@ export function makeCaller(api: Api, schema: GraphQLSchema, actors: ReadonlyMap<
 
 interface LoggedError {
   readonly err: { readonly code: string; readonly message: string };
-}
-
-/** Statements that no request waits for, and those that prepare a connection or a statement once. */
-function isAside(statement: string): boolean {
-  return (
-    statement === "" ||
-    /^select (set_config|pg_notify)\(|private\.(record_error|touch_sessions)/.test(statement)
-  );
 }

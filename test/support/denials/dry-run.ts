@@ -25,7 +25,7 @@ export async function makeDry(db: TestDatabase, except: readonly string[]): Prom
        from pg_class c
        join pg_namespace n on n.oid = c.relnamespace
        where c.relkind = 'r'
-         and n.nspname !~ '^(pg_|pgboss|graphile_migrate|information_schema)'
+         and n.nspname !~ '^(pg_|plinth_jobs|plinth_migrate|information_schema)'
          and n.nspname || '.' || c.relname <> all ($1)`,
       [except],
     );

@@ -20,6 +20,7 @@ const REASONS: readonly { readonly reason: string; readonly mutants: readonly st
       "learning.content_categories update_editor",
       "rooms.general_chat_settings update_moderator",
       "security.rate_limit_rules update_manager",
+      "security.retention_policies update_manager",
       "security.suspicious_activity_rules update_manager",
     ].map((policy) => `${policy}: with check true`),
   },
@@ -101,6 +102,15 @@ const REASONS: readonly { readonly reason: string; readonly mutants: readonly st
     mutants: [
       "learning.my_item_progress: runs with the rights of its owner",
       "rooms.unread_counts: runs with the rights of its owner",
+    ],
+  },
+  {
+    reason: "The view reads only views of analytics, which its reader may read as well.",
+    mutants: [
+      "analytics.account_security: runs with the rights of its reader",
+      "analytics.active_user_subscriptions: runs with the rights of its reader",
+      "analytics.audit_logs: runs with the rights of its reader",
+      "analytics.sessions: runs with the rights of its reader",
     ],
   },
 ];

@@ -30,8 +30,15 @@ const nothing = (sql: string): Outcome => (commandOf(sql) === "insert" ? DENIED 
 
 /** All probes of every table and view, partitions and private tables included. */
 export async function readProbes(client: pg.ClientBase): Promise<ProbesByName> {
-  const { rows } = await client.query<{ table: string; column: string }>(
-    `select format('%I.%I', nspname, relname) as table, quote_ident(attname) as column
+  const { rows } = await client.query<{ table: string; column: string; newRow: string }>(
+    `select format('%I.%I', nspname, relname) as table, quote_ident(attname) as column,
+       -- A partition accepts rows of its range only, and checks that before the policies if a trigger has changed the row.
+       coalesce(
+         (select format('(%s) values (%L)', substring(pg_get_partkeydef(inhparent) from '\\((\\w+)\\)'),
+            coalesce(substring(pg_get_expr(relpartbound, c.oid) from $$FROM \\('([^']+)$$), '1970-01-01'))
+          from pg_inherits where inhrelid = c.oid),
+         'default values'
+       ) as "newRow"
      from pg_class c join pg_namespace n on n.oid = relnamespace
      join lateral (
        select attname from pg_attribute
@@ -42,7 +49,7 @@ export async function readProbes(client: pg.ClientBase): Promise<ProbesByName> {
     [SCHEMAS],
   );
   return new Map([
-    ...rows.map(({ table, column }) => [table, probesOfTable(table, column)] as const),
+    ...rows.map(({ table, column, newRow }) => [table, probesOfTable(table, column, newRow)] as const),
     ...Object.entries(PROBES_OF_VIEWS).map(([view, probes]) => [view, probes.map(asRoleProbe)] as const),
   ]);
 }
@@ -54,13 +61,13 @@ const asRoleProbe = ([actor, sql, expected, given]: Probe): RoleProbe => ({
   given,
 });
 
-function probesOfTable(table: string, column: string): RoleProbe[] {
+function probesOfTable(table: string, column: string, newRow: string): RoleProbe[] {
   const stated = [...(PROBES[table] ?? []), ...probesOfParts(table)].map(asRoleProbe);
   const never = [
     `select from ${table}`,
     `delete from ${table}`,
     `update ${table} set ${column} = null`,
-    `insert into ${table} default values`,
+    `insert into ${table} ${newRow}`,
   ].map((sql) => ({ sql, expected: nothing(sql) }));
   const succeeding = stated.filter(({ expected }) => typeof expected === "number" && expected > 0);
   const permitted = new Set(succeeding.map(({ sql }) => commandOf(sql)));

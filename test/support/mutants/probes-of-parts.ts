@@ -37,6 +37,7 @@ const OWN_ROWS = [
   "llm.message_feedback",
   "llm.messages",
   "llm.user_prompts",
+  "plinth.external_ids",
   "rooms.user_blocks",
   "security.audit_trail",
   "security.login_attempts",
