@@ -1,9 +1,9 @@
 import { PlinthClientError } from "../error.ts";
 import { randomId } from "../support/random-id.ts";
 import { type Readable, Store } from "../support/store.ts";
-import { type AccessToken, isFresh, readAccessToken } from "./access-token.ts";
+import { isFresh, readAccessToken } from "./access-token.ts";
 import { readStored, type StoredSession, type TokenStorage } from "./storage.ts";
-import { type SharedToken, TabChannel } from "./tab-channel.ts";
+import { type SharedToken, serves, TabChannel } from "./tab-channel.ts";
 import { type Exclusively, tabLock } from "./tab-lock.ts";
 
 /**
@@ -43,9 +43,7 @@ export class Session {
   readonly #state: Store<SessionState>;
   readonly #exclusively: Exclusively;
   readonly #tabs: TabChannel | undefined;
-  #access: AccessToken | undefined;
-  /** The version that `#access` came with. */
-  #version: string | undefined;
+  #token: SharedToken | undefined;
   /** The last token of another tab. It may arrive before the storage shows the session that it belongs to. */
   #received: SharedToken | undefined;
   #refreshing: Promise<string | undefined> | undefined;
@@ -54,7 +52,7 @@ export class Session {
     this.#options = options;
     const { storage, isShared, key } = options;
     this.#state = new Store(stateOf(this.#stored(), "none"));
-    this.#exclusively = isShared ? tabLock(key, storage) : (run) => run();
+    this.#exclusively = isShared ? tabLock(key, storage) : (run) => run(false);
     if (!isShared) return;
     this.#tabs = new TabChannel(
       key,
@@ -74,7 +72,7 @@ export class Session {
       this.#forget("other-tab");
       return undefined;
     }
-    if (isFresh(this.#access)) return this.#access.token;
+    if (isFresh(this.#token?.access)) return this.#token.access.token;
     this.#refreshing ??= this.#refresh().finally(() => {
       this.#refreshing = undefined;
     });
@@ -83,20 +81,21 @@ export class Session {
 
   /** The successor of a token that the server rejected; undefined if the session has ended. */
   renew(rejected: string): Promise<string | undefined> {
-    if (this.#access?.token === rejected) this.#access = undefined;
+    if (this.#token?.access.token === rejected) this.#token = undefined;
     if (this.#received?.access.token === rejected) this.#received = undefined;
     return this.token();
   }
 
   /** Begins or continues a session. */
-  adopt({ accessToken, refreshToken }: Credentials): void {
+  adopt({ accessToken, refreshToken }: Credentials, replaces?: string): void {
     const { storage, key } = this.#options;
     const access = readAccessToken(accessToken);
     const version = randomId();
     const stored: StoredSession = { refreshToken, userId: access.userId, version };
     storage.setItem(key, JSON.stringify(stored));
-    this.#use({ version, access });
-    this.#tabs?.tell({ version, access });
+    const token: SharedToken = { version, replaces, access };
+    this.#use(token);
+    this.#tabs?.tell(token);
   }
 
   /**
@@ -104,7 +103,7 @@ export class Session {
    * @returns a function that provides its last access token, to end it on the server, too
    */
   leave(): () => Promise<string | undefined> {
-    const access = this.#access;
+    const access = this.#token?.access;
     const stored = this.#stored();
     this.#end("signed-out");
     return async () => {
@@ -123,39 +122,44 @@ export class Session {
     page.removeEventListener?.("storage", this.#onStorage);
   }
 
-  async #refresh(): Promise<string | undefined> {
+  #refresh(): Promise<string | undefined> {
     const known = this.#stored()?.version;
-    return this.#exclusively(async () => {
-      const stored = this.#stored();
-      if (!stored) {
-        this.#forget("other-tab");
-        return undefined;
-      }
-      const { version } = stored;
-      let access = this.#received?.version === version ? this.#received.access : undefined;
-      // Another tab has refreshed in the meantime.
-      if (!isFresh(access) && version !== known)
-        access = isFresh(this.#access) ? this.#access : await this.#tabs?.ask(version);
-      if (isFresh(access)) {
-        this.#use({ version, access });
-        return access.token;
-      }
-      return this.#exchange(stored);
-    });
+    return this.#exclusively((waited) => this.#obtain(waited || this.#stored()?.version !== known));
+  }
+
+  /** @param elsewhere whether another tab may have the token already */
+  async #obtain(elsewhere: boolean): Promise<string | undefined> {
+    const stored = this.#stored();
+    if (!stored) {
+      this.#forget("other-tab");
+      return undefined;
+    }
+    const { version } = stored;
+    let token = this.#received && serves(this.#received, version) ? this.#received : undefined;
+    if (!isFresh(token?.access) && elsewhere)
+      token = isFresh(this.#token?.access) ? this.#token : await this.#tabs?.ask(version);
+    if (!token || !isFresh(token.access)) return this.#exchange(stored);
+    this.#use(token);
+    return token.access.token;
   }
 
   async #exchange({ refreshToken, version }: StoredSession): Promise<string | undefined> {
+    let credentials: Credentials | undefined;
     try {
-      const credentials = await this.#options.exchange(refreshToken);
-      // Signed out or signed in anew while the answer was on its way.
-      if (this.#stored()?.version !== version) return isFresh(this.#access) ? this.#access.token : undefined;
-      this.adopt(credentials);
-      return credentials.accessToken;
+      credentials = await this.#options.exchange(refreshToken);
     } catch (error) {
       if (!(error instanceof PlinthClientError) || error.code !== "UNAUTHENTICATED") throw error;
-      if (this.#stored()?.version === version) this.#end("ended");
-      return undefined;
     }
+    const stored = this.#stored();
+    // The server gives one successor to all who send a token within a minute. So another tab may have stored it already.
+    if (credentials && (stored?.version === version || stored?.refreshToken === credentials.refreshToken)) {
+      this.adopt(credentials, version);
+      return credentials.accessToken;
+    }
+    // Signed out or signed in anew while the answer was on its way.
+    if (stored?.version !== version) return this.#obtain(true);
+    this.#end("ended");
+    return undefined;
   }
 
   #stored(): StoredSession | undefined {
@@ -163,28 +167,25 @@ export class Session {
   }
 
   #shareable(): SharedToken | undefined {
-    return isFresh(this.#access) && this.#version !== undefined
-      ? { version: this.#version, access: this.#access }
-      : undefined;
+    return isFresh(this.#token?.access) ? this.#token : undefined;
   }
 
   /** Takes a token of another tab, unless it belongs to a session that has been replaced. */
   #receive(token: SharedToken): void {
     this.#received = token;
-    if (token.version === this.#stored()?.version) this.#use(token);
+    if (serves(token, this.#stored()?.version)) this.#use(token);
   }
 
-  #use({ version, access }: SharedToken): void {
-    this.#version = version;
-    this.#access = access;
+  #use(token: SharedToken): void {
+    this.#token = token;
+    const { userId } = token.access;
     const { current } = this.#state;
-    if (current.status !== "signed-in" || current.userId !== access.userId)
-      this.#state.set({ status: "signed-in", userId: access.userId });
+    if (current.status !== "signed-in" || current.userId !== userId)
+      this.#state.set({ status: "signed-in", userId });
   }
 
   #forget(reason: "signed-out" | "ended" | "other-tab"): void {
-    this.#access = undefined;
-    this.#version = undefined;
+    this.#token = undefined;
     this.#received = undefined;
     if (this.#state.current.status === "signed-in") this.#state.set({ status: "signed-out", reason });
   }
@@ -196,7 +197,7 @@ export class Session {
     const { current } = this.#state;
     if (!stored) this.#forget("other-tab");
     else if (current.status === "signed-out" || current.userId !== stored.userId) {
-      this.#access = undefined;
+      this.#token = undefined;
       this.#state.set(stateOf(stored, "other-tab"));
     }
   };

@@ -3,7 +3,14 @@ import type { AccessToken } from "./access-token.ts";
 /** An access token and the version of the stored session that it came with. */
 export interface SharedToken {
   readonly version: string;
+  /** The version whose refresh token was spent for it. The storage of another tab may still show that one. */
+  readonly replaces?: string | undefined;
   readonly access: AccessToken;
+}
+
+/** Whether a token serves a tab that reads this version in its storage. */
+export function serves(token: SharedToken, version: string | undefined): boolean {
+  return version !== undefined && (token.version === version || token.replaces === version);
 }
 
 type Message = { readonly ask: string } | SharedToken;
@@ -14,7 +21,7 @@ const ANSWER_MS = 300;
 /** Shares access tokens with the other tabs of the same origin, so that one refresh serves all of them. */
 export class TabChannel {
   readonly #channel: InstanceType<typeof BroadcastChannel> | undefined;
-  readonly #asking = new Map<string, (access: AccessToken) => void>();
+  readonly #asking = new Map<string, (token: SharedToken) => void>();
 
   /** @param current the token of this tab, to answer others */
   constructor(name: string, current: () => SharedToken | undefined, onToken: (token: SharedToken) => void) {
@@ -24,11 +31,11 @@ export class TabChannel {
       const message = data as Message;
       if ("ask" in message) {
         const own = current();
-        if (own?.version === message.ask) this.tell(own);
+        if (own && serves(own, message.ask)) this.tell(own);
         return;
       }
       onToken(message);
-      this.#asking.get(message.version)?.(message.access);
+      for (const [version, answer] of this.#asking) if (serves(message, version)) answer(message);
     };
   }
 
@@ -36,14 +43,14 @@ export class TabChannel {
     this.#channel?.postMessage(token);
   }
 
-  /** Asks the other tabs for the access token of a version. @returns undefined if none answers soon */
-  async ask(version: string): Promise<AccessToken | undefined> {
+  /** Asks the other tabs for the token of a version or of its successor. @returns undefined if none answers soon */
+  async ask(version: string): Promise<SharedToken | undefined> {
     if (!this.#channel) return undefined;
     return new Promise((resolve) => {
-      const end = (access?: AccessToken) => {
+      const end = (token?: SharedToken) => {
         clearTimeout(timer);
         this.#asking.delete(version);
-        resolve(access);
+        resolve(token);
       };
       const timer = setTimeout(end, ANSWER_MS);
       this.#asking.set(version, end);
