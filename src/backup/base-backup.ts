@@ -1,7 +1,8 @@
 import { once } from "node:events";
 import { PassThrough } from "node:stream";
 import pg from "pg";
-import { copyOut, type RawRows } from "../request/pg-internals.ts";
+import { copyOut } from "../request/pg-internals/copy-out.ts";
+import type { RawRows } from "../request/pg-internals/node-pg.ts";
 import { PlinthError } from "../support/errors.ts";
 import type { Keys } from "../wal/packed.ts";
 import { pack } from "./packed-stream.ts";

@@ -1,6 +1,6 @@
 import { type makePgAdaptorWithPgClient, makePgService } from "@dataplan/pg/adaptors/pg";
 import type { Pool } from "pg";
-import { queryWithin } from "../request/pg-internals.ts";
+import { queryWithin } from "../request/pg-internals/client.ts";
 import {
   release,
   runInTransaction,

@@ -1,12 +1,7 @@
 import type { PoolClient } from "pg";
-import {
-  holdWrites,
-  type Preparation,
-  queryRaw,
-  queryRepeatedly,
-  type RawRows,
-  releaseWrites,
-} from "../request/pg-internals.ts";
+import { holdWrites, releaseWrites } from "../request/pg-internals/client.ts";
+import type { RawRows } from "../request/pg-internals/node-pg.ts";
+import { type Preparation, queryRaw, queryRepeatedly } from "../request/pg-internals/preparations.ts";
 import { arePrepared, inFront, preparationQuery, statementQuery } from "../request/prepared-statements.ts";
 import { settingsStatement } from "../request/settings-statement.ts";
 import type { Statement, StatementResult, TransactionSettings } from "../request/transaction.ts";

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import type { RawRows } from "../request/pg-internals.ts";
+import type { RawRows } from "../request/pg-internals/node-pg.ts";
 import type { Statement, TransactionSettings } from "../request/transaction.ts";
 import type { SharedAnswer } from "./live-source.ts";
 import type { ReadResult } from "./read-connection.ts";

@@ -1,5 +1,5 @@
 import type { Pool } from "pg";
-import type { RawRows } from "../request/pg-internals.ts";
+import type { RawRows } from "../request/pg-internals/node-pg.ts";
 import { release, type Statement, type TransactionSettings } from "../request/transaction.ts";
 import { type Read, ReadConnection, type ReadResult, type Trial } from "./read-connection.ts";
 

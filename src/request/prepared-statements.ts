@@ -1,5 +1,6 @@
 import type { PoolClient, QueryConfig } from "pg";
-import { closeStatement, forgetStatement, isPrepared, type Preparation } from "./pg-internals.ts";
+import type { Preparation } from "./pg-internals/preparations.ts";
+import { closeStatement, forgetStatement, isPrepared } from "./pg-internals/prepared-names.ts";
 
 /** Maximum named statements per connection; each holds a plan in the server's memory until it is deallocated. */
 const MAX_STATEMENTS = 100;

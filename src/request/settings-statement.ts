@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import type { Preparation } from "./pg-internals.ts";
+import type { Preparation } from "./pg-internals/preparations.ts";
 
 /** Settings of one transaction by name; null and undefined are skipped. */
 export type TransactionSettings = Readonly<Record<string, string | null | undefined>>;

@@ -1,6 +1,7 @@
 import type { Pool, PoolClient } from "pg";
 import { connect, measured } from "./measure.ts";
-import { holdWrites, type Preparation, releaseWrites } from "./pg-internals.ts";
+import { holdWrites, releaseWrites } from "./pg-internals/client.ts";
+import type { Preparation } from "./pg-internals/preparations.ts";
 import { preparationQuery, statementQuery } from "./prepared-statements.ts";
 import { settingsStatement, type TransactionSettings } from "./settings-statement.ts";
 import { release, rememberSettings, type Statement, type StatementResult } from "./transaction.ts";

@@ -1,7 +1,8 @@
 import { DatabaseError, type Pool, type PoolClient } from "pg";
 import { inChildSpan } from "../observability/tracing.ts";
 import { connect, measured } from "./measure.ts";
-import { holdWrites, type Preparation, queryPrepared, releaseWrites } from "./pg-internals.ts";
+import { holdWrites, releaseWrites } from "./pg-internals/client.ts";
+import { type Preparation, queryPrepared } from "./pg-internals/preparations.ts";
 import { isReadOnlyServer, renewConnections } from "./pool.ts";
 import {
   arePrepared,

@@ -1,5 +1,6 @@
 import type { Pool, PoolClient, QueryResult } from "pg";
-import { preparedCount, queryOne } from "./pg-internals.ts";
+import { queryOne } from "./pg-internals/client.ts";
+import { preparedCount } from "./pg-internals/prepared-names.ts";
 import { RESET_SESSION } from "./pool.ts";
 import { runInTransaction, spoil, type TransactionSettings } from "./transaction.ts";
 

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "@jest/
 import type { Pool, PoolClient } from "pg";
 import { loadConfig } from "../../src/config/config.ts";
 import { roleName } from "../../src/config/roles.ts";
-import { connectionOf } from "../../src/request/pg-internals.ts";
+import { connectionOf } from "../../src/request/pg-internals/node-pg.ts";
 import { createPool } from "../../src/request/pool.ts";
 import { Snapshot } from "../../src/request/snapshot.ts";
 import { roleOfError } from "../../src/request/transaction.ts";

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/gl
 import type { Pool, PoolClient } from "pg";
 import { loadConfig } from "../../src/config/config.ts";
 import { roleName } from "../../src/config/roles.ts";
-import { connectionOf } from "../../src/request/pg-internals.ts";
+import { connectionOf } from "../../src/request/pg-internals/node-pg.ts";
 import { createPool } from "../../src/request/pool.ts";
 import { roleOfError, runStatement } from "../../src/request/transaction.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";

@@ -1,7 +1,7 @@
 import type pg from "pg";
 import type { LoginRole } from "../../src/config/roles.ts";
 import { withConnection } from "../../src/database/connection.ts";
-import { connectionOf } from "../../src/request/pg-internals.ts";
+import { connectionOf } from "../../src/request/pg-internals/node-pg.ts";
 import { withKeptClient } from "./kept-connections.ts";
 
 /** Connects, runs, disconnects. */

@@ -1,5 +1,5 @@
 import { type ClientBase, DatabaseError, type Pool } from "pg";
-import type { Preparation } from "../pg-internals.ts";
+import type { Preparation } from "../pg-internals/preparations.ts";
 
 type Queryable = Pick<Pool, "query"> | Pick<ClientBase, "query">;
 

@@ -1,5 +1,5 @@
 import { DatabaseError, type Pool } from "pg";
-import type { Preparation } from "../pg-internals.ts";
+import type { Preparation } from "../pg-internals/preparations.ts";
 import { isTransient } from "../public-error.ts";
 import { Snapshot } from "../snapshot.ts";
 import { runStatement, type SendStatement, type TransactionSettings } from "../transaction.ts";
