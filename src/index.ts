@@ -2,7 +2,8 @@ import type { Application } from "./application/application.ts";
 import type { ForeignPasswordHash, ImportedPasswordHash } from "./auth/foreign-password-hash.ts";
 import { type Config, loadConfig } from "./config/config.ts";
 import type { PresetOptions } from "./graphql/preset.ts";
-import type { MountedPlinth, Plinth, PlinthOptions } from "./start/plinth.ts";
+import type { PlinthOptions } from "./start/options.ts";
+import type { MountedPlinth, Plinth } from "./start/plinth.ts";
 import { assertNodeVersion } from "./support/node-version.ts";
 
 export { type Application, defineApplication } from "./application/application.ts";

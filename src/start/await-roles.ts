@@ -1,3 +1,4 @@
+import type { Logger } from "pino";
 import type { Config } from "../config/config.ts";
 import type { LoginRole } from "../config/roles.ts";
 import { awaitDatabase, type Waiting } from "../connection/await-database.ts";
@@ -15,4 +16,9 @@ export async function awaitRoles(
 ): Promise<void> {
   if (database.kind === "embedded") return;
   for (const role of roles) await awaitDatabase(database.url(role), { connectTimeoutSeconds, ...waiting });
+}
+
+/** Reports a wait as a warning of the log. */
+export function waitingFor(logger: Logger, signal: AbortSignal | undefined): Pick<Waiting, "log" | "signal"> {
+  return { log: (line: string) => logger.warn(line), signal };
 }

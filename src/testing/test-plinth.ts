@@ -12,7 +12,7 @@ import { createScratchDatabase, type ScratchDatabase } from "../database/scratch
 import { contextWithoutRequest } from "../request/context.ts";
 import { createLogger } from "../request/logger.ts";
 import { requestSettings } from "../request/settings.ts";
-import { serveApi } from "../start/plinth.ts";
+import { serveApi } from "../start/api.ts";
 import { bringUpToDate } from "../start/up-to-date.ts";
 import { openTestServer } from "./test-server.ts";
 

@@ -25,7 +25,7 @@ import type { LOGIN_ROLES } from "../../src/config/roles.ts";
 import { API_SCHEMAS, makePreset } from "../../src/graphql/preset.ts";
 import { TIMETABLE } from "../../src/jobs/index.ts";
 import { createPool } from "../../src/request/pool.ts";
-import { startJobs } from "../../src/start/plinth.ts";
+import { startJobs } from "../../src/start/jobs.ts";
 import { signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 

@@ -14,7 +14,9 @@ import { createDatabaseReader } from "../../src/observability/database-reading.t
 import { createLabelLimit } from "../../src/observability/label-limit.ts";
 import { createMetrics } from "../../src/observability/metrics.ts";
 import { serveMetrics } from "../../src/observability/metrics-server.ts";
-import { serveApi, startAnswers, startJobs } from "../../src/start/plinth.ts";
+import { startAnswers } from "../../src/start/answers.ts";
+import { serveApi } from "../../src/start/api.ts";
+import { startJobs } from "../../src/start/jobs.ts";
 import { databaseEnv } from "../cli/run-cli.ts";
 import { ask, collectLog, MASTER_KEYS, SIGNING_KEYS, signUp, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";

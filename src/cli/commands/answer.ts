@@ -20,7 +20,7 @@ Example:
       const { loadApplication } = await import("../../application/load-application.ts");
       const { loadConfig } = await import("../../config/config.ts");
       const { openOrAttach } = await import("../open-or-attach.ts");
-      const { startAnswers } = await import("../../start/plinth.ts");
+      const { startAnswers } = await import("../../start/answers.ts");
       const { createLogger } = await import("../../request/logger.ts");
       const config = loadConfig();
       const application = await loadApplication(config);

@@ -28,7 +28,7 @@ Example:
       await untilStopped({
         start: (signal) => {
           // The largest modules load while the database opens.
-          const loading = import("../../start/plinth.ts");
+          const loading = import("../../start/api.ts");
           return openOrAttach({ config, application, log: note, signal }, async (database) => {
             const { serveApi } = await loading;
             return serveApi(config, database, logger, { application, signal });

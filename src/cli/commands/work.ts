@@ -22,7 +22,7 @@ Example:
       const { timetableOf } = await import("../../application/timetable.ts");
       const { loadConfig } = await import("../../config/config.ts");
       const { openOrAttach } = await import("../open-or-attach.ts");
-      const { startJobs } = await import("../../start/plinth.ts");
+      const { startJobs } = await import("../../start/jobs.ts");
       const { createLogger } = await import("../../request/logger.ts");
       const config = loadConfig();
       const application = await loadApplication(config);
