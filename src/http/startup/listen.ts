@@ -4,7 +4,8 @@ import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../../config/config.ts";
 import { PlinthError } from "../../support/errors.ts";
-import { refuse, type WebSockets } from "../websocket/websocket.ts";
+import { refuse } from "../websocket/refuse.ts";
+import type { WebSockets } from "../websocket/websocket.ts";
 
 /** Time for requests in progress to finish when the server stops. */
 const DRAIN_TIMEOUT_MS = 10_000;

@@ -1,63 +1,29 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Express, Request } from "express";
-import { execute, subscribe } from "grafast";
-import { type ExecutionArgs, type ExecutionResult, GraphQLError } from "graphql";
-import { CloseCode, type Context, makeServer, type OperationResult, type SubscribePayload } from "graphql-ws";
-import type { Logger } from "pino";
+import { CloseCode } from "graphql-ws";
 import { WebSocket, WebSocketServer } from "ws";
 import type { Config } from "../../config/config.ts";
-import type { GraphqlEngine } from "../../graphql/engine.ts";
 import { GRAPHQL_PATH } from "../../graphql/preset.ts";
-import { type TurnCalls, turnCallsOf } from "../../limits/turn-calls.ts";
-import { type Live, MAX_SUBSCRIPTIONS_PER_SOCKET } from "../../live/index.ts";
-import type { LiveSubscription } from "../../live/live-subscription.ts";
-import type { Metrics } from "../../observability/metrics.ts";
-import { asCurrentRequest, contextOf, currentRequest, type RequestContext } from "../../request/context.ts";
-import { PlinthError } from "../../support/errors.ts";
+import { asCurrentRequest, contextOf, currentRequest } from "../../request/context.ts";
 import type { AllowedOrigins } from "../allowed-origins.ts";
-import type { FindDocument } from "../find-document.ts";
-import { HttpError } from "../http-error.ts";
 import { pathOf } from "../mount/location.ts";
-import type { Authenticator } from "../steps/authenticate.ts";
-import type { RateLimit } from "../steps/rate-limit.ts";
-import { deliver } from "./deliver.ts";
-import { type OpenSockets, TOKEN_INVALID, TOKEN_REVOKED, TRY_AGAIN } from "./open-sockets.ts";
-import { makeLive, prepareOperation } from "./prepare-operation.ts";
+import { type Connection, closeIfUnavailable } from "./connection.ts";
+import { keepAlive } from "./keep-alive.ts";
+import { makeProtocol, type ProtocolParts } from "./protocol.ts";
 import { readMessage } from "./read-message.ts";
+import { refuse } from "./refuse.ts";
 import { SocketLimit } from "./socket-limit.ts";
 
-export interface WebSocketParts {
+export interface WebSocketParts extends ProtocolParts {
   readonly app: Express;
   readonly config: Config["http"];
-  readonly logger: Logger;
-  readonly metrics: Metrics;
-  readonly engine: GraphqlEngine;
-  readonly findDocument: FindDocument;
-  readonly authenticator: Authenticator;
-  readonly rateLimit: RateLimit;
   readonly origins: AllowedOrigins;
-  readonly openSockets: OpenSockets;
-  readonly live: Live;
 }
 
-/** A socket without a connection_init message within this time is closed (4408). */
-const INIT_TIMEOUT_MS = 5_000;
-/** A socket that does not answer a ping before the next one is dead. */
-const PING_INTERVAL_MS = 20_000;
 const CLOSE_TIMEOUT_MS = 1_000;
 /** Maximum open sockets per client; many users may share an address. */
 const MAX_SOCKETS_PER_CLIENT = 1_000;
-/** Maximum concurrent operations per socket, besides its subscriptions. */
-const MAX_OPERATIONS = 20;
-
-interface Connection {
-  readonly socket: WebSocket;
-  request: RequestContext;
-  readonly live: Set<LiveSubscription>;
-  /** Number of operations not yet known to be subscriptions or not. */
-  preparing: number;
-}
 
 /** Takes the sockets of an HTTP server. */
 export interface WebSockets {
@@ -69,8 +35,6 @@ export interface WebSockets {
   /** Closes all sockets (1001) and accepts no new ones. Idempotent. */
   close(): void;
 }
-
-type SocketContext = Context<Record<string, unknown>, Connection>;
 
 /**
  * GraphQL over WebSocket (graphql-transport-ws) at the path of the HTTP API. `connectionParams.authorization` holds
@@ -124,11 +88,7 @@ export function createWebSockets(parts: WebSocketParts): WebSockets {
     socket.on("error", (error) => logger.debug({ correlationId, err: error }, "socket error"));
     keepAlive(socket);
     function onFailure(error: unknown): void {
-      if (isUnavailable(error)) {
-        logger.warn({ correlationId, err: error }, "unavailable");
-        socket.close(TRY_AGAIN.code, TRY_AGAIN.reason);
-        return;
-      }
+      if (closeIfUnavailable(error, connection, logger)) return;
       logger.error({ correlationId, err: error }, "socket operation failed");
       socket.close(CloseCode.InternalServerError, "Something went wrong on our side.");
     }
@@ -172,155 +132,4 @@ export function createWebSockets(parts: WebSocketParts): WebSockets {
       }, CLOSE_TIMEOUT_MS).unref();
     },
   };
-}
-
-function makeProtocol(parts: WebSocketParts) {
-  const { engine, findDocument, authenticator, rateLimit, openSockets, logger, live, metrics } = parts;
-
-  function documentOf({ clientIp }: RequestContext, payload: SubscribePayload, isOverLimit: boolean) {
-    try {
-      return findDocument(payload);
-    } catch (error) {
-      throw isOverLimit ? rateLimit.refusal(clientIp) : error;
-    }
-  }
-
-  function masked(errors: readonly GraphQLError[]): GraphQLError[] {
-    const known = errors.map(engine.maskError);
-    for (const { extensions } of known) metrics.countError(extensions.code);
-    return known;
-  }
-
-  return makeServer<Record<string, unknown>, Connection>({
-    // Their results have a part of @defer and @stream, which are both off.
-    execute: execute as (args: ExecutionArgs) => OperationResult,
-    subscribe: subscribe as (args: ExecutionArgs) => OperationResult,
-    onNext: (_context, _id, _payload, _args, { errors, ...others }) =>
-      errors && { errors: masked(errors), ...others },
-    onError(_context, _id, _payload, errors) {
-      metrics.operations.inc({ type: "unknown", transport: "websocket", outcome: "error" });
-      return masked(errors);
-    },
-    connectionInitWaitTimeout: INIT_TIMEOUT_MS,
-
-    async onConnect({ connectionParams, extra }: SocketContext) {
-      const { socket } = extra;
-      try {
-        const claims = await authenticator.authenticate(authorizationOf(connectionParams), extra.request);
-        extra.request = { ...extra.request, claims };
-        if (claims) {
-          const forget = openSockets.add(claims, (code, reason) => socket.close(code, reason));
-          socket.once("close", forget);
-        }
-        return true;
-      } catch (error) {
-        const { correlationId } = extra.request;
-        if (isUnavailable(error)) {
-          logger.warn({ correlationId, err: error }, "unavailable");
-          socket.close(TRY_AGAIN.code, TRY_AGAIN.reason);
-        } else {
-          logger.debug({ correlationId, err: error }, "socket refused");
-          socket.close(TOKEN_INVALID.code, TOKEN_INVALID.reason);
-        }
-        return false;
-      }
-    },
-
-    async onSubscribe({ extra, subscriptions }: SocketContext, _id: string, received: SubscribePayload) {
-      const { socket, request } = extra;
-      // Before any work is done; `subscriptions` contains operations of every kind.
-      if (Object.keys(subscriptions).length > MAX_OPERATIONS + MAX_SUBSCRIPTIONS_PER_SOCKET)
-        return [tooMany("operations")];
-      const isOverLimit = !(await rateLimit.admit(request.clientIp));
-      if (isOverLimit && !(request.claims && rateLimit.mayShowTurn(request.clientIp)))
-        return [tooMany("operations")];
-      if (request.claims && !(await authenticator.isStillValid(request.claims, request))) {
-        socket.close(TOKEN_REVOKED.code, TOKEN_REVOKED.reason);
-        return [coded("UNAUTHENTICATED", TOKEN_REVOKED.reason)];
-      }
-      let payload: SubscribePayload;
-      try {
-        payload = documentOf(request, received, isOverLimit);
-        await rateLimit.settle(request, isOverLimit, turnCallsInPayload(request, payload));
-      } catch (error) {
-        if (error instanceof HttpError) return [coded(error.code, error.message)];
-        throw error;
-      }
-      extra.preparing += 1;
-      const prepared = await prepareOperation(engine, request, payload).finally(() => {
-        extra.preparing -= 1;
-      });
-      if (!("args" in prepared)) return prepared;
-      metrics.operations.inc({ type: prepared.type, transport: "websocket", outcome: "ok" });
-      if (!prepared.isSubscription) {
-        const underWay = Object.keys(subscriptions).length - extra.live.size - extra.preparing;
-        return underWay > MAX_OPERATIONS ? [tooMany("operations")] : prepared.args;
-      }
-      const opened = live.open(socket, request.claims?.userId, prepared.subscriber, (ended) =>
-        extra.live.delete(ended),
-      );
-      if (!opened) return [tooMany("subscriptions")];
-      extra.live.add(opened.subscription);
-      return makeLive(prepared.args, opened);
-    },
-
-    onOperation(_context, _id, _payload, args: ExecutionArgs, result) {
-      const { live: opened } = args.contextValue as Grafast.Context;
-      if (!opened) return;
-      const { subscription } = opened;
-      // Any other result explains why there is no subscription.
-      if (!isAsyncIterable(result)) return subscription.end();
-      return deliver(result as AsyncIterableIterator<ExecutionResult>, subscription);
-    },
-  });
-}
-
-function turnCallsInPayload(
-  { claims }: RequestContext,
-  { query, operationName, variables }: SubscribePayload,
-): TurnCalls | undefined {
-  const calls = claims ? turnCallsOf(query, operationName, 0) : undefined;
-  return calls && { ...calls, bytes: Buffer.byteLength(query + JSON.stringify(variables ?? {})) };
-}
-
-function isUnavailable(error: unknown): boolean {
-  return error instanceof PlinthError && error.code === "UNAVAILABLE";
-}
-
-function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
-  return typeof value === "object" && value !== null && Symbol.asyncIterator in value;
-}
-
-function authorizationOf(connectionParams: Record<string, unknown> | undefined): string | undefined {
-  const value = connectionParams?.authorization ?? connectionParams?.Authorization;
-  // A value that is not a string is an error, not a visitor.
-  return value == null ? undefined : String(value);
-}
-
-function keepAlive(socket: WebSocket): void {
-  let isAlive = true;
-  socket.on("pong", () => {
-    isAlive = true;
-  });
-  const timer = setInterval(() => {
-    if (!isAlive) return socket.terminate();
-    isAlive = false;
-    socket.ping();
-  }, PING_INTERVAL_MS).unref();
-  socket.once("close", () => clearInterval(timer));
-}
-
-/** Rejects an upgraded connection. */
-export function refuse(stream: Duplex, status: string): void {
-  // Closes both halves: a client that keeps its half open would keep the server from stopping.
-  stream.once("finish", () => stream.destroy());
-  stream.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
-}
-
-function tooMany(what: string): GraphQLError {
-  return coded("RATE_LIMITED", `Too many ${what}; try again later.`);
-}
-
-function coded(code: string, message: string): GraphQLError {
-  return new GraphQLError(message, { extensions: { code } });
 }
