@@ -1,7 +1,7 @@
 import { LOCK_MODES } from "../database/locks/lock-modes.ts";
 import { describeHolder } from "../database/locks/lock-wait.ts";
 import type { Forecast, PlannedLock, PlannedLoss, PlannedWork } from "../migration-plan/forecast.ts";
-import type { SeenStatement } from "../migration-plan/observe.ts";
+import type { SeenStatement } from "../migration-plan/observation.ts";
 import type { Plan, PlanStep } from "../migration-plan/plan.ts";
 import { oneLine } from "./output.ts";
 

@@ -1,7 +1,7 @@
 import type pg from "pg";
 import { blockedBy, LOCK_MODES, type LockMode } from "../database/locks/lock-modes.ts";
 import { type Blocker, countRows, type LiveRelation, readBlockers } from "./live.ts";
-import type { Observation, Relation, SeenLoss, SeenStatement, SeenWork } from "./observe.ts";
+import type { Observation, Relation, SeenLoss, SeenStatement, SeenWork } from "./observation.ts";
 
 /** A relation with its size on the live database. */
 interface Sized {

@@ -1,7 +1,7 @@
 import type pg from "pg";
 import { conflicts, type LockMode, lockMode } from "../database/locks/lock-modes.ts";
 import { type Holder, isoTime, isPreparedBy } from "../database/locks/lock-wait.ts";
-import { quoted } from "./observe.ts";
+import { quoted } from "./relations.ts";
 
 // Reads of the live database: the catalogues, and counts of small tables. They take ACCESS SHARE, wait a second at most, and run
 // outside a transaction, so that they hold nothing.

@@ -25,7 +25,8 @@ import {
 import { assertMigratable } from "../database/neighbour/collisions.ts";
 import { lostConnections } from "../database/neighbour/lost-connections.ts";
 import { type Forecast, forecast } from "./forecast.ts";
-import { type Observation, observe, observeOutsideTransaction } from "./observe.ts";
+import type { Observation } from "./observation.ts";
+import { observe, observeOutsideTransaction } from "./observe.ts";
 import { type Plan, type PlanStep, readLive, versionNote, type WithScratchServer } from "./plan.ts";
 import { type ScratchCopy, withScratchCopy } from "./scratch-copy.ts";
 import { splitStatements } from "./statements.ts";
