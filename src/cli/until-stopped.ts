@@ -1,4 +1,4 @@
-import { isRunByNpm } from "../config/config.ts";
+import { isRunByNpm } from "../config/run-by-npm.ts";
 import { PlinthError } from "../support/errors.ts";
 import { exitCodeOf, onInterrupt } from "./interrupt.ts";
 import { note } from "./output.ts";

@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import type { HashAlgorithm } from "../auth/password-hash-format.ts";
-import { PlinthError } from "../support/errors.ts";
+import { app } from "./app-settings.ts";
 import { type ArchiveSettings, archives } from "./archive-settings.ts";
 import { type BackupSettings, backups } from "./backup-settings.ts";
 import { type ConnectionSettings, connectionSettings } from "./connection-settings.ts";
@@ -10,7 +10,6 @@ import {
   fileInstead,
   flag,
   integer,
-  invalid,
   isNetwork,
   isOrigin,
   list,
@@ -20,9 +19,9 @@ import {
   optionalUrl,
   text,
   textOrFile,
-  webUrl,
 } from "./environment.ts";
 import { IMPORT_SETTINGS } from "./import-source.ts";
+import { mail } from "./mail-settings.ts";
 import { type EmbeddingSettings, embeddings, type ModelSettings, models } from "./model-settings.ts";
 import { type ObservabilitySettings, observability } from "./observability-settings.ts";
 import { showsProgress } from "./progress-setting.ts";
@@ -218,17 +217,7 @@ export function loadConfig(env: Environment = process.env): Config {
     },
     live: { isSharing: flag(env, "PLINTH_LIVE_SHARING", true) },
     embeddings: embeddings(env),
-    mail: {
-      smtpUrl: smtpUrl(env),
-      from: matching(
-        env,
-        "PLINTH_MAIL_FROM",
-        "Plinth <plinth@localhost>",
-        /^([^<>@\p{Cc}]*<[^<>@\s\p{Cc}]+@[^<>@\s\p{Cc}]+>|[^<>@\s\p{Cc}]+@[^<>@\s\p{Cc}]+)$/u,
-        "an address, or a name and an address in <>",
-      ),
-      appUrl: webUrl(env, "PLINTH_APP_URL", "http://localhost:3000"),
-    },
+    mail: mail(env),
     modules: env.PLINTH_MODULES ? list(env, "PLINTH_MODULES") : undefined,
     payments: {
       stripeWebhookSecret: env.PLINTH_STRIPE_WEBHOOK_SECRET || undefined,
@@ -264,44 +253,4 @@ export function unknownSettings(env: Environment = process.env): string[] {
     }),
   );
   return Object.keys(env).filter((name) => name.startsWith("PLINTH_") && !known.has(name));
-}
-
-/** Whether npm or npx runs this process (they set this variable for their children). */
-export function isRunByNpm(env: Environment = process.env): boolean {
-  return env.npm_lifecycle_event !== undefined;
-}
-
-const APP_NAME = /^[^:\p{Cc}]{1,64}$/u;
-const DOMAIN = /^(?!-)[a-z0-9-]{1,63}(\.(?!-)[a-z0-9-]{1,63})*$/;
-
-/** Passkeys work only on https and localhost, and only on pages of their own domain (WebAuthn Level 3 §5.1.3). */
-function app(env: Environment): Config["app"] {
-  const name = matching(env, "PLINTH_APP_NAME", "Plinth", APP_NAME, "1 to 64 characters without a colon");
-  const rpId = matching(env, "PLINTH_RP_ID", "localhost", DOMAIN, "a domain such as example.com");
-  const port = integer(env, "PLINTH_PORT", 5678, 0, 65_535);
-  const fallback = rpId === "localhost" ? `http://localhost:${port}` : `https://${rpId}`;
-  const origins = list(env, "PLINTH_APP_ORIGINS");
-  for (const origin of origins) {
-    const url = URL.canParse(origin) ? new URL(origin) : undefined;
-    const isOfDomain = url?.hostname === rpId || url?.hostname.endsWith(`.${rpId}`);
-    const isSecure = url?.protocol === "https:" || /(^|\.)localhost$/.test(url?.hostname ?? "");
-    if (url?.origin !== origin || !isOfDomain || !isSecure)
-      throw invalid(
-        "PLINTH_APP_ORIGINS",
-        origin,
-        `origins of ${rpId} or its subdomains, such as https://app.${rpId}, without a path (PLINTH_RP_ID)`,
-      );
-  }
-  return { name, rpId, origins: origins.length > 0 ? origins : [fallback] };
-}
-
-/** The URL may contain a password, so no message contains it. */
-function smtpUrl(env: Environment): string | undefined {
-  const value = textOrFile(env, "PLINTH_SMTP_URL", "").trim();
-  if (!value) return undefined;
-  if (/^smtps?:\/\/[^/]/.test(value) && URL.canParse(value)) return value;
-  throw new PlinthError(
-    "INVALID_SETTING",
-    "PLINTH_SMTP_URL must be a URL such as smtps://user:password@mail.example.com:465.",
-  );
 }

@@ -23,12 +23,14 @@ test("importing the library loads only a few files, without newer syntax or pack
   const loaded = loadedBy("src/index.ts");
   expect([...loaded.keys()].sort()).toEqual([
     "src/application/application.ts",
+    "src/config/app-settings.ts",
     "src/config/archive-settings.ts",
     "src/config/backup-settings.ts",
     "src/config/config.ts",
     "src/config/connection-settings.ts",
     "src/config/environment.ts",
     "src/config/import-source.ts",
+    "src/config/mail-settings.ts",
     "src/config/model-settings.ts",
     "src/config/observability-settings.ts",
     "src/config/progress-setting.ts",
