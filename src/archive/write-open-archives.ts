@@ -8,6 +8,7 @@ import type { OnProgress } from "../support/progress.ts";
 import { explainUnwritable } from "../support/unwritable.ts";
 import { examineArchive, writeArchive } from "./archive-file.ts";
 import { type Column, deleteArchiveFile, type Manifest, writeManifest } from "./manifest.ts";
+import { stopIfAborted } from "./stop-if-aborted.ts";
 
 export interface ArchiveWriter {
   /** A connection as the worker or the owner. */
@@ -110,12 +111,12 @@ async function writeOne(writer: ArchiveWriter, archive: OpenArchive): Promise<Ma
 }
 
 async function* readRows(
-  { client, signal, log, onProgress }: ArchiveWriter,
+  writer: ArchiveWriter,
   { archive_id, blocks, ...archive }: OpenArchive,
 ): AsyncGenerator<string> {
+  const { client, log, onProgress } = writer;
   for (let block = 0; block < Number(blocks); block += BLOCKS_PER_PAGE) {
-    if (signal.aborted)
-      throw new PlinthError("INTERRUPTED", "Stopped; the next run continues.", { exitCode: 130 });
+    stopIfAborted(writer);
     onProgress?.({
       step: `Archiving ${archive.month}`,
       done: block,

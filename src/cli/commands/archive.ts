@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { stopIfAborted } from "../../archive/stop-if-aborted.ts";
 import type { ArchiveWriter } from "../../archive/write-open-archives.ts";
 import { backupKeysOf } from "../../auth/backup-keys.ts";
 import { PlinthError } from "../../support/errors.ts";
@@ -82,8 +83,7 @@ Example:
                 `${months(done.waiting)} ${done.waiting === 1 ? "waits" : "wait"} to be archived: set PLINTH_ARCHIVES.`,
               );
           }
-          if (session.signal.aborted)
-            throw new PlinthError("INTERRUPTED", "Stopped; the next run continues.", { exitCode: 130 });
+          stopIfAborted({ signal });
           if (done.waiting > 0) process.exitCode = 1;
         });
       });
