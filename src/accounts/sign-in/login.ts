@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { FIND_SCHEME } from "../../auth/imported-email-hash.ts";
 import { isUnsupportedHash } from "../../auth/password-hash-format.ts";
 import { ATTEMPT, type Attempt, assertAllowed } from "../../limits/attempt-limits.ts";
 import { clientKey } from "../../request/client-key.ts";
 import type { RequestContext } from "../../request/context.ts";
+import { endOfPeriod } from "../../support/answer-time.ts";
 import { checkPassword, type PasswordAccount } from "./check-password.ts";
 import { type CompletedSignIn, createSignInTokens, type SignInResult } from "./credentials.ts";
 import type { SignInDependencies } from "./dependencies.ts";
@@ -43,7 +43,8 @@ const FIND = `select ${ACCOUNT} from private.find_login($1, $2) f`;
 
 /**
  * Time after which a failed sign-in is answered while some accounts still have bcrypt or wrapped hashes: longer than checking
- * one, so that timing does not distinguish an imported account (about 0.3 s at cost 12) from an unknown one.
+ * one, so that timing does not distinguish an imported account (about 0.3 s at cost 12) from an unknown one. A slower answer takes
+ * a multiple of it.
  */
 const SLOW_REFUSAL_MS = 1_000;
 
@@ -98,7 +99,7 @@ export async function login(
     ],
   );
   if (!completed) {
-    if (found?.bcrypt_is_in_use) await sleep(Math.max(0, startedAt + SLOW_REFUSAL_MS - performance.now()));
+    if (found?.bcrypt_is_in_use) await endOfPeriod(startedAt, SLOW_REFUSAL_MS);
     throw invalidCredentials();
   }
   // Only if the hash is still the one that was checked.
