@@ -5,6 +5,21 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 export const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
+/** Tries, a tenth of a second apart, after which a page will not change any more. They are no bound on its speed. */
+export const PATIENT_TRIES = 600;
+
+/** Waits until a condition holds, which may throw before; returns whether it does. */
+export async function becomesTrue(
+  condition: () => Promise<boolean>,
+  tries = PATIENT_TRIES,
+): Promise<boolean> {
+  for (let tried = 0; tried < tries; tried++) {
+    if (await condition().catch(() => false)) return true;
+    await sleep(100);
+  }
+  return false;
+}
+
 /** A DevTools connection to one page. */
 export async function openDevTools(url: string) {
   const socket = new WebSocket(url);
@@ -48,7 +63,7 @@ export async function startChromium(profile: string): Promise<{ pageUrl: string;
   const browser = spawn(CHROMIUM, [...flags, `--user-data-dir=${profile}`, "about:blank"], {
     stdio: "ignore",
   });
-  for (let tries = 0; tries < 150; tries++) {
+  for (let tries = 0; tries < PATIENT_TRIES; tries++) {
     await sleep(100);
     const text = await readFile(join(profile, "DevToolsActivePort"), "utf8").catch(() => "");
     const [port] = text.split("\n");

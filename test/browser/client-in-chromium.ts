@@ -10,7 +10,8 @@ import { build } from "esbuild";
 import pg from "pg";
 import { createPlinth } from "../../src/index.ts";
 import { PACKAGE_ROOT } from "../../src/support/paths.ts";
-import { check, openDevTools, startChromium } from "./chromium.ts";
+import { freePorts } from "../support/ports.ts";
+import { becomesTrue, check, openDevTools, startChromium } from "./chromium.ts";
 
 await using parts = new AsyncDisposableStack();
 const folder = await mkdtemp(join(tmpdir(), "plinth-browser-"));
@@ -40,7 +41,8 @@ const startPlinth = (port: number) =>
     },
     demo: false,
   });
-let plinth = await startPlinth(0);
+const [plinthPort] = (await freePorts(1)) as [number];
+let plinth = await startPlinth(plinthPort);
 parts.defer(() => plinth.close());
 const { url } = plinth;
 
@@ -54,10 +56,7 @@ async function openTab(devTools: string): Promise<Tab> {
   parts.defer(() => tab.close());
   await tab.send("Page.enable");
   await tab.send("Page.navigate", { url: origin });
-  for (let tries = 0; tries < 100; tries++) {
-    if (await tab.run("() => typeof plinth === 'object'").catch(() => false)) break;
-    await sleep(100);
-  }
+  await becomesTrue(() => tab.run("() => typeof plinth === 'object'"));
   await tab.run(
     `(url) => {
       window.refreshes = 0;
@@ -87,11 +86,7 @@ check("a new account is signed in", (await first.run(ME)) === "ada");
 await first.run("() => client.close()");
 const tabs = [await openAnotherTab(), await openAnotherTab()];
 // A new process of the browser may see the storage late.
-for (const tab of tabs)
-  for (let tries = 0; tries < 100; tries++) {
-    if ((await tab.run("() => localStorage.length")) > 0) break;
-    await sleep(100);
-  }
+for (const tab of tabs) await becomesTrue(() => tab.run("() => localStorage.length > 0"));
 const names = await Promise.all(tabs.map((tab) => tab.run(ME)));
 check("two tabs without an access token are signed in from the storage", names.join() === "ada,ada");
 const refreshes = await Promise.all(tabs.map((tab) => tab.run("() => window.refreshes")));
@@ -131,18 +126,13 @@ const APPEND = `(messageId, firstSequence, contents) => client.request(
   "mutation ($input: AppendDeltasInput!) { appendDeltas(input: $input) { lastSequence } }",
   { input: { messageId, firstSequence, contents } },
 )`;
-async function shows(tab: Tab, script: string, value: string): Promise<boolean> {
-  for (let tries = 0; tries < 200; tries++) {
-    if ((await tab.run(script)) === value) return true;
-    await sleep(100);
-  }
-  return false;
-}
+const shows = (tab: Tab, script: string, value: string): Promise<boolean> =>
+  becomesTrue(async () => (await tab.run(script)) === value);
 await other.run(APPEND, messageId, 1, ["one ", "two "]);
 check("an answer streams into the page", await shows(ada, "() => window.text", "one two "));
 await plinth.close();
 await sleep(500);
-plinth = await startPlinth(Number(new URL(url).port));
+plinth = await startPlinth(plinthPort);
 await other.run(APPEND, messageId, 3, ["three ", "four"]);
 await other.run(
   `(messageId) => client.request(
@@ -155,7 +145,8 @@ check(
   await shows(ada, "() => window.text", "one two three four|"),
 );
 
-await ada.send("Page.bringToFront"); // A page without focus may not use passkeys.
+await ada.send("Page.bringToFront");
+await becomesTrue(() => ada.run("() => document.hasFocus()")); // A page without focus may not use passkeys.
 await ada.send("WebAuthn.enable");
 await ada.send("WebAuthn.addVirtualAuthenticator", {
   options: {

@@ -1,4 +1,5 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { freePorts } from "../support/ports.ts";
 
 /** A way to a server that can be cut: its connections break, and new ones are rejected, until it is restored. */
 export async function cuttableNetwork(target: URL) {
@@ -19,8 +20,8 @@ export async function cuttableNetwork(target: URL) {
         socket.pipe(onward).pipe(socket);
       }).listen(port, "127.0.0.1", () => resolve(server));
     });
-  let server = await listen(0);
-  const { port } = server.address() as { port: number };
+  const [port] = (await freePorts(1)) as [number];
+  let server = await listen(port);
   async function cut(): Promise<void> {
     const closed = new Promise((resolve) => server.close(resolve));
     for (const socket of open) socket.destroy();

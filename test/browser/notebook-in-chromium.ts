@@ -2,10 +2,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { serveNotebook } from "../../examples/notebook/serve.ts";
 import { createPlinth } from "../../src/index.ts";
-import { check, openDevTools, startChromium } from "./chromium.ts";
+import { becomesTrue, check, openDevTools, startChromium } from "./chromium.ts";
 
 await using parts = new AsyncDisposableStack();
 const folder = await mkdtemp(join(tmpdir(), "plinth-browser-"));
@@ -29,13 +28,7 @@ await page.send("Page.enable");
 await page.send("Page.navigate", { url: site.url });
 
 /** Waits until a function of the page, given as text, returns true. */
-async function becomes(script: string): Promise<boolean> {
-  for (let tries = 0; tries < 200; tries++) {
-    if (await page.run(script).catch(() => false)) return true;
-    await sleep(100);
-  }
-  return false;
-}
+const becomes = (script: string) => becomesTrue(() => page.run(script));
 const typeAndRun = (sql: string) =>
   page.run(
     `(sql) => {

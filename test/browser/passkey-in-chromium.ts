@@ -5,9 +5,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { createPlinth } from "../../src/index.ts";
-import { check, openDevTools, startChromium } from "./chromium.ts";
+import { becomesTrue, check, openDevTools, startChromium } from "./chromium.ts";
 
 await using parts = new AsyncDisposableStack();
 const folder = await mkdtemp(join(tmpdir(), "plinth-browser-"));
@@ -38,7 +37,9 @@ const page = await openDevTools(chromium.pageUrl);
 parts.defer(() => page.close());
 await page.send("Page.enable");
 await page.send("Page.navigate", { url: origin });
-await sleep(1_000);
+await becomesTrue(() =>
+  page.run("(origin) => location.origin === origin && document.readyState === 'complete'", origin),
+);
 await page.send("WebAuthn.enable");
 const { authenticatorId } = await page.send<{ authenticatorId: string }>("WebAuthn.addVirtualAuthenticator", {
   options: {

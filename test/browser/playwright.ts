@@ -12,6 +12,9 @@ export const WINDOWS = [
 
 export type Window = (typeof WINDOWS)[number];
 
+/** Time after which a page will not change any more; it is no bound on its speed. */
+const HOPELESS_MS = 120_000;
+
 /** Starts the machine's own Chromium; nothing is downloaded. */
 export function launchChromium(): Promise<Browser> {
   return chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-gpu"] });
@@ -31,6 +34,7 @@ export async function openWindow(
     colorScheme,
     reducedMotion: "reduce",
   });
+  context.setDefaultTimeout(HOPELESS_MS);
   const page = await context.newPage();
   const faults: string[] = [];
   page.on("pageerror", (error) => faults.push(`exception: ${error.message}`));

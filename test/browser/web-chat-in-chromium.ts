@@ -3,14 +3,14 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { Secret, TOTP } from "otpauth";
 import pg from "pg";
 import { createClient, memoryStorage } from "../../client/index.ts";
 import { serveWebChat } from "../../examples/web-chat/serve.ts";
 import { startFakeModel } from "../../src/answerer/fake-model.ts";
 import { createPlinth } from "../../src/index.ts";
-import { check, openDevTools, startChromium } from "./chromium.ts";
+import { freePorts } from "../support/ports.ts";
+import { becomesTrue, check, openDevTools, startChromium } from "./chromium.ts";
 import { cuttableNetwork } from "./cuttable-network.ts";
 
 await using parts = new AsyncDisposableStack();
@@ -19,6 +19,8 @@ parts.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
 
 const numbers = Array.from({ length: 2_000 }, (_, index) => index + 1).join(" ");
 const model = await startFakeModel({
+  // So slow that the long answer is still being written after everything that happens meanwhile.
+  wordMs: 60,
   answer: (messages) => {
     const [question = "", system] = ["user", "system"].map(
       (role) => messages.findLast((message) => message.role === role)?.content ?? "nothing",
@@ -31,7 +33,8 @@ const model = await startFakeModel({
 });
 parts.defer(() => model.close());
 // The page's origin must be allowed, so its port comes first.
-const probe = await serveWebChat({ plinthUrl: "http://127.0.0.1", port: 0 });
+const [sitePort] = (await freePorts(1)) as [number];
+const probe = await serveWebChat({ plinthUrl: "http://127.0.0.1", port: sitePort });
 const origin = probe.url;
 await probe.close();
 const plinth = await createPlinth({
@@ -46,7 +49,7 @@ const plinth = await createPlinth({
 parts.defer(() => plinth.close());
 const network = await cuttableNetwork(new URL(plinth.url));
 parts.defer(() => network.cut());
-const site = await serveWebChat({ plinthUrl: network.url, port: Number(new URL(origin).port) });
+const site = await serveWebChat({ plinthUrl: network.url, port: sitePort });
 parts.defer(() => site.close());
 
 type Page = Awaited<ReturnType<typeof openDevTools>>;
@@ -70,13 +73,8 @@ async function openPage(username: string): Promise<Page> {
 }
 
 /** Waits until a function of the page, given as text, returns true. */
-async function becomes(page: Page, script: string, ...args: unknown[]): Promise<boolean> {
-  for (let tries = 0; tries < 300; tries++) {
-    if (await page.run(script, ...args).catch(() => false)) return true;
-    await sleep(100);
-  }
-  return false;
-}
+const becomes = (page: Page, script: string, ...args: unknown[]): Promise<boolean> =>
+  becomesTrue(() => page.run(script, ...args));
 const shows = (page: Page, selector: string, text: string) =>
   becomes(
     page,
@@ -113,7 +111,6 @@ async function click(page: Page, text: string): Promise<void> {
 }
 async function send(page: Page, text: string): Promise<void> {
   await type(page, ".composer textarea", text);
-  await sleep(50); // Until the page has rendered the text.
   await click(page, "Send");
 }
 async function signIn(page: Page, username: string, button = "Sign in"): Promise<void> {
@@ -192,8 +189,14 @@ check("a room is created", await shows(ada, "section h1", "Kitchen"));
 await click(bob, "Find or create a room");
 check("others find it", await shows(bob, "#public-rooms", "Kitchen"));
 await click(bob, "Kitchen");
-await type(bob, ".composer textarea", "H");
-check("a member sees who is typing", await shows(ada, ".typing", "bob is typing"));
+check(
+  "a member sees who is typing",
+  await becomesTrue(async () => {
+    // Each announcement is valid for six seconds.
+    await type(bob, ".composer textarea", "H");
+    return ada.run(`() => document.querySelector(".typing").innerText.includes("bob is typing")`);
+  }),
+);
 await send(bob, "It smells good in here!");
 check("and the message", await shows(ada, ".log .other", "It smells good in here!"));
 check(
