@@ -5,6 +5,7 @@ import { createClient, type PlinthClient } from "../../client/index.ts";
 import { addModel } from "../support/accounts.ts";
 import { type Api, PASSWORD, startApi, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { freePorts } from "../support/ports.ts";
 
 let db: TestDatabase;
 let api: Api;
@@ -15,7 +16,8 @@ let writer: PlinthClient;
 
 beforeAll(async () => {
   db = await createTestDatabase();
-  api = await startApi(db);
+  const [port] = await freePorts(1);
+  api = await startApi(db, { PLINTH_PORT: String(port) });
   client = createClient({ url: api.url });
   await client.auth.register({ username: "ada", password: PASSWORD });
   const session = client.session.current;

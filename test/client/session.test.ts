@@ -67,7 +67,7 @@ const stale: Record<"concurrent" | "lost" | "offline" | "ended" | "leaving" | "w
 
 /** A subscription that is open when its token expires. */
 let listening: Connected;
-const heard: unknown[] = [];
+const heard: { state: unknown; refreshes: number }[] = [];
 
 beforeAll(async () => {
   db = await createTestDatabase();
@@ -80,7 +80,7 @@ beforeAll(async () => {
     for await (const { unreadCounts } of listening.client.subscribe(
       "subscription { unreadCounts { isWhole } }",
     ))
-      heard.push(unreadCounts);
+      heard.push({ state: unreadCounts, refreshes: listening.refreshes });
   })();
   await new Promise((resolve) => setTimeout(resolve, (TOKEN_SECONDS / 2) * 1_000));
 });
@@ -148,7 +148,9 @@ describe("a refresh", () => {
   });
 
   test("follows the rejection of a fresh token, and the request is sent once more", async () => {
-    const ada = await signUp("rejected");
+    // Its tokens stay fresh however long the machine takes.
+    const patient = await startApi(db);
+    const ada = await signUp("rejected", { url: patient.url });
     const before = await ada.client.token();
     let rejections = 1;
     ada.onHeaders = (headers) => {
@@ -162,6 +164,7 @@ describe("a refresh", () => {
     await expect(ada.client.request(ME)).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
     expect(ada.refreshes).toBe(2);
     expect(ada.client.session.current.status).toBe("signed-in");
+    await patient.close();
   });
 });
 
@@ -299,10 +302,9 @@ test("an API token acts without a session", async () => {
 });
 
 test("a subscription continues when its token expires", async () => {
-  expect(heard[0]).toEqual({ isWhole: true });
+  expect(heard[0]).toEqual({ state: { isWhole: true }, refreshes: 0 });
   // The server closes the socket; the next one starts with the whole state.
-  await until(() => heard.length > 1, { timeoutMs: 15_000 });
-  expect(heard[1]).toEqual({ isWhole: true });
-  expect(listening.refreshes).toBe(1);
+  await until(() => heard.length > 1);
+  expect(heard[1]).toEqual({ state: { isWhole: true }, refreshes: 1 });
   expect(listening.states).toHaveLength(1);
 });

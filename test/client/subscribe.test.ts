@@ -3,6 +3,7 @@ import { graphql } from "../../client/graphql.ts";
 import { createClient, type PlinthClient } from "../../client/index.ts";
 import { type Api, PASSWORD, startApi, until } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
+import { freePorts } from "../support/ports.ts";
 
 let db: TestDatabase;
 let api: Api;
@@ -10,7 +11,8 @@ const clients: PlinthClient[] = [];
 
 beforeAll(async () => {
   db = await createTestDatabase();
-  api = await startApi(db);
+  const [port] = await freePorts(1);
+  api = await startApi(db, { PLINTH_PORT: String(port) });
 });
 afterAll(async () => {
   for (const client of clients) client.close();
@@ -97,7 +99,7 @@ test("events arrive once and in order, across lost connections, a restart and a 
   // Revokes the token of the socket, which the server closes.
   await ada.auth.changePassword({ currentPassword: PASSWORD, newPassword: `${PASSWORD} again` });
   for (let round = 0; round < 60; round++) await say();
-  await until(() => heard.collected.length >= expected.length, { timeoutMs: 15_000 });
+  await until(() => heard.collected.length >= expected.length);
   expect(heard.collected).toEqual(expected);
   expect(heard.outcome).toBeUndefined();
 });
@@ -130,7 +132,7 @@ test("a state is sent whole at the start and after a reconnection", async () => 
   await post(bob, room, "hello");
   await until(() => heard.collected.length === 2);
   sockets.at(-1)!.close();
-  await until(() => heard.collected.length === 3, { timeoutMs: 10_000 });
+  await until(() => heard.collected.length === 3);
   expect(heard.collected[2]).toMatchObject({ isWhole: true, counts: [{ roomId: room }] });
 });
 
@@ -182,7 +184,7 @@ describe("a subscription ends", () => {
       `update identity.user_sessions set ended_at = now(), end_reason = 'expired'
        where user_id = (select id from identity.users where username = 'ended')`,
     );
-    await until(() => heard.every(({ outcome }) => outcome !== undefined), { timeoutMs: 10_000 });
+    await until(() => heard.every(({ outcome }) => outcome !== undefined));
     for (const { outcome } of heard) expect(outcome).toMatchObject({ code: "UNAUTHENTICATED" });
     expect(ada.session.current).toEqual({ status: "signed-out", reason: "ended" });
   });

@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -10,6 +9,7 @@ import { LOGIN_ROLES } from "../../src/config/roles.ts";
 import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { ask, MASTER_KEYS, SIGNING_KEYS, signUp, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { freePorts } from "../support/ports.ts";
 import { openSocket } from "../support/socket.ts";
 
 // The snippets of docs/mount.md are one program: the first starts Plinth, and the others are servers in front of it.
@@ -29,14 +29,6 @@ afterAll(async () => {
   await db.drop();
 });
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 /** A snippet inside a block: with dynamic imports, and on a port of its own. */
 const inBlock = (snippet: string, port: number) =>
   snippet
@@ -48,7 +40,7 @@ const inBlock = (snippet: string, port: number) =>
 test("every snippet of docs/mount.md works", async () => {
   const snippets = [...page.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, snippet]) => snippet!);
   expect(snippets).toHaveLength(7);
-  const ports = await Promise.all(snippets.map(freePort));
+  const ports = await freePorts(snippets.length);
   const blocks = snippets.map((snippet, i) => inBlock(snippet, ports[i]!));
   const [start, end] = [blocks.shift()!, blocks.pop()!];
   const servers = blocks.map((block) => `{\n${block}\n}`).join("\n");
@@ -106,7 +98,7 @@ test("every snippet of docs/mount.md works", async () => {
       data: { currentUser: { username: "ada" } },
     });
     child.stdin.end("stop\n");
-    await until(() => child.exitCode !== null, { timeoutMs: 30_000 });
+    await until(() => child.exitCode !== null);
     expect(output).toContain("closed");
     expect(await errors).toBe("");
   } finally {

@@ -13,6 +13,7 @@ import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { ask, type SignedIn, signUp, until } from "../support/api.ts";
 import { startAiMember } from "../support/own-writer/ai-member.ts";
 import { answerChat } from "../support/own-writer/answer-chat.ts";
+import { freePorts } from "../support/ports.ts";
 import { ROOM_EVENTS } from "./support.ts";
 
 // A conversation while each of its parts is killed in turn: graphql-ws and plinth/client, an application's own AI, and a Plinth
@@ -33,14 +34,6 @@ let ownerUrl: string;
 
 const apiUrl = () => `http://127.0.0.1:${ports.api}`;
 const networkUrl = () => `http://127.0.0.1:${ports.network}`;
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 const environment = () => ({
   ...process.env,
@@ -80,7 +73,8 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "plinth-conversation-"));
   // As root, PostgreSQL runs as another user.
   await chmod(folder, 0o711);
-  ports = { api: await freePort(), database: await freePort(), network: await freePort() };
+  const [api, database, networkPort] = (await freePorts(3)) as [number, number, number];
+  ports = { api, database, network: networkPort };
   network = createServer((socket) => {
     const onward = connect(ports.api, "127.0.0.1");
     for (const end of [socket, onward]) {
@@ -95,13 +89,15 @@ beforeAll(async () => {
     socket.pipe(onward).pipe(socket);
   }).listen(ports.network, "127.0.0.1");
   supervise();
-  await until(isReady, { timeoutMs: 120_000, everyMs: 100 });
+  await until(isReady, { timeoutMs: 280_000, everyMs: 100 });
   serviceUrl = await databaseUrl("service");
   ownerUrl = await databaseUrl("owner");
-  const api = { ask: (query: string, options?: Parameters<typeof ask>[2]) => ask(apiUrl(), query, options) };
-  ada = await signUp(api, "ada");
-  bob = await signUp(api, "bob");
-}, 180_000);
+  const plinthApi = {
+    ask: (query: string, options?: Parameters<typeof ask>[2]) => ask(apiUrl(), query, options),
+  };
+  ada = await signUp(plinthApi, "ada");
+  bob = await signUp(plinthApi, "bob");
+});
 
 afterAll(async () => {
   await parts.disposeAsync();
@@ -273,13 +269,13 @@ test("keeps a conversation of two clients and an AI complete and free of duplica
     }
   }
   await done;
-  await until(isReady, { timeoutMs: 60_000, everyMs: 100 });
+  await until(isReady, { timeoutMs: 120_000, everyMs: 100 });
   await following;
   expect(await answer.message).toMatchObject({ state: "complete", content: words });
   // The AI has answered the last message, and both clients received the answer.
   const last = said.at(-1)!;
   await until(() => bobs.some(({ sender, content }) => sender === "ai" && content.includes(last)), {
-    timeoutMs: 60_000,
+    timeoutMs: 120_000,
     everyMs: 100,
   });
   const database = new pg.Client({ connectionString: ownerUrl });
@@ -299,7 +295,7 @@ test("keeps a conversation of two clients and an AI complete and free of duplica
     [room],
   );
   const everything = Array.from({ length: Number(log[0]!.last) }, (_, i) => i + 1);
-  await until(() => adas.sequences.length >= everything.length, { timeoutMs: 60_000 });
+  await until(() => adas.sequences.length >= everything.length, { timeoutMs: 120_000 });
   expect(starts).toBeGreaterThanOrEqual(3);
   // In the database: each text once, and no message answered twice.
   const byUsers = posted.filter(({ sender_type }) => sender_type === "user").map(({ content }) => content);
@@ -317,4 +313,4 @@ test("keeps a conversation of two clients and an AI complete and free of duplica
   // The streamed answer: complete, and it only ever grew.
   expect(texts.at(-1)).toBe(words);
   for (const [i, text] of texts.entries()) expect(text.startsWith(texts[i - 1] ?? "")).toBe(true);
-}, 300_000);
+});

@@ -1,11 +1,11 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { LoginRole } from "../../src/config/roles.ts";
 import { until } from "./api.ts";
 import { type TestDatabase, withClient } from "./database.ts";
+import { freePorts } from "./ports.ts";
 
 /** The program to run; PGBOUNCER names another one than the installed one. */
 const PROGRAM = process.env.PGBOUNCER ?? "pgbouncer";
@@ -39,7 +39,7 @@ export async function startPgBouncer(
   { servers, preparedStatements }: { servers: number; preparedStatements: number },
 ): Promise<PgBouncer> {
   const folder = await mkdtemp(join(tmpdir(), "plinth-pgbouncer-"));
-  const port = await freePort();
+  const [port] = await freePorts(1);
   const urls = (["authenticator", "service"] as const).map((role) => new URL(db.url(role)));
   const users = urls.map(({ username, password }) => `"${username}" "${decodeURIComponent(password)}"`);
   const settings = [
@@ -92,12 +92,4 @@ function endOf(child: ChildProcess): Promise<void> {
     child.once("exit", () => resolve());
     child.once("error", () => resolve());
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
