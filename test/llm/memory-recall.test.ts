@@ -16,6 +16,7 @@ import { createLogger } from "../../src/request/logger.ts";
 import { createPrivateFunctionCaller } from "../../src/request/service-caller.ts";
 import { registerUser } from "../support/accounts.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
+import { blocksRead } from "../support/rows-read.ts";
 
 // The service that a writer of answers uses, as the service role, without a server.
 
@@ -155,14 +156,7 @@ describe("10,000 memories of a user", () => {
       withClient(db.url("owner"), async (client) => {
         const search = "select * from private.search_memories($1, $2, '{}', '{}', 100)";
         const values = [ada, createHashWords(key.key)(words)];
-        // The first call of a connection also reads catalogues.
-        await client.query(search, values);
-        const { rows } = await client.query<{ "QUERY PLAN": { Plan: Record<string, number> }[] }>(
-          `explain (analyze, buffers, format json) ${search}`,
-          values,
-        );
-        const { Plan: plan } = rows[0]!["QUERY PLAN"][0]!;
-        return plan["Shared Hit Blocks"]! + plan["Shared Read Blocks"]!;
+        return blocksRead(async (explain) => (await client.query(`${explain} ${search}`, values)).rows);
       });
   });
 

@@ -8,7 +8,7 @@ import {
   type TestDatabase,
   withClient,
 } from "../support/database.ts";
-import { entriesRead } from "../support/rows-read.ts";
+import { blocksRead, entriesRead } from "../support/rows-read.ts";
 import { untilWaiting, whileLocked } from "../support/waiting.ts";
 import { connectPerson, makeUsers, type Person } from "./support.ts";
 
@@ -538,21 +538,8 @@ describe("a message [S8]", () => {
   });
 });
 
-/**
- * The number of blocks that a statement of a person reads: the least of five readings, because any of them may
- * read the catalog again, for instance after an autovacuum.
- */
-async function blocksOf(rows: (sql: string) => Promise<object[]>, sql: string): Promise<number> {
-  const readings: number[] = [];
-  for (let i = 0; i < 5; i++) {
-    const [plan] = (await rows(`explain (analyze, buffers, format json) ${sql}`)) as [
-      { "QUERY PLAN": [{ Plan: Record<"Shared Hit Blocks" | "Shared Read Blocks", number> }] },
-    ];
-    const { "Shared Hit Blocks": hit, "Shared Read Blocks": read } = plan["QUERY PLAN"][0].Plan;
-    readings.push(hit + read);
-  }
-  return Math.min(...readings);
-}
+const blocksOf = (rows: (sql: string) => Promise<object[]>, sql: string): Promise<number> =>
+  blocksRead((explain) => rows(`${explain} ${sql}`));
 const LONG_ROOM =
   "insert into rooms.room_messages (room_id, sender_id, content) select $1, $2, 'hello ' || i from generate_series(1, 3000) i";
 
