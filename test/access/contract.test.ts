@@ -12,7 +12,7 @@ const HINT = "Run `npm run contract` and commit test/access/contract.jsonl and d
 let current: string;
 beforeAll(async () => {
   current = await generateContract();
-}, 300_000);
+});
 
 test("the committed contract has the outcome of every attempt", () => {
   const committed = readCommitted() ?? "";

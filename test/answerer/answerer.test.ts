@@ -217,7 +217,7 @@ describe("a requested answer", () => {
     const { id } = await requestAnswer(ada, model);
     await until(async () => provider.calls.length === 1);
     await ada.rows("select llm.cancel_turn($1)", [id]);
-    await until(async () => provider.calls[0]!.isAborted && answerer.running === 0, { timeoutMs: 20_000 });
+    await until(async () => provider.calls[0]!.isAborted && answerer.running === 0);
   });
 
   test("that is cancelled before a server claims it costs nothing", async () => {

@@ -77,7 +77,6 @@ async function askQuestion(user = ada, systemPrompt?: string): Promise<string> {
 async function endOf(message: string, user = ada) {
   const query = "query ($id: UUID!) { message(id: $id) { state content errorCode tokensUsed } }";
   await until(async () => (await ask(query, { id: message }, user)).message.state !== "streaming", {
-    timeoutMs: 20_000,
     everyMs: 20,
   });
   return (await ask(query, { id: message }, user)).message;
@@ -150,7 +149,7 @@ describe("an answer over GraphQL", () => {
         return other.message.id as string;
       }),
     );
-    await until(() => readers.every(({ answers }) => answers.at(-1)?.isOver), { timeoutMs: 30_000 });
+    await until(() => readers.every(({ answers }) => answers.at(-1)?.isOver));
     for (const { answers } of readers) {
       const pieces = answers.flatMap(({ deltas }) => deltas);
       expect(pieces.map(({ sequence }) => sequence)).toEqual(words.map((_, n) => n + 1));

@@ -91,7 +91,6 @@ const answerOf = async (room: string) =>
   )[0];
 const ended = (room: string) =>
   until(async () => ["complete", "broken_off"].includes((await answerOf(room))?.state ?? ""), {
-    timeoutMs: 15_000,
     everyMs: 20,
   });
 const charged = (room: string) =>
@@ -121,16 +120,11 @@ describe("the AI of a room", () => {
     const clients = [ada, bob].map((user) => connectSocket(api, user));
     const readers = clients.map((client) => listen(client, ANSWERS, { room }));
     const question = await post(room, "Which boat?");
-    await until(
-      () => readers.every(({ answers }) => answers.flatMap((a) => a.contents).join("") === "Take the early "),
-      {
-        timeoutMs: 15_000,
-      },
+    await until(() =>
+      readers.every(({ answers }) => answers.flatMap((a) => a.contents).join("") === "Take the early "),
     );
     release();
-    await until(() => readers.every(({ answers }) => answers.at(-1)?.state === "complete"), {
-      timeoutMs: 15_000,
-    });
+    await until(() => readers.every(({ answers }) => answers.at(-1)?.state === "complete"));
     const [answer] = (await messages(room)).filter(({ sender_type }) => sender_type === "ai");
     expect(answer).toMatchObject({ content: "Take the early boat.", reply_to_id: question });
     for (const { answers } of readers) {
@@ -221,7 +215,7 @@ describe("the AI of a room", () => {
     // The next question is answered.
     provider.script(says(["Yes."], USAGE));
     await post(room, "And for me?");
-    await until(async () => (await answerOf(room))?.state === "complete", { timeoutMs: 15_000, everyMs: 20 });
+    await until(async () => (await answerOf(room))?.state === "complete", { everyMs: 20 });
   });
 
   test("says nothing about a question whose sender a member has blocked", async () => {

@@ -70,7 +70,7 @@ export async function readMessage(user: UserConnection, id: string): Promise<Mes
 }
 
 /** Waits for the end of an answer. */
-export async function ended(user: UserConnection, id: string, timeoutMs = 20_000): Promise<Message> {
-  await until(async () => (await readMessage(user, id)).state !== "streaming", { timeoutMs, everyMs: 20 });
+export async function ended(user: UserConnection, id: string): Promise<Message> {
+  await until(async () => (await readMessage(user, id)).state !== "streaming", { everyMs: 20 });
   return readMessage(user, id);
 }

@@ -47,7 +47,7 @@ test("an order queues a job with its id, which the worker runs as its own role",
   const isThanked = async () =>
     (await owner("select from shop.orders where id = $1 and thanked_at is not null", [order!.id])).length ===
     1;
-  await until(isThanked, { timeoutMs: 20_000, everyMs: 100 });
+  await until(isThanked, { everyMs: 100 });
   await until(() => log.some(({ job, msg }) => job === "thank-customer" && msg === "Job done"));
   const jobs = await withClient(db.url("worker"), (client) => listJobs(client, timetableOf(shop)));
   expect(jobs.find(({ name }) => name === "thank-customer")).toEqual({
@@ -82,7 +82,7 @@ test("a job that fails for good is counted, and the schedules are those of the t
       ({ name }) => name === "thank-customer",
     )!.failures;
   // The two without a payload, which the test before queued.
-  await until(async () => (await failures()) === 2, { timeoutMs: 20_000, everyMs: 100 });
+  await until(async () => (await failures()) === 2, { everyMs: 100 });
   const schedules = await owner<{ name: string }>("select name from plinth_jobs.schedule");
   const names = schedules.map(({ name }) => name);
   expect(names).toContain("close-old-orders");

@@ -431,5 +431,4 @@ test.each(API_VERSIONS)(
     }
     expect(await brokenLaws(owner)).toEqual([]);
   },
-  120_000,
 );

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { createPasswordHasher } from "../../src/auth/password-hash.ts";
 import { MODEL_FIXTURES, makeFolder, PROMPT_FIXTURE } from "../import/files.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
+import { untilWaiting, whileLocked } from "../support/waiting.ts";
 import { cli, databaseEnv, outcomeOf, startCli } from "./run-cli.ts";
 
 // The commands as users run them, on an external server.
@@ -201,18 +202,24 @@ describe("import", () => {
       "many.csv",
       ["act,prompt,for_devs,type,contributor", ...lines].join("\n"),
     );
-    const child = startCli(["import", "prompts", file], env);
-    const outcome = outcomeOf(child);
-    await withClient(db.url("owner"), async (client) => {
-      // The import is visible in the server once it has started.
-      const query =
-        "select from pg_stat_activity where application_name = 'plinth' and xact_start < now() - interval '300 ms'";
-      while ((await client.query(query)).rowCount === 0)
-        await new Promise((resolve) => setTimeout(resolve, 20));
-    });
-    child.kill("SIGINT");
-    expect(await outcome).toMatchObject({ code: 130, stdout: "" });
-    expect(await rows("select from llm.prompts where name like 'many%'")).toEqual([]);
+    // Its first rows wait for a lock that the test holds until Ctrl-C.
+    await rows(`
+      create function llm.wait_for_test() returns trigger language plpgsql
+        as $$ begin perform pg_advisory_xact_lock(1); return null; end $$;
+      create trigger waits after insert on llm.prompts for each statement execute function llm.wait_for_test()`);
+    try {
+      const { child, outcome } = await whileLocked(db, [["select pg_advisory_xact_lock(1)"]], async () => {
+        const child = startCli(["import", "prompts", file], env);
+        const outcome = outcomeOf(child);
+        await untilWaiting(db);
+        child.kill("SIGINT");
+        return { child, outcome };
+      });
+      expect([child.signalCode, await outcome]).toMatchObject([null, { code: 130, stdout: "" }]);
+      expect(await rows("select from llm.prompts where name like 'many%'")).toEqual([]);
+    } finally {
+      await rows("drop function llm.wait_for_test() cascade");
+    }
   });
 });
 

@@ -82,7 +82,7 @@ beforeAll(async () => {
   ]);
   balancer = new Balancer(servers.map(({ announced }) => announced));
   ada = await signUp(balancer, "ada");
-}, 120_000);
+});
 afterAll(async () => {
   await balancer?.close();
   await processes.killAll();
@@ -126,7 +126,7 @@ test("loses no acknowledged write and runs each job once while a server and a wo
   expect(
     await owner("select number, count(*)::integer as runs from side.runs group by 1 order by 1"),
   ).toEqual([1, 2, 3, 4, 5].map((number) => ({ number, runs: 1 })));
-}, 120_000);
+});
 
 test("writes a requested answer beside them", async () => {
   const provider = await startModelServer();
@@ -176,4 +176,4 @@ test("a server that gets SIGTERM under load answers each request, and gets none 
   // Requests that were under way when the probe failed.
   expect(balancer.answeredBy(1)).toBeLessThanOrEqual(before + 4);
   await expectStored(load);
-}, 120_000);
+});

@@ -146,7 +146,7 @@ const sql = (text: string, url = db.url("owner")) =>
         delete from identity.users where id = :ada`);
       // The archive also has what came after the point, so recovery stops there because of its target.
       const [{ file }] = await sql("select pg_walfile_name(pg_switch_wal()) as file", ADMIN_URL);
-      await until(() => existsSync(join(folder, "wal", file)), { timeoutMs: 30_000 });
+      await until(() => existsSync(join(folder, "wal", file)));
 
       const copy = { ...cluster, dataDirectory: join(folder, "copy"), folder: join(folder, "copy/postgres") };
       await shell(restore!, { NEW_DATA: copy.folder }, runAs);

@@ -78,7 +78,7 @@ beforeAll(async () => {
   for (const name of Object.keys(schema.getMutationType()!.getFields()))
     studied.push(await studyMutation(name, around));
   mutations = studied;
-}, 180_000);
+});
 afterAll(async () => {
   jest.restoreAllMocks();
   await around.reader.close();
@@ -127,7 +127,7 @@ test("a denial has a registered code and no data", async () => {
         }
     }
   expect(wrong).toEqual([]);
-}, 180_000);
+});
 
 test("a row that does not exist and one that the caller may not see get the same answer in as many round trips", async () => {
   const revealed = new Set<string>();
@@ -153,7 +153,7 @@ test("a row that does not exist and one that the caller may not see get the same
   expect(different.delete("revealChat.chatId")).toBe(true);
   expect([...different]).toEqual([]);
   expect([...revealed].sort()).toEqual(Object.keys(REVEALED).sort());
-}, 180_000);
+});
 
 test("a copy of a row is a conflict only for callers who see the row", async () => {
   const { reader, schema, generated } = around;
@@ -181,7 +181,7 @@ test("a copy of a row is a conflict only for callers who see the row", async () 
   }
   expect(told.size).toBeGreaterThan(15);
   expect(revealed).toEqual([]);
-}, 180_000);
+});
 
 test("no mutation has succeeded and changed nothing, but those for which this is right", () => {
   expect(silent.delete("ignoreChat")).toBe(true);

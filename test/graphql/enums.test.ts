@@ -52,7 +52,7 @@ beforeAll(async () => {
       and c.relispartition is not true
       and pg_get_constraintdef(k.oid, true) ~ '(ANY|<@) \\(?ARRAY\\['
       and pg_get_constraintdef(k.oid, true) !~ '(array_position|cardinality|length|<>)'`);
-}, 120_000);
+});
 afterAll(() => db.drop());
 
 const enums = () =>
@@ -186,7 +186,7 @@ describe("columns of an application", () => {
       ["always", "never"].map((mode) => startApi(db, { PLINTH_COMPILED_DOCUMENTS: mode })),
     );
     ({ token } = await signUp(servers[0]!, "ada"));
-  }, 120_000);
+  });
   afterAll(() => Promise.all((servers ?? []).map((api) => api.close())));
 
   const ask = (query: string, variables: Record<string, unknown> = {}): Promise<Answer[]> =>

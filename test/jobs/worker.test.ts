@@ -162,8 +162,12 @@ test("retries a failed job, then moves it to the dead letter queue, which doctor
       detail: "Key (email)=(ada@example.com)",
     });
   };
+  // The second attempt waits until the test has seen the first one.
+  const setDelay = "update plinth_jobs.queue set retry_delay = $1 where name = 'fails'";
+  await owner.query(setDelay, [3_600]);
   await start(["fails"]);
   await send("fails", { secret: "payload-0815" });
+  await owner.query(setDelay, [1]);
 
   await until(async () => (await jobs("fails", "retry")) === 1);
   expect((await diagnose())["failing-jobs"]).toMatchObject({
@@ -171,6 +175,9 @@ test("retries a failed job, then moves it to the dead letter queue, which doctor
     details: [expect.stringMatching(/^fails: .*the mail server is down/)],
   });
 
+  await owner.query(
+    "update plinth_jobs.job set start_after = now() where name = 'fails' and state = 'retry'",
+  );
   await until(async () => (await jobs("dead-letter", "created")) === 1);
   expect(tries).toBe(2);
   expect((await diagnose())["dead-letters"]).toMatchObject({

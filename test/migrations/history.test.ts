@@ -59,4 +59,4 @@ test("each rollback restores the previous schema, and applying the migration aga
   // All at once in one transaction.
   await rollback({ ...options, steps: names.length });
   expect(await dump()).toEqual(dumps[0]);
-}, 300_000);
+});

@@ -100,7 +100,7 @@ describe("a server", () => {
     await until(
       async () => {
         after = await scrapeServer();
-        return grown('plinth_http_requests_total{path="other",status="404"}') === 1;
+        return Object.entries(expected).every(([sample, count]) => grown(sample) >= count);
       },
       { everyMs: 50 },
     );
@@ -163,7 +163,9 @@ describe("a slow operation", () => {
       headers: { traceparent, "x-request-id": "slow-operation-1" },
     });
     const find = () => lines.find(({ operation }) => operation === "SlowOne");
-    await until(() => find() !== undefined);
+    const findRequest = () =>
+      lines.find(({ msg, correlationId }) => msg === "request" && correlationId === "slow-operation-1");
+    await until(() => find() !== undefined && findRequest() !== undefined);
     const line = find()!;
     expect(line).toMatchObject({
       msg: "slow operation",
@@ -176,8 +178,7 @@ describe("a slow operation", () => {
     for (const name of ["durationMs", "poolWaitMs", "databaseMs", "rows", "bytes"])
       expect(line[name]).toEqual(expect.any(Number));
     expect(line.databaseMs as number).toBeGreaterThan(0);
-    const request = lines.find((each) => each.msg === "request" && each.correlationId === "slow-operation-1");
-    expect(request).toMatchObject({ traceId: line.traceId });
+    expect(findRequest()).toMatchObject({ traceId: line.traceId });
     expect(JSON.stringify(lines)).not.toContain("canary_of_variables");
   });
 });
@@ -188,7 +189,7 @@ describe("a worker", () => {
       client.query("select plinth.enqueue_job('ensure-partitions')"),
     );
     const runs = 'plinth_job_runs_total{job="ensure-partitions",outcome="ok"}';
-    await until(async () => sampleOf(await scrapeWorker(), runs) === 1, { timeoutMs: 20_000, everyMs: 100 });
+    await until(async () => sampleOf(await scrapeWorker(), runs) === 1, { everyMs: 100 });
     const reader = createDatabaseReader({ url: db.url("worker") });
     try {
       const { state } = await reader.read();
@@ -245,19 +246,27 @@ describe("access", () => {
 
   test("connections that send no request do not keep scrapes out", async () => {
     const { port } = new URL(urls.server);
-    const idle = Array.from({ length: 100 }, () => connect(Number(port), "127.0.0.1").on("error", () => {}));
-    await Promise.all(idle.map((socket) => once(socket, "connect")));
-    for (const socket of idle.slice(50)) socket.write("GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: ");
+    const idle: Socket[] = [];
+    async function crowd(): Promise<void> {
+      const sockets = Array.from({ length: 100 }, () =>
+        connect(Number(port), "127.0.0.1").on("error", () => {}),
+      );
+      idle.push(...sockets);
+      await Promise.all(sockets.map((socket) => once(socket, "connect")));
+      for (const socket of sockets.slice(50)) socket.write("GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: ");
+    }
     const scrapeAnew = () =>
       new Promise<number | undefined>((resolve) =>
         get(urls.server, { agent: false }, (answer) => resolve(answer.resume().statusCode)).on("error", () =>
           resolve(undefined),
         ),
       );
-    await expect(scrapeAnew()).resolves.toBeUndefined();
-    await until(async () => (await scrapeAnew()) === 200, { timeoutMs: 20_000, everyMs: 100 });
+    // They are closed after two seconds, for which a busy machine may stand still.
+    do await crowd();
+    while ((await scrapeAnew()) !== undefined);
+    await until(async () => (await scrapeAnew()) === 200, { everyMs: 100 });
     for (const socket of idle) socket.destroy();
-  }, 30_000);
+  });
 
   test("a port in use is an error that names the setting", async () => {
     const settings = { host: "127.0.0.1", port: Number(new URL(urls.server).port), token: undefined };
@@ -322,8 +331,10 @@ describe("the database's own numbers", () => {
   test("a database that hangs leaves the last reading with its age, and is down until it answers", async () => {
     const reader = createDatabaseReader({ url: db.url("service"), intervalMs: 0, scrapeWaitMs: 200 });
     try {
-      const first = await reader.read();
-      expect(first).toMatchObject({ isUp: true, ageSeconds: expect.any(Number) });
+      let first = await reader.read();
+      // A busy machine may need longer for it.
+      while (!first.isUp) first = await reader.read();
+      expect(first.ageSeconds).toEqual(expect.any(Number));
       await whileLocked(db, [["lock table private.mail_outbox in access exclusive mode"]], async () => {
         const late = await reader.read();
         await untilWaiting(db);

@@ -83,8 +83,9 @@ describe("with an SDK", () => {
       "db.system.name": "postgresql",
       "plinth.statement": expect.any(String),
     });
-    const line = api.logLines.find(({ correlationId }) => correlationId === "traced-request");
-    expect(line).toMatchObject({ msg: "request", traceId: TRACE });
+    const findLine = () => api.logLines.find(({ correlationId }) => correlationId === "traced-request");
+    await until(() => findLine() !== undefined);
+    expect(findLine()).toMatchObject({ msg: "request", traceId: TRACE });
     // Neither values nor texts of documents or statements.
     expect(JSON.stringify(spans.map(({ attributes, events }) => [attributes, events]))).not.toMatch(
       /canary|select|\$1|userByUsername/i,
@@ -177,7 +178,7 @@ describe("with an SDK", () => {
         client.query("select plinth.enqueue_job('delete-old-heartbeats')"),
       );
       const find = () => exporter.getFinishedSpans().find(({ name }) => name === "job delete-old-heartbeats");
-      await until(() => find() !== undefined, { timeoutMs: 20_000 });
+      await until(() => find() !== undefined);
       const spans = await spansOf(find()!.spanContext().traceId, "job delete-old-heartbeats");
       expect(spans.filter(({ name }) => name === "statement").map((span) => parentOf(spans, span))).toEqual([
         "job delete-old-heartbeats",

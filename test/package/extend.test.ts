@@ -46,7 +46,7 @@ beforeAll(async () => {
     PLINTH_MASTER_KEYS: generateMasterKey(1),
     PLINTH_PORT: "0",
   });
-}, 300_000);
+});
 afterAll(() => resources.disposeAsync());
 
 async function pack(folder: string): Promise<void> {
@@ -113,14 +113,10 @@ const steps = stepsOf(walk).map((step) => [step.title, step] as const);
 const outputs = new Map<string, string>();
 
 describe("docs/extend.md, step by step", () => {
-  test.each(steps)(
-    "%s",
-    async (title, step) => {
-      const known = outputs.get(title) ?? "";
-      outputs.set(title, known + (await follow(step)));
-    },
-    300_000,
-  );
+  test.each(steps)("%s", async (title, step) => {
+    const known = outputs.get(title) ?? "";
+    outputs.set(title, known + (await follow(step)));
+  });
 
   test("ran all tests of the application and its migrations", () => {
     expect(steps.length).toBeGreaterThan(15);

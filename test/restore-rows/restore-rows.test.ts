@@ -156,15 +156,12 @@ test("kill -9 in the middle of a restore changes nothing, and triggers stay enab
     await blocker.query(withIds("select from identity.users where id = :bob for update"));
     const child = startCli(args, env);
     const ended = new Promise((resolve) => child.once("close", resolve));
-    await until(
-      async () => {
-        const { rowCount } = await sql(
-          "select from pg_stat_activity where application_name = 'plinth restore rows' and wait_event_type = 'Lock'",
-        );
-        return rowCount === 1;
-      },
-      { timeoutMs: 30_000 },
-    );
+    await until(async () => {
+      const { rowCount } = await sql(
+        "select from pg_stat_activity where application_name = 'plinth restore rows' and wait_event_type = 'Lock'",
+      );
+      return rowCount === 1;
+    });
     child.kill("SIGKILL");
     await ended;
     await blocker.query("rollback");

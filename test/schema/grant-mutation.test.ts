@@ -83,7 +83,7 @@ test("an attempt notices each grant on a table, column, view or function that a 
       "analyst: call function learning.time_spent(numeric,int4multirange[])",
     ]);
   });
-}, 300_000);
+});
 
 test("no role creates objects, uses new ones, passes a privilege on, locks, refers to or puts a trigger on a table", async () => {
   await inSurroundings(open, async (around) => {
@@ -99,7 +99,7 @@ test("no role creates objects, uses new ones, passes a privilege on, locks, refe
     expect(allowed.map(({ attempt }) => attempt)).toEqual([]);
     await expectAllDetected(around, mutants);
   });
-}, 300_000);
+});
 
 // A call shows only part of them: many functions fail early, and triggers cannot be called.
 test("the text of a function in migrations/schema differs if it runs with other rights", async () => {

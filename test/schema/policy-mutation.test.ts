@@ -104,4 +104,4 @@ test("the probes detect every broken policy, disabled row security and swapped r
     process.stdout.write(`\n${table}`);
     expect(faults).toEqual({ survivors: [], detectedAlthoughListed: [], unknown: [] });
   });
-}, 300_000);
+});

@@ -378,7 +378,7 @@ describe("revocation of an API token reaches every server and open socket at onc
     expect(await isAccepted(there, token)).toBe(false);
     expect(await isAccepted(there, survivor.token)).toBe(true);
     await asOwner(`grant execute on ${list} to ${db.rolePrefix}_service`);
-    await until(isListening, { timeoutMs: 15_000 });
+    await until(isListening);
     expect(await isAccepted(there, token)).toBe(false);
     expect(await isAccepted(there, survivor.token)).toBe(true);
   });

@@ -139,9 +139,7 @@ describe("an added document", () => {
       await add(text);
     });
     for (const server of [api, second, strict])
-      await until(async () => (await post(server, { documentId: documentHash(text) })).status === 200, {
-        timeoutMs: 15_000,
-      });
+      await until(async () => (await post(server, { documentId: documentHash(text) })).status === 200);
   });
 
   test("starts a subscription by its hash", async () => {

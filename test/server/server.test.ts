@@ -15,6 +15,7 @@ import {
   until,
 } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { untilWaiting, whileLocked, withGrowingLimit } from "../support/waiting.ts";
 
 /** pino's number of the level. */
 const INFO = 30;
@@ -73,12 +74,17 @@ describe("probes", () => {
   });
 
   test("readyz returns 503 while the server is stopping, which is no error in the log", async () => {
-    const stopping = await startApi(db, { PLINTH_SHUTDOWN_DELAY_SECONDS: "1" });
-    const closed = stopping.close();
-    expect(await probe("/readyz", stopping)).toMatchObject({ status: 503, json: { closing: true } });
-    await closed;
-    const lines = stopping.logLines.filter(({ path }) => path === "/readyz");
-    expect(lines).toMatchObject([{ status: 503, level: INFO }]);
+    await withGrowingLimit(1_000, async (ms) => {
+      const stopping = await startApi(db, { PLINTH_SHUTDOWN_DELAY_SECONDS: String(ms / 1_000) });
+      const closed = stopping.close();
+      try {
+        expect(await probe("/readyz", stopping)).toMatchObject({ status: 503, json: { closing: true } });
+      } finally {
+        await closed;
+      }
+      const lines = stopping.logLines.filter(({ path }) => path === "/readyz");
+      expect(lines).toMatchObject([{ status: 503, level: INFO }]);
+    });
   });
 
   test("readyz returns 503 while the database is unavailable, and healthz does not", async () => {
@@ -136,23 +142,20 @@ describe("the server", () => {
   test("finishes open requests when it stops, and accepts no new ones", async () => {
     await withClient(db.url("owner"), (client) =>
       client.query(`
-        create or replace function identity.take_a_moment() returns text language sql volatile
-          as $$ select 'finished' from pg_sleep(0.5) $$;
-        grant execute on function identity.take_a_moment() to ${db.rolePrefix}_anonymous;`),
+        create or replace function identity.wait_for_lock() returns text language sql volatile
+          as $$ select 'finished' from pg_advisory_xact_lock(1) $$;
+        grant execute on function identity.wait_for_lock() to ${db.rolePrefix}_anonymous;`),
     );
     const stopping = await startApi(db);
-    const underWay = stopping.ask("mutation { takeAMoment(input: {}) { result } }");
-    await until(async () =>
-      withClient(db.adminUrl, async (client) => {
-        const { rowCount } = await client.query(
-          "select from pg_stat_activity where state = 'active' and query like '%take_a_moment%' and pid <> pg_backend_pid()",
-        );
-        return rowCount! > 0;
-      }),
-    );
-    const closing = stopping.close();
-    await expect(fetch(`${stopping.url}/healthz`, { headers: { connection: "close" } })).rejects.toThrow();
-    expect((await underWay).data).toEqual({ takeAMoment: { result: "finished" } });
+    const lock = ["select pg_advisory_xact_lock(1)"] as const;
+    const { underWay, closing } = await whileLocked(db, [lock], async () => {
+      const underWay = stopping.ask("mutation { waitForLock(input: {}) { result } }");
+      await untilWaiting(db);
+      const closing = stopping.close();
+      await expect(fetch(`${stopping.url}/healthz`, { headers: { connection: "close" } })).rejects.toThrow();
+      return { underWay, closing };
+    });
+    expect((await underWay).data).toEqual({ waitForLock: { result: "finished" } });
     await closing;
     await stopping.close();
   });

@@ -8,6 +8,7 @@ import { Snapshot } from "../../src/request/snapshot.ts";
 import { roleOfError } from "../../src/request/transaction.ts";
 import { until } from "../support/api.ts";
 import { createTestDatabase, cutOff, type TestDatabase } from "../support/database.ts";
+import { withGrowingLimit } from "../support/waiting.ts";
 
 let db: TestDatabase;
 let pool: Pool;
@@ -41,6 +42,7 @@ function open(answerGraceMs?: number, connectionTimeoutMs = 10_000): void {
 }
 
 async function reopen(...limits: Parameters<typeof open>): Promise<void> {
+  snapshot.end();
   await pool.end();
   open(...limits);
 }
@@ -125,24 +127,30 @@ test("all reads fail when the connection is lost, and the pool replaces it", asy
 });
 
 test("all reads fail when the server does not answer in time, and the pool replaces the connection", async () => {
-  await reopen(200);
-  const outcomes = await Promise.allSettled([snapshot.read(sleep(60)), snapshot.read(WHO)]);
-  expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
-  expect((outcomes[0] as PromiseRejectedResult).reason.message).toContain("timeout");
-  snapshot.end();
-  snapshot = new Snapshot(pool, settings);
-  expect(await snapshot.read(WHO)).toMatchObject(u1);
+  await withGrowingLimit(200, async (ms) => {
+    await reopen(ms);
+    const outcomes = await Promise.allSettled([snapshot.read(sleep(60)), snapshot.read(WHO)]);
+    expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+    expect((outcomes[0] as PromiseRejectedResult).reason.message).toContain("timeout");
+    snapshot.end();
+    snapshot = new Snapshot(pool, settings);
+    expect(await snapshot.read(WHO)).toMatchObject(u1);
+  });
 });
 
 test("a read may wait for those before it longer than for the server", async () => {
-  await reopen(2_000);
-  const reads = [1.2, 1.2].map((seconds) => snapshot.read(sleep(seconds)));
-  await expect(Promise.all(reads)).resolves.toHaveLength(2);
+  await withGrowingLimit(1_000, async (ms) => {
+    await reopen(ms);
+    const reads = [0.6, 0.6].map((share) => snapshot.read(sleep((share * ms) / 1_000)));
+    await expect(Promise.all(reads)).resolves.toHaveLength(2);
+  });
 });
 
 test("all reads fail when the pool has no connection", async () => {
-  await reopen(undefined, 50);
-  const held = await pool.connect();
+  const held = await withGrowingLimit(50, async (ms) => {
+    await reopen(undefined, ms);
+    return pool.connect();
+  });
   const outcomes = await Promise.allSettled([snapshot.read(WHO), snapshot.read(WHO)]);
   expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
   snapshot.end();

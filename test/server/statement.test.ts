@@ -6,6 +6,7 @@ import { connectionOf } from "../../src/request/pg-internals/node-pg.ts";
 import { createPool } from "../../src/request/pool.ts";
 import { roleOfError, runStatement } from "../../src/request/transaction.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { withGrowingLimit } from "../support/waiting.ts";
 
 // A statement and its settings are one transaction in one message. Whatever fails, no setting may reach the next statement
 // of the connection.
@@ -52,7 +53,7 @@ const asUser = (id: string) => ({
   role: userRole,
   "jwt.claims.user_id": id,
   "plinth.correlation_id": `request of ${id}`,
-  statement_timeout: "2000",
+  statement_timeout: "30000",
 });
 
 const WHO_AM_I = `select current_user as role, current_setting('jwt.claims.user_id', true) as user_id,
@@ -218,15 +219,17 @@ describe("fails and leaves nothing behind", () => {
   });
 
   test("when the server does not answer in time", async () => {
-    const impatient = poolOf(1, 50);
-    try {
-      await expect(runStatement(impatient, asUser("u1"), { text: "select pg_sleep(1)" })).rejects.toThrow(
-        "Query read timeout",
-      );
-      const { rows } = await runStatement<{ user_id: string }>(impatient, asUser("u2"), READ);
-      expect(rows[0]?.user_id).toBe("u2");
-    } finally {
-      await impatient.end();
-    }
+    await withGrowingLimit(50, async (ms) => {
+      const impatient = poolOf(1, ms);
+      try {
+        await expect(runStatement(impatient, asUser("u1"), { text: "select pg_sleep(5)" })).rejects.toThrow(
+          "Query read timeout",
+        );
+        const { rows } = await runStatement<{ user_id: string }>(impatient, asUser("u2"), READ);
+        expect(rows[0]?.user_id).toBe("u2");
+      } finally {
+        await impatient.end();
+      }
+    });
   });
 });

@@ -7,6 +7,7 @@ import { createPool } from "../../src/request/pool.ts";
 import { roleOfError, runInTransaction, type TransactionClient } from "../../src/request/transaction.ts";
 import { until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { withGrowingLimit } from "../support/waiting.ts";
 
 let db: TestDatabase;
 let pool: Pool;
@@ -39,7 +40,7 @@ const asUser = (id: string) => ({
   role: userRole,
   "jwt.claims.user_id": id,
   "plinth.correlation_id": `request of ${id}`,
-  statement_timeout: "2000",
+  statement_timeout: "30000",
 });
 
 /** Everything a request sets, as the server sees it. */
@@ -205,14 +206,20 @@ describe("a connection", () => {
   });
 
   test("is given up when it does not answer", async () => {
-    // The statement may take long, its answer may not: as if the network had died.
-    const impatient = poolOf(1, 200);
-    const hanging = runInTransaction(impatient, { ...asUser("u1"), statement_timeout: "60000" }, (client) =>
-      client.query({ text: "select pg_sleep(30)" }),
-    );
-    await expect(hanging).rejects.toThrow("timeout");
-    expect((await runInTransaction(impatient, asUser("u2"), whoAmI)).user_id).toBe("u2");
-    await impatient.end();
+    await withGrowingLimit(200, async (ms) => {
+      // The statement may take long, its answer may not: as if the network had died.
+      const impatient = poolOf(1, ms);
+      try {
+        const settings = { ...asUser("u1"), statement_timeout: "60000" };
+        const hanging = runInTransaction(impatient, settings, (client) =>
+          client.query({ text: "select pg_sleep(30)" }),
+        );
+        await expect(hanging).rejects.toThrow("timeout");
+        expect((await runInTransaction(impatient, asUser("u2"), whoAmI)).user_id).toBe("u2");
+      } finally {
+        await impatient.end();
+      }
+    });
   });
 
   test("keeps one prepared statement per role and name, and at most 100 [A12]", async () => {

@@ -123,9 +123,7 @@ export async function startStandby(
         ...runAs,
       });
       child.unref();
-      await until(() => postmasterFile(data)[7]?.trim() === "ready" || child!.exitCode !== null, {
-        timeoutMs: 30_000,
-      });
+      await until(() => postmasterFile(data)[7]?.trim() === "ready" || child!.exitCode !== null);
     },
     async kill() {
       const ended = once(child!, "exit");

@@ -3,7 +3,7 @@ import pg from "pg";
 import { SESSION_SETTINGS } from "../../src/request/pool.ts";
 
 export interface Work {
-  /** Statements sent to the database by this process, in order. */
+  /** Statements of requests sent to the database by this process, in order. */
   readonly statements: readonly string[];
   /** Computations of native modules in other threads, such as argon2. */
   readonly native: number;
@@ -11,6 +11,14 @@ export interface Work {
 
 /** Node's name for the work of a native module that gives none. */
 const NATIVE_WORK = "undefined";
+
+/** Whether the connection runs the statements of requests. Others listen, probe and poll at times of their own. */
+function servesRequests(client: pg.Client): boolean {
+  const { connectionParameters } = client as unknown as {
+    connectionParameters: { application_name?: string };
+  };
+  return /^plinth-(api|service)$/.test(connectionParameters.application_name ?? "");
+}
 
 /** The work that a call causes in this process: unlike its time, it does not depend on other work of the machine. */
 export async function workOf(call: () => Promise<unknown>): Promise<Work> {
@@ -23,7 +31,7 @@ export async function workOf(call: () => Promise<unknown>): Promise<Work> {
   });
   const { query } = pg.Client.prototype;
   pg.Client.prototype.query = function (this: pg.Client, ...args: unknown[]) {
-    statements.push(textOf(args));
+    if (servesRequests(this)) statements.push(textOf(args));
     return (query as (...args: unknown[]) => unknown).apply(this, args);
   } as never;
   hook.enable();
@@ -51,7 +59,7 @@ export async function roundTripsOf(call: () => Promise<unknown>): Promise<string
   const { query } = pg.Client.prototype;
   const { connect } = pg.Pool.prototype;
   pg.Client.prototype.query = function (this: pg.Client, ...args: unknown[]) {
-    tripOf.get(this)?.push(textOf(args));
+    if (servesRequests(this)) tripOf.get(this)?.push(textOf(args));
     return (query as (...args: unknown[]) => unknown).apply(this, args);
   } as never;
   pg.Pool.prototype.connect = function (this: pg.Pool, connected?: Connected) {

@@ -59,7 +59,7 @@ for (const { name, isHere, missing, major, start } of PLACES)
       resources.defer(() => server.stop());
       db = await createScratchDatabase(server.adminUrl);
       resources.defer(() => db.drop());
-    }, 300_000);
+    });
     afterAll(() => resources.disposeAsync());
 
     const migration = () => ({ ownerUrl: db.url("owner"), rolePrefix: db.rolePrefix, queues: QUEUES });
