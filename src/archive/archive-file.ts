@@ -72,7 +72,7 @@ export async function* readArchive(file: ArchiveFile): AsyncGenerator<string, Fi
   } catch (error) {
     if (error instanceof SealedFileError && error.isWrongKey)
       throw new PlinthError("BACKUP_KEY_WRONG", `${path} ${error.message}.`, {
-        hint: "Set PLINTH_BACKUP_KEY to the key that the archive was written with; several are separated by commas.",
+        hint: "Set PLINTH_BACKUP_KEY to the key that encrypted the archive; several are separated by commas.",
       });
     throw new PlinthError("ARCHIVE_DAMAGED", `${path} is damaged: ${(error as Error).message}.`, {
       hint: "Restore it from a copy.",

@@ -141,7 +141,7 @@ async function requireRegistered(directory: string, archive: RegisteredArchive):
  */
 function requireColumns(line: string, columns: readonly string[], name: string): void {
   if (Object.keys(JSON.parse(line)).join() === columns.join()) return;
-  throw new PlinthError("ARCHIVE_DAMAGED", `The manifest of ${name} has other columns than the file.`, {
+  throw new PlinthError("ARCHIVE_DAMAGED", `The manifest of ${name} does not have the columns of the file.`, {
     hint: "Restore it from a copy. Nothing was attached.",
   });
 }

@@ -71,7 +71,7 @@ async function replaceFile(
   if (found.sha256 !== summary.sha256 || found.contentSha256 !== summary.contentSha256)
     throw new PlinthError(
       "ARCHIVE_DAMAGED",
-      `${join(directory, name)} reads back differently than written.`,
+      `${join(directory, name)} was not read back as it was written.`,
       {
         hint: "Check the disk. The former file is unchanged; the next run writes it again.",
       },

@@ -88,7 +88,7 @@ async function writeOne(writer: ArchiveWriter, archive: OpenArchive): Promise<Ma
   if (found.sha256 !== summary.sha256 || found.contentSha256 !== summary.contentSha256)
     throw new PlinthError(
       "ARCHIVE_DAMAGED",
-      `${join(directory, name)} reads back differently than written.`,
+      `${join(directory, name)} was not read back as it was written.`,
       {
         hint: "Check the disk. No row was deleted; the next run writes the file again.",
       },

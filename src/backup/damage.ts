@@ -7,7 +7,7 @@ export function explainDamage(error: unknown, path: string): unknown {
   if (error instanceof SealedFileError)
     return error.isWrongKey
       ? new PlinthError("BACKUP_KEY_WRONG", `${path} ${error.message}.`, {
-          hint: "Set PLINTH_BACKUP_KEY to the key that the backup was made with; several are separated by commas.",
+          hint: "Set PLINTH_BACKUP_KEY to the key that encrypted the backup; several are separated by commas.",
         })
       : damaged(path, error.message);
   const code = (error as NodeJS.ErrnoException | undefined)?.code ?? "";
@@ -19,6 +19,6 @@ export function explainDamage(error: unknown, path: string): unknown {
 /** @param fault the end of a sentence, such as "is cut off" */
 export function damaged(path: string, fault: string): PlinthError {
   return new PlinthError("BACKUP_DAMAGED", `${path} ${fault}.`, {
-    hint: "Restore from another backup (--from), and make a new one: plinth backup.",
+    hint: "Restore from another backup (--from), and create a new one: plinth backup.",
   });
 }

@@ -41,7 +41,7 @@ export function deleteBackup(folder: string, id: string, log: (line: string) => 
       });
     if (found.backup && listed.filter(({ backup }) => backup).length === 1)
       throw new PlinthError("LAST_BACKUP", `${id} is the only complete backup.`, {
-        hint: "Make another one first: plinth backup.",
+        hint: "Create another one first: plinth backup.",
       });
     return [id];
   });

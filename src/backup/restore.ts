@@ -146,6 +146,6 @@ function requireSecrets(dataDirectory: string): void {
   throw new PlinthError("SECRETS_MISSING", `${secretsPath(dataDirectory)} is missing.`, {
     hint:
       "Backups do not contain it, because it has the master keys that open the secrets in the database. " +
-      "Copy it there from where you keep it.",
+      "Copy it there from your own copy.",
   });
 }

@@ -107,7 +107,7 @@ export function walMissing(missing: readonly string[], backup: Backup): PlinthEr
     {
       hint:
         "Copy it to the folder wal, use a newer backup (--from), or restore to a time before it (--to). " +
-        "Then make a new backup: plinth backup.",
+        "Then create a new backup: plinth backup.",
     },
   );
 }
@@ -130,7 +130,7 @@ function noBackup(folder: string, target: Target): PlinthError {
   const [oldest] = completeBackups(folder);
   if (!oldest)
     return new PlinthError("NO_BACKUP", `There is no complete backup in ${folder}.`, {
-      hint: "Check PLINTH_BACKUPS, or make one: plinth backup.",
+      hint: "Check PLINTH_BACKUPS, or create one: plinth backup.",
     });
   return new PlinthError("NO_BACKUP", `No backup leads to ${describe(target)}.`, {
     hint: `The oldest backup, ${oldest.id}, was complete at ${oldest.finishedAt}.`,

@@ -142,7 +142,7 @@ async function checkRestored(options: VerifyOptions): Promise<string[]> {
       // First, because amcheck comes with a table's worth of functions.
       const compared = backup.reference
         ? await compareContents(client, backup.reference, signal, onProgress)
-        : "The tables could not be compared, because writers never paused while it was made.";
+        : "The tables could not be compared, because writers never paused while it was created.";
       return [await checkStructure(client, signal, onProgress), compared];
     },
   );

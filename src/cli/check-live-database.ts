@@ -50,7 +50,7 @@ async function assertMigrated({ config, database }: Session, history: MigrationH
     throw new PlinthError(
       "MIGRATIONS_PENDING",
       `The database lacks ${pending.length} migration${pending.length === 1 ? "" : "s"}: ${pending.join(", ")}.`,
-      { hint: "Run plinth migrate first; what differs after it is a difference." },
+      { hint: "Run plinth migrate first, then compare again." },
     );
 }
 

@@ -24,25 +24,25 @@ interface Flags {
 export function addRestoreRows(restore: Command): void {
   restore
     .command("rows")
-    .description("bring one user, one room or rows of one table back from a past copy of the database")
-    .option("--from <url>", "a running server on which a backup was restored; it is only read")
+    .description("restore one user, one room or rows of one table from a past copy of the database")
+    .option("--from <url>", "URL of a server with a restored backup; it is only read")
     .option("--user <name>", "an account with all rows that belong to it")
     .option("--room <name>", "a room with all rows that belong to it, by its name or id")
     .option("--table <schema.table>", "the rows of one table")
     .option("--where <condition>", "with --table: a condition in SQL")
-    .option("--overwrite", "give rows that were changed since the copy their old values")
+    .option("--overwrite", "restore the old values of rows that were changed since the copy")
     .option(
       "--erased-user-really <reason>",
       "restore an account that was erased on request; the audit log keeps the reason",
     )
-    .option("--plan", "only print what would be restored; changes nothing")
+    .option("--plan", "print what would be restored, and change nothing")
     .option("--yes", "do not ask for confirmation")
     .option("--json", "print the result as JSON")
     .addHelpText(
       "after",
       `
-Missing rows return with their old ids; rows that are there stay as they are, unless --overwrite. All in one transaction, which
-writes no other rows. Writers of the tables wait meanwhile. No mail is sent and no usage is counted. Restored accounts must sign in
+Missing rows get their old ids. Existing rows are kept, unless you add --overwrite. The command is one transaction, which changes
+no other rows. Writers of the tables wait meanwhile. No mail is sent and no usage is counted. Restored accounts must sign in
 again. Both databases must have run the same migrations. Without a terminal, --yes is required.
 
 Example:
@@ -81,7 +81,7 @@ Example:
 
 function scopeOf({ user, room, table, where }: Flags): Scope {
   const scopes = [user, room, table].filter((value) => value !== undefined);
-  if (scopes.length !== 1) throw new UsageError("Give one of --user, --room and --table.");
+  if (scopes.length !== 1) throw new UsageError("Use one of --user, --room and --table.");
   if (where !== undefined && table === undefined) throw new UsageError("--where needs --table.");
   if (user !== undefined) return { user };
   return room !== undefined ? { room } : { table: table!, where };
@@ -107,7 +107,7 @@ function linesOf({ tables, leftOut, accounts, correlationId }: RestoreRowsResult
         `  left out ${rows} of ${table}: their ${target} is missing (${oneLine(examples.join(", "))}). ${adviceFor(target)}`,
     ),
     ...(changed > 0 && !flags.overwrite
-      ? [`${changed} rows have other values now and stay so, without --overwrite.`]
+      ? [`${changed} rows have other values now and are kept without --overwrite.`]
       : []),
     ...(keys && keys.missing > 0
       ? ["The account's encryption key returns too, sealed with the master key of that time."]

@@ -24,7 +24,7 @@ export function describeDifference({ kind, object, changes }: Difference): strin
     return `${title}: expected ${expected}, found ${found}`;
   }
   if (kind === "missing") return `${title}: missing`;
-  if (kind === "extra") return `${title}: not made by the migrations`;
+  if (kind === "extra") return `${title}: not created by the migrations`;
   return `${title}: ${changes.map(describeChange).join("; ")}`;
 }
 

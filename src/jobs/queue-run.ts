@@ -22,7 +22,7 @@ export async function queueRun(client: pg.ClientBase, job: string, data?: object
     if (data)
       throw new PlinthError(
         "JOB_BUSY",
-        `A run of ${job} waits or runs already, so the data was not queued.`,
+        `A run of ${job} is already waiting or active, so the data was not queued.`,
         {
           hint: `Retry when it has ended: plinth jobs show ${job}.`,
         },

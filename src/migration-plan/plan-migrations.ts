@@ -64,7 +64,10 @@ export function planMigrations(options: PlanOptions): Promise<Plan> {
     if (histories.every(({ applied }) => applied.length === 0))
       return {
         steps,
-        notes: [...notes, "The database has run no migration: everything is new, so no lock blocks anyone."],
+        notes: [
+          ...notes,
+          "The database has run no migration: everything is new, so no lock blocks another session.",
+        ],
       };
     session.onProgress({ step: "Starting a scratch server" });
     return options.withScratchServer(async (server) => {

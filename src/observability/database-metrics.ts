@@ -32,7 +32,7 @@ const DESCRIPTIONS: Readonly<Record<string, Description>> = {
     values: ({ queues }) => of("queue", queues, ({ active }) => active),
   },
   plinth_queue_oldest_seconds: {
-    help: "How long the oldest waiting job is due, by queue; 0 if none is.",
+    help: "Time since the oldest waiting job was due, by queue; 0 if none waits.",
     label: "queue",
     values: ({ queues }) => of("queue", queues, ({ oldest }) => Math.max(0, oldest ?? 0)),
   },
@@ -113,11 +113,11 @@ const DESCRIPTIONS: Readonly<Record<string, Description>> = {
     values: (state) => Number(state.sees_all_sessions),
   },
   plinth_database_in_recovery: {
-    help: "1 at a standby, otherwise 0.",
+    help: "1 on a standby, otherwise 0.",
     values: (state) => Number(state.in_recovery),
   },
   plinth_replay_lag_seconds: {
-    help: "How far a standby is behind; absent at a primary.",
+    help: "Replay lag of a standby; absent on a primary.",
     values: ({ replay_lag }) => replay_lag ?? undefined,
   },
   plinth_replicas: { help: "Visible connected replicas.", values: ({ replicas }) => replicas.length },

@@ -33,7 +33,7 @@ export function readCertificates(directory: string, keys: readonly PublicJwk[]):
   const names = namesIn(directory);
   if (!names)
     throw new PlinthError("NOT_FOUND", `${directory} does not exist.`, {
-      hint: "Give the folder of the certificates, such as erasures in PLINTH_BACKUPS.",
+      hint: "Pass the folder of the certificates, such as erasures in PLINTH_BACKUPS.",
     });
   return names
     .filter((name) => name.endsWith(".jws"))

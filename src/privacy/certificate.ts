@@ -60,7 +60,7 @@ export function verifyCertificate(signed: string, keys: readonly PublicJwk[]): C
   const key = keys.find((each) => each.kid === kid);
   if (!key)
     throw new PlinthError("CERTIFICATE_KEY_UNKNOWN", `The certificate is signed with the key ${kid}.`, {
-      hint: "Give the key set that has this key with --jwks or --key.",
+      hint: "Pass the key set that has this key with --jwks or --key.",
     });
   try {
     const verifier = createPublicKey({ key: { ...key }, format: "jwk" });

@@ -55,7 +55,7 @@ function explain(error: pg.DatabaseError): Error {
     });
   if (error.code === "PL422" && error.message.startsWith("A reference"))
     return new PlinthError("INVALID_REFERENCE", error.message, {
-      hint: "Give the number of a ticket or case, such as REQ-2026/17.",
+      hint: "Pass the number of a ticket or case, such as REQ-2026/17.",
       cause: error,
     });
   if (error.code === "23503")

@@ -112,7 +112,7 @@ test("doctor finds the application's schemas as its migrations make them, and na
   ]);
   const details = found.flatMap((finding: { details: string[] }) => finding.details);
   expect(details.sort()).toEqual([
-    "column color of shop.products: not made by the migrations",
+    "column color of shop.products: not created by the migrations",
     "policy update_own on shop.orders",
     "shop.orders",
   ]);

@@ -80,7 +80,7 @@ test("import keeps the order of the rules", async () => {
   expect((await access("export")).stdout).toBe(`${swapped}\n`);
 });
 
-test("import reports each refused line with its place and reason, and writes nothing [C5]", async () => {
+test("import reports each rejected line with its place and reason, and writes nothing [C5]", async () => {
   await importBoth();
   const bad = await folder.write(
     "bad.csv",
@@ -89,12 +89,12 @@ test("import reports each refused line with its place and reason, and writes not
   const { code, stdout, stderr } = await access("import", "--policy", bad);
   expect([code, stdout]).toEqual([1, ""]);
   expect(stderr.split("\n")).toEqual([
-    "refused: bad.csv:3: The parentheses of the line are not balanced.",
-    "refused: bad.csv:4: v1: p takes 3 values, not 1.",
-    "refused: bad.csv:5: ptype: the model defines no q.",
-    "refused: bad.csv:6: ptype: a rule is a type and one to six values of up to 256 characters.",
-    "error: Nothing was imported, because 4 lines were refused.",
-    "hint: docs/access.md lists what of Casbin is supported.",
+    "rejected: bad.csv:3: The parentheses of the line are not balanced.",
+    "rejected: bad.csv:4: v1: p takes 3 values, not 1.",
+    "rejected: bad.csv:5: ptype: the model defines no q.",
+    "rejected: bad.csv:6: ptype: a rule is a type and one to six values of up to 256 characters.",
+    "error: Nothing was imported, because 4 lines were rejected.",
+    "hint: docs/access.md lists the supported parts of Casbin.",
     "",
   ]);
   expect((await access("export")).stdout).toBe(POLICY);
@@ -104,7 +104,7 @@ test("import refuses a model outside the grammar with line, column and reason [C
   const model = await folder.write("model.conf", DEFINITION.replace("g(r.sub, p.sub)", "h(r.sub, p.sub)"));
   const { code, stderr } = await access("import", "--model", model, "--policy", policy);
   expect(code).toBe(1);
-  expect(stderr).toMatch(/^refused: model\.conf:14:5: matchers: the function h is not supported\.\n/);
+  expect(stderr).toMatch(/^rejected: model\.conf:14:5: matchers: the function h is not supported\.\n/);
   expect(await asOwner("select * from access.casbin_models")).toEqual([]);
 });
 
@@ -116,7 +116,7 @@ test("import refuses a model that does not take the stored rules", async () => {
   );
   const { code, stderr } = await access("import", "--model", model);
   expect(code).toBe(1);
-  expect(stderr).toMatch(/^refused: stored rule \d+: ptype: the model defines no g\.\nerror: /);
+  expect(stderr).toMatch(/^rejected: stored rule \d+: ptype: the model defines no g\.\nerror: /);
 });
 
 test("check and --dry-run report without changing anything", async () => {
@@ -135,7 +135,7 @@ test("check and --dry-run report without changing anything", async () => {
     1,
     { faults: [{ file: bad, line: 1, reason: expect.any(String) }] },
   ]);
-  expect(stderr).toMatch(/\nerror: A line was refused\.\n/);
+  expect(stderr).toMatch(/\nerror: A line was rejected\.\n/);
   expect(await asOwner("select * from access.casbin_models")).toEqual([]);
   expect(await asOwner("select * from access.casbin_versions")).toEqual(before);
 });

@@ -538,7 +538,7 @@ const BROKEN: readonly Broken[] = [
     group: checkDrift,
     check: "schema",
     sql: "drop extension pg_trgm cascade",
-    says: /objects that the migrations make are missing/,
+    says: /objects of the migrations are missing/,
   },
   {
     title: "a policy that lets everyone read",

@@ -317,7 +317,7 @@ describe("plinth schema check --live", () => {
     const { code, stdout, stderr } = await live([], { PLINTH_ANALYST_URL, PLINTH_ROLE_PREFIX });
     expect([code, stdout, stderr]).toEqual([
       1,
-      expect.stringContaining("differs from what its migrations make in 2 objects"),
+      expect.stringContaining("differs from its migrations in 2 objects"),
       expect.stringContaining("If migrations are pending, run plinth migrate first."),
     ]);
     const folder = await mkdtemp(join(tmpdir(), "plinth-test-mend-"));

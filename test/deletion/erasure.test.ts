@@ -396,7 +396,7 @@ describe("archives [A14, C11]", () => {
     for (const [args, message] of [
       [[`${file}.forged`, "--key", keys], "Its signature does not match"],
       [[file, "--key", `${keys}.other`], "The certificate is signed with the key"],
-      [[file, "--key", keys, "--account", bob], "about another account"],
+      [[file, "--key", keys, "--account", bob], "for another account"],
       [[file, "--key", file], "not a JSON Web Key Set"],
     ] as const) {
       const { code, stderr } = await offline(...args);

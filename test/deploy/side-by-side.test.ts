@@ -50,7 +50,7 @@ const work = () =>
       PLINTH_ROLE_PREFIX: db.rolePrefix,
       PLINTH_CONFIG: join(PACKAGE_ROOT, "test/support/side-by-side/plinth.config.ts"),
     },
-    /Working the jobs/,
+    /Running the jobs/,
   );
 const answer = () =>
   processes.start(

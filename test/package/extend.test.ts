@@ -89,7 +89,7 @@ async function follow(step: Step): Promise<string> {
       if (args[1] === "init") return run(shell, process.execPath, [CLI, ...args.slice(1)]);
       if (args[1] === "serve")
         return run(shell, file, args, { until: /The API listens on \S+\n/, meanwhile: readGraphiql });
-      if (args[1] === "work") return run(shell, file, args, { until: /Working the jobs .*count-notes/ });
+      if (args[1] === "work") return run(shell, file, args, { until: /Running the jobs .*count-notes/ });
       return run(shell, file, args);
   }
 }

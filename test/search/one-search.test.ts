@@ -62,7 +62,7 @@ describe.each<[string, string, string[], string[]]>([
     ["exam"],
   ],
   [
-    "an e-mail address",
+    "an email address",
     "mail bob.ross@example.com",
     ["bob", "ross", "bob.ross@example.com", "example"],
     ["rossi"],

@@ -71,13 +71,13 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
       title: "an added policy on a table of secrets",
       sql: "create policy backdoor on private.user_passwords for select to :PLINTH_USER using (true)",
       findings: [
-        ["fail", "drift-access", "policy backdoor on private.user_passwords: not made by the migrations"],
+        ["fail", "drift-access", "policy backdoor on private.user_passwords: not created by the migrations"],
       ],
     },
     {
       title: "an added policy that only restricts",
       sql: "create policy narrower on llm.chats as restrictive for select to :PLINTH_USER using (not is_archived)",
-      findings: [["warn", "drift-access", "policy narrower on llm.chats: not made by the migrations"]],
+      findings: [["warn", "drift-access", "policy narrower on llm.chats: not created by the migrations"]],
     },
     {
       title: "a table without row security",
@@ -483,18 +483,18 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
           "drift-access",
           "grant to plinth_user on function identity.unlock(user_id uuid): expected none, found execute",
         ],
-        ["fail", "drift-extra", "function identity.unlock(user_id uuid): not made by the migrations"],
+        ["fail", "drift-extra", "function identity.unlock(user_id uuid): not created by the migrations"],
       ],
     },
     {
       title: "an added function with the owner's rights",
       sql: "create function identity.backdoor() returns setof private.user_passwords language sql security definer as 'select * from private.user_passwords'",
-      findings: [["fail", "drift-extra", "function identity.backdoor(): not made by the migrations"]],
+      findings: [["fail", "drift-extra", "function identity.backdoor(): not created by the migrations"]],
     },
     {
       title: "an added function",
       sql: "create function identity.helper() returns integer language sql as 'select 1'",
-      findings: [["warn", "drift-extra", "function identity.helper(): not made by the migrations"]],
+      findings: [["warn", "drift-extra", "function identity.helper(): not created by the migrations"]],
     },
     {
       title: "an added overload",
@@ -503,7 +503,7 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
         [
           "warn",
           "drift-extra",
-          "function access.has_permission(permission text, scope text): not made by the migrations",
+          "function access.has_permission(permission text, scope text): not created by the migrations",
         ],
       ],
     },
@@ -511,24 +511,26 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
       title: "an added function of machine code",
       sql: "create function plinth.identity(xid) returns xid language internal as 'xid_age'; revoke execute on function plinth.identity from public; alter function plinth.identity owner to :PLINTH_OWNER",
       by: "a superuser",
-      findings: [["fail", "drift-extra", "function plinth.identity(xid): not made by the migrations"]],
+      findings: [["fail", "drift-extra", "function plinth.identity(xid): not created by the migrations"]],
     },
     {
       title: "an added function of machine code in another schema",
       sql: "create function public.identity(xid) returns xid language internal as 'xid_age'",
       by: "a superuser",
-      findings: [["warn", "drift-extra", "function public.identity(xid): not made by the migrations"]],
+      findings: [["warn", "drift-extra", "function public.identity(xid): not created by the migrations"]],
     },
     {
       title: "a function hidden in an extension",
       sql: "create function plinth.hidden() returns integer language sql security definer as 'select 1'; alter extension pg_trgm add function plinth.hidden()",
-      findings: [["fail", "drift-extra", "function plinth.hidden(): not made by the migrations"]],
+      findings: [["fail", "drift-extra", "function plinth.hidden(): not created by the migrations"]],
     },
     {
       title: "a function in the system's schema",
       sql: "create function pg_catalog.lower(integer) returns integer language sql as 'select 1'",
       by: "a superuser",
-      findings: [["warn", "drift-extra", "function pg_catalog.lower(integer): not made by the migrations"]],
+      findings: [
+        ["warn", "drift-extra", "function pg_catalog.lower(integer): not created by the migrations"],
+      ],
     },
   ],
   triggers: [
@@ -573,7 +575,7 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
     {
       title: "an added trigger",
       sql: "create trigger spy after insert on identity.users for each row execute function plinth.touch_updated_at()",
-      findings: [["warn", "drift-extra", "trigger spy on identity.users: not made by the migrations"]],
+      findings: [["warn", "drift-extra", "trigger spy on identity.users: not created by the migrations"]],
     },
     {
       title: "a foreign key without triggers",
@@ -591,12 +593,12 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
       title: "an event trigger",
       sql: "create function public.on_ddl() returns event_trigger language plpgsql as 'begin end'; create event trigger spy on ddl_command_end execute function public.on_ddl()",
       by: "a superuser",
-      findings: [["warn", "drift-extra", "event trigger spy: not made by the migrations"]],
+      findings: [["warn", "drift-extra", "event trigger spy: not created by the migrations"]],
     },
     {
       title: "a rule",
       sql: "create rule spy as on update to llm.chats do also notify spy",
-      findings: [["fail", "drift-extra", "rule spy on llm.chats: not made by the migrations"]],
+      findings: [["fail", "drift-extra", "rule spy on llm.chats: not created by the migrations"]],
     },
   ],
   "constraints and indexes": [
@@ -653,7 +655,7 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
     {
       title: "an added constraint",
       sql: "alter table llm.chats add constraint more check (true)",
-      findings: [["warn", "drift-extra", "constraint more on llm.chats: not made by the migrations"]],
+      findings: [["warn", "drift-extra", "constraint more on llm.chats: not created by the migrations"]],
     },
     {
       title: "a constraint whose index is invalid",
@@ -709,7 +711,7 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
     {
       title: "an added index",
       sql: "create index more_idx on llm.chats (title)",
-      findings: [["warn", "drift-extra", "index more_idx on llm.chats: not made by the migrations"]],
+      findings: [["warn", "drift-extra", "index more_idx on llm.chats: not created by the migrations"]],
     },
     {
       title: "an added index on a partition",
@@ -718,7 +720,7 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
         [
           "warn",
           "drift-extra",
-          "index more_idx on security.login_attempts_default: not made by the migrations",
+          "index more_idx on security.login_attempts_default: not created by the migrations",
         ],
       ],
     },
@@ -767,7 +769,7 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
     {
       title: "an added column",
       sql: "alter table identity.users add column note text",
-      findings: [["warn", "drift-extra", "column note of identity.users: not made by the migrations"]],
+      findings: [["warn", "drift-extra", "column note of identity.users: not created by the migrations"]],
     },
     {
       title: "a dropped column",
@@ -807,12 +809,12 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
     {
       title: "an added table",
       sql: "create table private.copy as select * from identity.users; alter table private.copy enable row level security",
-      findings: [["warn", "drift-extra", "table private.copy: not made by the migrations"]],
+      findings: [["warn", "drift-extra", "table private.copy: not created by the migrations"]],
     },
     {
       title: "a table whose rows appear in another",
       sql: "create table private.more () inherits (private.token_blacklist); alter table private.more enable row level security",
-      findings: [["fail", "drift-extra", "table private.more: not made by the migrations"]],
+      findings: [["fail", "drift-extra", "table private.more: not created by the migrations"]],
     },
     {
       title: "a column of a partition without its default",
@@ -829,7 +831,7 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
       title: "a detached partition",
       sql: "alter table security.login_attempts detach partition security.login_attempts_default",
       findings: [
-        ["warn", "drift-extra", "table security.login_attempts_default: not made by the migrations"],
+        ["warn", "drift-extra", "table security.login_attempts_default: not created by the migrations"],
       ],
     },
   ],
@@ -871,7 +873,7 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
       sql: "create view analytics.leak as select * from private.user_passwords; grant select on analytics.leak to :PLINTH_ANALYST",
       findings: [
         ["fail", "drift-access", "grant to plinth_analyst on analytics.leak: expected none, found select"],
-        ["warn", "drift-extra", "view analytics.leak: not made by the migrations"],
+        ["warn", "drift-extra", "view analytics.leak: not created by the migrations"],
       ],
     },
     {
@@ -910,23 +912,25 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
     {
       title: "an extension in a schema of Plinth",
       sql: "create extension citext schema plinth",
-      findings: [["fail", "drift-extra", "extension citext: not made by the migrations"]],
+      findings: [["fail", "drift-extra", "extension citext: not created by the migrations"]],
     },
     {
       title: "an operator",
       sql: "create operator plinth.=== (leftarg = integer, rightarg = integer, function = int4eq)",
-      findings: [["fail", "drift-extra", "operator plinth.===(integer,integer): not made by the migrations"]],
+      findings: [
+        ["fail", "drift-extra", "operator plinth.===(integer,integer): not created by the migrations"],
+      ],
     },
     {
       title: "a cast",
       sql: "create cast (text as cidr) with inout as implicit",
       by: "a superuser",
-      findings: [["fail", "drift-extra", "cast (text as cidr): not made by the migrations"]],
+      findings: [["fail", "drift-extra", "cast (text as cidr): not created by the migrations"]],
     },
     {
       title: "a publication",
       sql: "create publication spy for table identity.users",
-      findings: [["warn", "drift-extra", "publication spy: not made by the migrations"]],
+      findings: [["warn", "drift-extra", "publication spy: not created by the migrations"]],
     },
   ],
   "owners, roles and settings": [
@@ -1022,7 +1026,7 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
         [
           "fail",
           "drift-access",
-          "setting search_path of plinth_authenticator in all databases: not made by the migrations",
+          "setting search_path of plinth_authenticator in all databases: not created by the migrations",
         ],
       ],
     },
@@ -1034,7 +1038,7 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
         [
           "fail",
           "drift-access",
-          "setting jwt.claims.user_id of plinth_authenticator in all databases: not made by the migrations",
+          "setting jwt.claims.user_id of plinth_authenticator in all databases: not created by the migrations",
         ],
       ],
     },
@@ -1046,7 +1050,7 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
         [
           "fail",
           "drift-access",
-          "setting session_replication_role of plinth_service in all databases: not made by the migrations",
+          "setting session_replication_role of plinth_service in all databases: not created by the migrations",
         ],
       ],
     },
@@ -1054,7 +1058,7 @@ export const FAULTS: Readonly<Record<string, readonly Fault[]>> = {
       title: "a setting of the database",
       sql: "do $$ begin execute format('alter database %I set row_security = off', current_database()); end $$",
       findings: [
-        ["fail", "drift-access", "setting row_security of the database: not made by the migrations"],
+        ["fail", "drift-access", "setting row_security of the database: not created by the migrations"],
       ],
     },
     {

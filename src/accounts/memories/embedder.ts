@@ -72,7 +72,7 @@ async function post(
 function readVectors(answer: unknown, count: number, dimensions: number | undefined): number[][] {
   const data = (answer as { data?: unknown } | null)?.data;
   if (!Array.isArray(data) || data.length !== count)
-    throw failed("The answer has another number of vectors.");
+    throw failed("The answer has the wrong number of vectors.");
   const vectors: number[][] = Array(count);
   for (const { index, embedding } of data as { index?: unknown; embedding?: unknown }[]) {
     if (!Number.isInteger(index) || !isVector(embedding)) throw failed("The answer has no vectors.");
@@ -80,7 +80,7 @@ function readVectors(answer: unknown, count: number, dimensions: number | undefi
   }
   const length = dimensions ?? vectors[0]?.length;
   if (vectors.length !== count || Array.from(vectors).some((vector) => vector?.length !== length))
-    throw failed("The vectors have another number of dimensions.");
+    throw failed("The vectors have the wrong number of dimensions.");
   return vectors;
 }
 

@@ -15,15 +15,19 @@ interface Flags {
 export function addAccessContract(command: Command): void {
   command
     .command("contract")
-    .description("try what each role may do with the application's tables, and write it down")
+    .description("test what each role may do with the application's tables, and write a report")
     .option("--dir <folder>", "where to write; created if needed", "docs")
-    .option("--seed <file>", "SQL with rows that cannot be made from the catalogue", "test/contract-seed.sql")
+    .option(
+      "--seed <file>",
+      "SQL with rows that cannot be created from the catalogue",
+      "test/contract-seed.sql",
+    )
     .option("--check", "write nothing, and fail if the files are not up to date")
     .option("--json", "print the changed outcomes and the warnings as JSON")
     .addHelpText(
       "after",
       `
-Runs all migrations on a temporary embedded database, makes a row of each table for two users, and selects, inserts, updates
+Runs all migrations on a temporary embedded database, creates a row of each table for two users, and selects, inserts, updates
 and deletes as each role and as users with each permission. Writes access-contract.md for people and
 access-contract.jsonl with each outcome, so that a review shows each change of access. Warns of tables without row-level
 security or policies, and of rows of other users that are open. In the seed file, :user and :neighbor are the two users.

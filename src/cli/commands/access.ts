@@ -24,9 +24,7 @@ const POLICY = "Casbin policy file (.csv)";
 export function addAccess(program: Command): void {
   const command = program
     .command("access")
-    .description(
-      "manage access rules in Casbin's formats, or write down the access to an application's tables",
-    )
+    .description("manage access rules in Casbin's formats, or report the access to an application's tables")
     .addHelpText(
       "after",
       "\nExample:\n  $ plinth access import --model model.conf --policy policy.csv\n  $ plinth access history",
@@ -44,7 +42,7 @@ export function addAccess(program: Command): void {
     .addHelpText(
       "after",
       `
-All is imported in one transaction, as one version, or nothing if a line is refused. --model may be omitted if a model of
+The import is one transaction and one version. If a line is rejected, nothing is imported. --model may be omitted if a model of
 that name is stored, and --policy to keep the rules. Importing the same files again changes nothing.
 
 Example:
@@ -55,7 +53,7 @@ Example:
 
   command
     .command("check")
-    .description("report each line of a model and a policy that would be refused; changes nothing")
+    .description("report each line of a model and a policy that would be rejected, and change nothing")
     .option("--model <file>", MODEL)
     .option("--policy <file>", POLICY)
     .option("--name <name>", "name of the stored model to check a policy with", "default")
@@ -63,7 +61,7 @@ Example:
     .addHelpText(
       "after",
       `
-The exit code is 1 if a line is refused.
+The exit code is 1 if a line is rejected.
 
 Example:
   $ plinth access check --model model.conf --policy policy.csv`,
@@ -99,7 +97,7 @@ Example:
   command
     .command("restore")
     .argument("<version>", "number of the version, as plinth access history prints it", wholeNumber)
-    .description("bring rules and models back to the state after a version, as a new version")
+    .description("return rules and models to their state after a version, as a new version")
     .option("--json", "print the new version as JSON")
     .addHelpText("after", "\nExample:\n  $ plinth access restore 3")
     .action(restore);
@@ -115,7 +113,7 @@ async function importFiles(flags: FileFlags & { append?: boolean; dryRun?: boole
   ).catch(explainName);
   if (flags.json) printJson({ ...summary, dryRun: flags.dryRun === true });
   if (summary.faults.length > 0)
-    return report(summary.faults, (lines) => `Nothing was imported, because ${lines} refused.`);
+    return report(summary.faults, (lines) => `Nothing was imported, because ${lines} rejected.`);
   if (flags.json) return;
   const { model, added, removed, version } = summary;
   const outcome = flags.dryRun ? "nothing was written" : `version ${version}`;
@@ -140,7 +138,7 @@ async function check(flags: FileFlags): Promise<void> {
   );
   if (flags.json) printJson({ faults });
   if (faults.length > 0)
-    return report(faults, (lines) => `${lines[0]!.toUpperCase()}${lines.slice(1)} refused.`);
+    return report(faults, (lines) => `${lines[0]!.toUpperCase()}${lines.slice(1)} rejected.`);
   if (!flags.json) print("All lines are accepted.");
 }
 
@@ -154,11 +152,11 @@ async function readFiles(flags: FileFlags): Promise<CasbinFiles> {
 function report(faults: readonly FileFault[], sentence: (lines: string) => string): void {
   for (const { file, line, column, reason } of faults.slice(0, LISTED)) {
     const place = [printable(file), line, column].filter((part) => part !== undefined).join(":");
-    note(`refused: ${place}: ${oneLine(reason)}`);
+    note(`rejected: ${place}: ${oneLine(reason)}`);
   }
   if (faults.length > LISTED) note(`… and ${faults.length - LISTED} more; --json lists up to 1,000.`);
   note(`error: ${sentence(faults.length === 1 ? "a line was" : `${faults.length} lines were`)}`);
-  note("hint: docs/access.md lists what of Casbin is supported.");
+  note("hint: docs/access.md lists the supported parts of Casbin.");
   process.exitCode = 1;
 }
 
@@ -208,7 +206,7 @@ async function restore(version: number, { json }: { json?: boolean }): Promise<v
   if (json) return printJson({ restored: version, version: created });
   print(
     created === null
-      ? `Version ${version} is the state now.`
+      ? `Version ${version} is already the current state.`
       : `Restored version ${version} as version ${created}.`,
   );
 }

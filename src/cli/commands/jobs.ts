@@ -31,9 +31,9 @@ function addList(command: Command): void {
     .addHelpText(
       "after",
       `
-${ROLES} Times are in UTC. Finished runs are known for a week. "changed" is what the last run
-returned, "failures" are runs that failed after all retries. A job is overdue if its run was due more than 15 minutes ago
-and has not begun.
+${ROLES} Times are in UTC. Finished runs are kept for a week. "changed" has the numbers
+that the last run returned, and "failures" counts runs that failed after all retries. A job is overdue if a run was due more
+than 15 minutes ago and has not started.
 
 Example:
   $ plinth jobs
@@ -53,7 +53,7 @@ function addShow(command: Command): void {
   command
     .command("show <name>")
     .description("show a job with its latest runs: outcome, attempts, duration, changes, error")
-    .option("--limit <runs>", "how many runs", wholeNumber, 20)
+    .option("--limit <runs>", "number of runs", wholeNumber, 20)
     .option("--json", "print them as JSON")
     .addHelpText("after", `\n${ROLES}\n\nExample:\n  $ plinth jobs show deliver-mail --limit 5`)
     .action(async (name: string, { limit, json }: Flags & { limit: number }) => {
@@ -76,13 +76,13 @@ function addRun(command: Command): void {
     .command("run <name>")
     .description("queue a run of a job now, and wait until a worker has finished it")
     .option("--data <json>", "a JSON object for a job of the application, without secrets")
-    .option("--no-wait", "queue it only")
+    .option("--no-wait", "queue the run and do not wait")
     .option("--json", "print the run as JSON")
     .addHelpText(
       "after",
       `
-A job with a schedule has at most one run: if one waits or runs already, the command waits for that. Ctrl-C stops the
-waiting, and the run continues. The exit code is 1 if the run fails after all retries. ${ROLES}
+A scheduled job has at most one run at a time. If a run is waiting or active, the command waits for that run. Ctrl-C ends
+only the wait. The exit code is 1 if the run fails after all retries. ${ROLES}
 
 Example:
   $ plinth jobs run refresh-content-popularity
@@ -105,9 +105,11 @@ async function runJob(name: string, { data, wait, json }: RunFlags): Promise<voi
   await withJobs(async ({ client, jobs, signal, hasWorker }) => {
     jobs.find(name);
     if (payload && !jobs.ofApplication.has(name))
-      throw new UsageError(`The job ${name} takes no data. Only jobs of an application do.`);
+      throw new UsageError(`The job ${name} takes no data. Only jobs of an application take data.`);
     const { id, isNew } = await queueRun(client, name, payload);
-    note(isNew ? `Queued the run ${id} of ${name}.` : `The run ${id} of ${name} waits or runs already.`);
+    note(
+      isNew ? `Queued the run ${id} of ${name}.` : `The run ${id} of ${name} is already waiting or active.`,
+    );
     if (!wait) {
       if (!(await hasWorker())) note(NO_WORKER);
       if (json) printJson({ id, isNew });
@@ -164,16 +166,14 @@ function notCompleted(name: string, id: string, run: FollowedRun | undefined): P
 function addRetry(command: Command): void {
   command
     .command("retry [name-or-id]")
-    .description(
-      "queue runs again that failed after all retries, and start the next attempt of those that wait",
-    )
-    .option("--all", "those of all jobs")
+    .description("queue failed runs again, and start the next attempt of waiting ones")
+    .option("--all", "retry the runs of all jobs")
     .option("--json", "print the numbers of runs by job as JSON")
     .addHelpText(
       "after",
       `
-Takes a job's name or a run's id, as plinth jobs show prints it. Each failed run is queued once with its data; several of a
-scheduled job become one. Fix the cause first. ${ROLES}
+Takes a job's name or a run's id, as plinth jobs show prints it. Each failed run is queued once with its data; several runs
+of a scheduled job become one. Fix the cause first. ${ROLES}
 
 Example:
   $ plinth jobs retry thank-customer
@@ -201,13 +201,13 @@ Example:
 function addCancel(command: Command): void {
   command
     .command("cancel <name-or-id>")
-    .description("give up runs that wait, and discard runs that failed")
+    .description("cancel waiting runs and discard failed ones")
     .option("--json", "print the numbers of runs as JSON")
     .addHelpText(
       "after",
       `
-Takes a job's name or a run's id, as plinth jobs show prints it. A run that a worker is working on continues. Doctor no
-longer reports discarded runs, and they cannot be retried. The schedule stays. ${ROLES}
+Takes a job's name or a run's id, as plinth jobs show prints it. An active run continues. Discarded runs cannot be
+retried, and plinth doctor no longer reports them. The schedule stays. ${ROLES}
 
 Example:
   $ plinth jobs cancel 0198a2f4-7c1e-7000-8000-000000000000`,
@@ -227,7 +227,7 @@ Example:
 
 function assertChosen(nameOrId: string | undefined, all: boolean | undefined): void {
   if (nameOrId === undefined && !all)
-    throw new UsageError("Name a job or the id of a run, or retry those of all jobs with --all.");
+    throw new UsageError("Pass the name of a job or the id of a run, or use --all.");
   if (nameOrId !== undefined && all) throw new UsageError("Use either a name or --all.");
 }
 
@@ -236,7 +236,7 @@ function reportNone(nameOrId: string | undefined, verb: "retry" | "cancel", json
   const message = `There is no run to ${verb}.`;
   if (nameOrId !== undefined && /^[0-9a-f-]{36}$/i.test(nameOrId))
     throw new PlinthError("RUN_NOT_FOUND", message, {
-      hint: "It has ended, is running, or never was: plinth jobs show NAME lists the runs of a job.",
+      hint: "It has ended, is running, or never existed; plinth jobs show NAME lists the runs of a job.",
     });
   if (!json) print(message);
 }

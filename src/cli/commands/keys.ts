@@ -89,7 +89,7 @@ function addStatus(command: Command): void {
         );
       if (missing.length > 0)
         print(`Missing: version ${missing.join(", ")}. Secrets sealed with it cannot be read.`);
-      if (behind > 0) print(`${behind} secrets are to be resealed: run plinth keys rotate`);
+      if (behind > 0) print(`${behind} secrets must be resealed: run plinth keys rotate`);
       if (unused.length > 0)
         print(
           `No longer in use here: version ${unused.join(", ")}. Backups from before the rotation still need it.`,
@@ -177,7 +177,7 @@ function announceRestart(json: boolean | undefined): void {
 function addHashEmails(command: Command): void {
   command
     .command("hash-emails")
-    .description("hash the e-mail addresses of accounts that have no hash yet")
+    .description("hash the email addresses of accounts that have no hash yet")
     .option(
       "--forget-addresses",
       "then delete all clear addresses, as in privacy mode; mail can no longer be sent",

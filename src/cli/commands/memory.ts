@@ -9,18 +9,18 @@ interface Flags {
 export function addMemory(program: Command): void {
   const command = program
     .command("memory")
-    .description("let memories be recalled by meaning, or only by words")
+    .description("turn recall of memories by meaning on or off")
     .addHelpText("after", "\nExample:\n  $ plinth memory enable-vectors");
 
   command
     .command("enable-vectors")
-    .description("create the tables of recall by meaning; needs pgvector")
+    .description("create the tables for recall by meaning; needs pgvector")
     .option("--json", "print the result as JSON")
     .addHelpText(
       "after",
       `
-The vectors are made by the jobs, with the endpoint in PLINTH_EMBEDDINGS_URL, and stored in the database. A vector reveals
-what its memory is about, also to a reader of a backup who has no key. Run it again after an upgrade of Plinth. Needs
+The jobs create the vectors with the endpoint in PLINTH_EMBEDDINGS_URL and store them in the database. A vector reveals what
+its memory is about, even to a reader of a backup who has no key. Run it again after an upgrade of Plinth. Needs
 the owner's URL.
 
 Example:

@@ -20,7 +20,7 @@ transaction (Plinth's first, then those of the application in plinth.config), an
 tables. If the owner may not create roles, "plinth migrate --print-roles" prints the SQL for your DBA.
 
 Options of "up", which may also follow "migrate" ("plinth migrate up --help" says more):
-  --plan            print what would run, its locks and losses, and who is in the way, and change nothing
+  --plan            print the pending migrations with their locks, losses and blocking sessions, and change nothing
   --wait <seconds>  longest time to retry while other sessions hold locks
   --print-roles     print the SQL that creates the roles, for an administrator, and change nothing
   --json            print the result as JSON
@@ -50,7 +50,10 @@ function addUp(command: Command): void {
     .command("up", { isDefault: true })
     .description("run pending migrations (the default)")
     .option("--print-roles", "print the SQL that creates the roles, for an administrator, and change nothing")
-    .option("--plan", "print what would run, its locks and losses, and who is in the way, and change nothing")
+    .option(
+      "--plan",
+      "print the pending migrations with their locks, losses and blocking sessions, and change nothing",
+    )
     .option("--wait <seconds>", "longest time to retry while other sessions hold locks", seconds)
     .option("--json", "print the names of the migrations that ran, or the plan, as JSON")
     .addHelpText(
@@ -62,8 +65,8 @@ server that TEST_DATABASE_URL names, and reads the locks that they take there. T
 A migration that cannot get a lock within two seconds (PLINTH_MIGRATION_LOCK_TIMEOUT_MS) changes nothing, lets the queries
 behind it run, and runs again after a pause. After --wait seconds it stops and names the session that holds the lock.
 
-The script of --print-roles makes the role in PLINTH_OWNER_URL the database's owner; without that URL, a new role. It sets no
-passwords: its first lines say what it changes, its last lines how to set them.
+The script of --print-roles makes the role in PLINTH_OWNER_URL, or else a new role, the database's owner. Its first lines list
+its changes. It sets no passwords; its last lines say how to set them.
 
 Example:
   $ plinth migrate

@@ -25,7 +25,9 @@ const SUBCOMMANDS = [
 export function addPrivacy(program: Command): void {
   const command = program
     .command("privacy")
-    .description("record of processing, exports, reads, erasure, legal holds, certificates and report")
+    .description(
+      "manage personal data: record of processing, exports, reads, erasure, legal holds, certificates, report",
+    )
     .addHelpText("after", "\nExample:\n  $ plinth privacy erase ada --plan\n  $ plinth privacy record --csv");
   for (const add of SUBCOMMANDS) add(command);
 }

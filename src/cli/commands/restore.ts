@@ -7,7 +7,7 @@ import { addRestoreRows } from "../restore-rows.ts";
 export function addRestore(program: Command): void {
   const command = program
     .command("restore")
-    .description("restore the embedded server to a second, to a named point, or to the latest state")
+    .description("restore the embedded server to a point in time, to a named point, or to the latest state")
     .option("--to <target>", "latest, a time such as 2026-11-30T02:15:00Z, or the name of a point", "latest")
     .option("--from <id>", "the base backup to begin with (default: the newest one before the target)")
     .option("--into <dir>", "a new data folder to create; without it, the data in PLINTH_DATA is replaced")

@@ -27,12 +27,12 @@ export function addRollback(program: Command): void {
     .addOption(
       new Option(
         "--of <whose>",
-        "whose migrations; in a folder with plinth.config, the application's",
+        "migrations to roll back; in a folder with plinth.config, the application's by default",
       ).choices(["plinth", "application"]),
     )
     .option(
       "--plan",
-      "print the data that would be lost, the locks, and who is in the way, and change nothing",
+      "print the data that would be lost, the locks and blocking sessions, and change nothing",
     )
     .option("--wait <seconds>", "longest time to retry while other sessions hold locks", seconds)
     .option("--yes", "do not ask for confirmation")
@@ -42,7 +42,7 @@ export function addRollback(program: Command): void {
       `
 All steps run in one transaction: either all are rolled back or none. Everything that a migration added is deleted, with
 all data in it, so back up first. Without a terminal, --yes is required. Plinth's migrations can be rolled back only after
-those that the application has run later.
+the application's migrations that ran later.
 
 Example:
   $ plinth rollback --steps 1 --plan

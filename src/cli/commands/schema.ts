@@ -37,7 +37,10 @@ Example:
   command
     .command("check")
     .description("check that the files are up to date, or with --live the database; exit code 1 if not")
-    .option("--live", "compare the configured database with its migrations, and print the SQL that mends it")
+    .option(
+      "--live",
+      "compare the configured database with its migrations, and print the SQL that corrects it",
+    )
     .option("--json", "print the differences as JSON")
     .addHelpText(
       "after",

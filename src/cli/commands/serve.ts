@@ -5,7 +5,7 @@ import { untilStopped } from "../until-stopped.ts";
 export function addServe(program: Command): void {
   program
     .command("serve")
-    .description("run the API only")
+    .description("run only the API")
     .addHelpText(
       "after",
       `

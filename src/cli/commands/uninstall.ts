@@ -21,7 +21,7 @@ export function addUninstall(program: Command): void {
   program
     .command("uninstall")
     .description("remove Plinth and all its data from the database")
-    .option("--plan", "only print what would be removed; changes nothing")
+    .option("--plan", "print what would be removed, and change nothing")
     .option("--application", "also remove the schemas of the application in this folder")
     .option("--roles", "also drop Plinth's roles, unless something else on the server uses them")
     .option("--force", "continue while sessions of Plinth's roles are connected")
@@ -30,8 +30,8 @@ export function addUninstall(program: Command): void {
     .addHelpText(
       "after",
       `
-Removes Plinth's schemas, its job queue and its record of migrations, and restores what the install changed elsewhere: the
-dump of the database is as before the install. Other schemas stay. Back up first. If it is interrupted, run it again.
+Removes Plinth's schemas, its job queue and its record of migrations, and restores what the install changed elsewhere, so that a
+dump of the database is the same as before the install. Other schemas stay. Back up first. If it is interrupted, run it again.
 Without a terminal, --yes is required.
 
 Example:

@@ -36,7 +36,7 @@ export function addUser(program: Command): void {
     .command("create")
     .argument("<username>", "name to sign in with")
     .description("create an account; prompts for the password")
-    .requiredOption("--email <address>", "e-mail address")
+    .requiredOption("--email <address>", "email address")
     .option("--display-name <name>", "name shown to others")
     .option("--password-stdin", "read the password from the first line of stdin")
     .option("--generate-password", "generate a password and print it once")
@@ -136,11 +136,11 @@ async function choosePassword(flags: CreateFlags): Promise<string> {
 /** Messages for a new account that the database rejects, by constraint. */
 const REGISTRATION_ERRORS: Record<string, string> = {
   users_username_key: "That username is already taken.",
-  users_email_key: "Another account already has that e-mail address.",
-  users_hashed_email_key: "Another account already has that e-mail address.",
+  users_email_key: "Another account already has that email address.",
+  users_hashed_email_key: "Another account already has that email address.",
   users_username_check:
     "A username is 2 to 100 of a-z, 0-9, _, . and -, and begins and ends with a letter or digit.",
-  users_email_check: "The e-mail address is not valid.",
+  users_email_check: "The email address is not valid.",
 };
 
 function explainRegistration(error: pg.DatabaseError): never {

@@ -5,7 +5,7 @@ import { untilStopped } from "../until-stopped.ts";
 export function addWork(program: Command): void {
   program
     .command("work")
-    .description("run the jobs only")
+    .description("run only the jobs")
     .addHelpText(
       "after",
       `
@@ -34,7 +34,7 @@ Example:
           ),
         started: () =>
           note(
-            `Working the jobs ${timetableOf(application)
+            `Running the jobs ${timetableOf(application)
               .map(({ name }) => name)
               .join(", ")}`,
           ),

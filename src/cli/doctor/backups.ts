@@ -10,7 +10,7 @@ const GRACE_MS = 3_600_000;
 export const checkBackups: CheckGroup = async (context) => {
   const { config, database } = context;
   if (database.kind === "external")
-    return [skipped("backups", "Backups of an external server are its own tools' task.")];
+    return [skipped("backups", "An external server is backed up with its own tools.")];
   if (!config.backups)
     return [
       warn(
@@ -55,14 +55,14 @@ async function checkAge({ config }: DoctorContext): Promise<Finding> {
       completeBackups(backups.folder).length === 0
         ? "There is no backup."
         : "No backup leads to the latest state: the WAL has a gap.",
-      "Make a backup: plinth backup.",
+      "Create a backup: plinth backup.",
     );
   const due = nextRun(backups.schedule, new Date(newest.startedAt));
   return due && due.getTime() + GRACE_MS < Date.now()
     ? fail(
         "backups",
         `The last backup is of ${newest.startedAt}; the next one was due at ${due.toISOString()}.`,
-        "Keep plinth start running, or make a backup: plinth backup. See the log for failures.",
+        "Keep plinth start running, or create a backup: plinth backup. See the log for failures.",
       )
     : ok("backups", `The last backup is of ${newest.startedAt}.`);
 }
@@ -76,7 +76,7 @@ function checkResults({ config }: DoctorContext): Finding[] {
           fail(
             "damaged-backups",
             `Damaged backups: ${damaged.map(({ id }) => id).join(", ")}.`,
-            "Delete them and make a new one: plinth backup delete, plinth backup.",
+            "Delete them and create a new one: plinth backup delete, plinth backup.",
           ),
         ]
       : []),

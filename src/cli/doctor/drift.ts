@@ -20,27 +20,27 @@ const PRINTED = "plinth schema check --live prints the statements";
 const CHECKS = {
   access: {
     check: "drift-access",
-    fine: "Policies, grants and settings of roles are as the migrations make them.",
-    message: "Policies, grants or settings of roles differ from what the migrations make.",
+    fine: "Policies, grants and settings of roles match the migrations.",
+    message: "Policies, grants or settings of roles differ from the migrations.",
     hint: `Undo the change, or run the statements of the table's fixture (migrations/fixtures/*/policies/) again as the owner; ${PRINTED}.`,
   },
   functions: {
     check: "drift-functions",
-    fine: "Functions are as the migrations make them.",
-    message: "Functions differ from what the migrations make.",
+    fine: "Functions match the migrations.",
+    message: "Functions differ from the migrations.",
     hint: `Run the function's fixture (migrations/fixtures/*/functions/ or private/) again as the owner; ${PRINTED}.`,
   },
   structure: {
     check: "drift-structure",
-    fine: "Tables, views, constraints, indexes and triggers are as the migrations make them.",
-    message: "Tables, views, constraints, indexes or triggers differ from what the migrations make.",
+    fine: "Tables, views, constraints, indexes and triggers match the migrations.",
+    message: "Tables, views, constraints, indexes or triggers differ from the migrations.",
     hint: `Change them back as the owner (alter table …, enable trigger, reindex); ${PRINTED}.`,
   },
   extra: {
     check: "drift-extra",
-    fine: "The schemas contain nothing that the migrations do not make.",
-    message: "Plinth's schemas or tables have objects that the migrations do not make.",
-    hint: "Drop what is not yours. Move your own objects to a schema of your own.",
+    fine: "The schemas contain only objects of the migrations.",
+    message: "Plinth's schemas or tables have objects that no migration creates.",
+    hint: "Drop them, or move your own objects to a separate schema.",
   },
 } as const satisfies Record<string, DriftCheck>;
 
@@ -118,10 +118,10 @@ function report(
 /** An interrupted restore leaves a complete history but an incomplete schema. */
 function describeMissing(missing: readonly Difference[], all: number, pending: string): Finding {
   const check = "schema";
-  if (missing.length === 0) return ok(check, "All objects that the migrations make exist.");
+  if (missing.length === 0) return ok(check, "All objects of the migrations exist.");
   return fail(
     check,
-    `${missing.length} of ${all} objects that the migrations make are missing.`,
+    `${missing.length} of ${all} objects of the migrations are missing.`,
     `After a restore, restore the database again; see Backups in docs/operations.md. Otherwise create them again as the owner; ${PRINTED}.${pending}`,
     limited(missing.map(({ object }) => oneLine(missingName(object)))),
   );

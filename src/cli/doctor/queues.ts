@@ -74,7 +74,7 @@ function checkSchedules(
     ? ok(check, "Each job is scheduled.")
     : warn(
         check,
-        "Some jobs are not scheduled as this version of Plinth needs it.",
+        "Some jobs do not have the schedule that this version of Plinth needs.",
         "Start plinth work (or plinth start) of this version again, which schedules them.",
         faults,
       );

@@ -56,18 +56,18 @@ async function checkArchives({ client, role, config }: DoctorContext): Promise<F
       open.map(({ title }) => title),
     );
   const due = await listDueMonths(client);
-  if (due.length === 0) return ok("archives", "No month of a log is older than its retention policy keeps.");
+  if (due.length === 0) return ok("archives", "No month of a log is older than its retention policy allows.");
   const titles = due.map(({ log, month, action }) => `${action} ${log} ${month}`);
   return config.archives.directory === undefined && due.some(({ action }) => action === "archive")
     ? warn(
         "archives",
-        "Some months of logs are older than their retention policy keeps, but PLINTH_ARCHIVES is not set here.",
+        "Some months of logs are older than their retention policy allows, but PLINTH_ARCHIVES is not set here.",
         "Set it where plinth work runs, or change security.retention_policies to keep or drop them.",
         titles,
       )
     : warn(
         "archives",
-        "Some months of logs are older than their retention policy keeps.",
+        "Some months of logs are older than their retention policy allows.",
         "Keep plinth work (or start) running, or run plinth archive run.",
         titles,
       );

@@ -22,17 +22,17 @@ export interface SystemFlags {
 /** The options of every import of accounts. */
 export function addSystemOptions(command: Command): Command {
   return command
-    .option("--dry-run", "do everything, print the report, and roll it back")
+    .option("--dry-run", "import everything, print the report, and roll back")
     .option("--report <file>", "write all rows and columns that were left out, as .csv or .json")
     .option("--json", "print the result as JSON")
     .addOption(
       new Option(
         "--salt-order <order>",
-        "how a salt in a column of its own is joined with the password, for md5, sha1, sha256 and sha512",
+        "how a salt in a separate column is combined with the password, for md5, sha1, sha256 and sha512",
       ).choices(ORDERS),
     )
     .addOption(
-      new Option("--salt-encoding <encoding>", "how a salt in a column of its own is written").choices([
+      new Option("--salt-encoding <encoding>", "encoding of a salt in a separate column").choices([
         "text",
         "hex",
         "base64",

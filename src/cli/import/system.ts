@@ -5,8 +5,8 @@ import { addSystemOptions, openNamedSource, runSystemImport, type SystemFlags } 
 export function addImportSystem(command: Command): void {
   const system = command
     .command("system")
-    .addArgument(new Argument("<system>", "the product to move in").choices(Object.keys(SYSTEMS)))
-    .description("move in a product: its people with their passwords, and their data")
+    .addArgument(new Argument("<system>", "the product to import").choices(Object.keys(SYSTEMS)))
+    .description("import the users, passwords and data of an existing product")
     .option("--from <source>", "PostgreSQL URL, SQLite file, or folder of <table>.ndjson and <table>.csv")
     .option("--from-env <name>", "environment variable with the source (default: PLINTH_IMPORT_URL)")
     .option(

@@ -6,7 +6,7 @@ export function addImportUsers(command: Command): void {
     .command("users")
     .argument("<file>", "NDJSON or CSV file")
     .description("import accounts with their password hashes from any product")
-    .option("--system <name>", "name of the product, under which the ids are kept", systemName, "file");
+    .option("--system <name>", "name of the product, under which the ids are stored", systemName, "file");
   addSystemOptions(users)
     .addHelpText(
       "after",

@@ -30,7 +30,7 @@ export function withJobs<T>(use: (session: JobSession) => Promise<T>): Promise<T
 }
 
 export const NO_WORKER =
-  "No worker is connected. The run begins when one is: keep plinth work (or plinth start) running.";
+  "No worker is connected. The run starts when one is: keep plinth work (or plinth start) running.";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 

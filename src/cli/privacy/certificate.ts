@@ -6,7 +6,7 @@ export function addCertificate(command: Command): void {
   command
     .command("certificate")
     .argument("<id>", "id of the certificate")
-    .description("print the signed certificate of an erasure, to hand it over")
+    .description("print the signed certificate of an erasure")
     .option("--json", "print it as JSON")
     .addHelpText(
       "after",

@@ -29,8 +29,8 @@ export function addErase(command: Command): void {
       "after",
       `
 Deletes the account in one transaction, with everything that a deletion by its owner deletes, then erases it from archives and
-signs the certificate. If that is interrupted, the job finish-erasures or "plinth privacy finish" continues. A legal hold or the last
-administrator is an error. Needs the owner's URL.
+signs the certificate. If that is interrupted, the job finish-erasures or "plinth privacy finish" continues. An account with a legal hold
+and the last administrator cannot be erased. Needs the owner's URL.
 
 Example:
   $ plinth privacy erase ada --plan
@@ -39,7 +39,7 @@ Example:
     )
     .action(async (user: string | undefined, flags: EraseFlags) => {
       if ((user === undefined) === (flags.fromCertificates === undefined))
-        throw new UsageError("Give either a user or --from-certificates.");
+        throw new UsageError("Pass either a user or --from-certificates.");
       const { eraseAccount } = await import("../../privacy/erase-account.ts");
       await withSession((session) =>
         withClient(session.database, "owner", async (client) => {
@@ -81,7 +81,9 @@ function printErasure(accountId: string, { certificate, statement }: Erasure): v
     return;
   }
   print(`Erased. Certificate: ${certificate}`);
-  print(`With the account's id, ${accountId}, its owner can prove that it is theirs. It is stored nowhere.`);
+  print(
+    `With the account's id ${accountId}, the owner can prove that the certificate is theirs. The id is not stored anywhere.`,
+  );
 }
 
 /** @throws PlinthError CERTIFICATE_INVALID, CERTIFICATE_KEY_UNKNOWN */

@@ -13,14 +13,14 @@ export function addPrivacyExport(command: Command): void {
   command
     .command("export")
     .argument("<user>", "name of the account")
-    .description("write everything about a person to a JSON file and a page")
+    .description("export a person's data to a JSON file and an HTML page")
     .option("-o, --output <folder>", "folder to write to; created if needed", ".")
     .option("--reason <words>", "reason of the export, for the log of reads")
     .option("--json", "print the files and the numbers of rows as JSON")
     .addHelpText(
       "after",
       `
-Writes personal-data-<user>.json and personal-data-<user>.html, which contain what the person's own export contains, also from
+Writes personal-data-<user>.json and personal-data-<user>.html, with the same content as the person's own export, including
 tables of your application. Existing files are replaced when the new ones are complete. Needs the owner's URL and the
 master keys. The export is recorded; the person can see it.
 

@@ -14,7 +14,7 @@ export function addHold(command: Command): void {
   command
     .command("hold")
     .argument("[user]", "username or id of the account")
-    .description("keep an account from being erased, or release it")
+    .description("place a legal hold on an account, or release it")
     .option("--reason <words>", "reason, such as the number of a case")
     .option("--release", "release the hold")
     .option("--list", "list the holds in force")
@@ -22,8 +22,8 @@ export function addHold(command: Command): void {
     .addHelpText(
       "after",
       `
-While the hold is in force, no statement deletes the account. A deletion that its owner requested stays requested and is done after
-the release; its owner sees only that it takes longer. Needs the owner's URL.
+While the hold is in force, no statement deletes the account. A deletion that its owner requested waits for the
+release; the owner sees only that it takes longer. Needs the owner's URL.
 
 Example:
   $ plinth privacy hold ada --reason "Case 4711"

@@ -12,7 +12,7 @@ export function addPrivacyReads(command: Command): void {
   command
     .command("reads")
     .argument("<user>", "name of the account")
-    .description("show who has read a person's data")
+    .description("list the reads of a person's data")
     .option("--last <n>", "number of reads", wholeNumber, 50)
     .option("--json", "print the reads as JSON")
     .addHelpText(

@@ -24,8 +24,8 @@ export function addPrivacyReport(command: Command): void {
     .addHelpText(
       "after",
       `
-Accounts by state, dormant accounts, second factors, consents, retention, data exports, erasures, legal holds, administrators and
-what they read. The numbers are those of private.privacy_report(). Needs the owner's URL.
+The report has accounts by state, dormant accounts, second factors, consents, retention, data exports, erasures, legal holds, and
+administrators with their reads. The numbers are those of private.privacy_report(). Needs the owner's URL.
 
 Example:
   $ plinth privacy report --from 2026-01-01 --to 2026-04-01 --csv ./report --html ./report/report.html`,

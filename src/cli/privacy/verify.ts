@@ -22,7 +22,7 @@ export function addVerify(command: Command): void {
     .description("verify the signature of a certificate")
     .option("--jwks <url>", "URL of the public keys, such as https://api.example.com/.well-known/jwks.json")
     .option("--key <file>", "file with the same content")
-    .option("--account <id>", "id of the erased account: also check that the certificate is about it")
+    .option("--account <id>", "id of the erased account: also check that the certificate is for this account")
     .option("--json", "print the certificate as JSON")
     .addHelpText(
       "after",
@@ -50,7 +50,7 @@ Example:
         );
       const isTheirs = flags.account === undefined ? undefined : isAbout(certificate, flags.account);
       if (isTheirs === false)
-        throw new PlinthError("CERTIFICATE_INVALID", "The certificate is about another account.", {
+        throw new PlinthError("CERTIFICATE_INVALID", "The certificate is for another account.", {
           hint: "Compare the account's id with the one in the mail about the deletion.",
         });
       if (flags.json) return printJson({ valid: true, ...certificate });
@@ -62,7 +62,7 @@ Example:
         print(`class ${name}: ${deleted} rows deleted, ${cleared} cleared`);
       if (certificate.archivedRows !== null) print(`Archives: ${certificate.archivedRows} rows erased.`);
       if (backups?.expireBy) print(`Backups that hold the data are deleted by ${backups.expireBy}.`);
-      if (isTheirs) print("It is about this account.");
+      if (isTheirs) print("It is for this account.");
     });
 }
 
@@ -85,7 +85,7 @@ function readText(path: string): string {
     return readFileSync(path, "utf8");
   } catch (cause) {
     throw new PlinthError("NOT_FOUND", `${path} cannot be read.`, {
-      hint: "Give the path of a file, or the id of a certificate.",
+      hint: "Pass the path of a file, or the id of a certificate.",
       cause,
     });
   }

@@ -59,7 +59,7 @@ export function Accounts() {
           <button type="submit" class="primary" disabled={form.isBusy}>
             Find
           </button>
-          <p class="note">Each look at an account is recorded in the audit log under your name.</p>
+          <p class="note">Each search for an account is recorded in the audit log under your name.</p>
         </form>
       </search>
       <p class="problem" role="alert">

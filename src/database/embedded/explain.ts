@@ -92,7 +92,7 @@ const OUTPUT_RULES: {
     explain: () =>
       new PlinthError(
         "RESTORE_TARGET_NOT_REACHED",
-        "The archived WAL ends before the time or point that was asked for.",
+        "The archived WAL ends before the requested time or point.",
         {
           hint:
             "Restore the latest state (--to latest) if nothing was written after that time. " +

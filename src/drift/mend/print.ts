@@ -8,7 +8,7 @@ const NOT_RUN = "--! ";
  * `--!`. Names from the database cannot end a comment: control characters become spaces.
  */
 export function printMend({ database, owner, differences, statements }: LiveCheck): string {
-  if (differences.length === 0) return "-- The database is what its migrations make.";
+  if (differences.length === 0) return "-- The database matches its migrations.";
   const descriptions = new Map(Map.groupBy(differences, ({ object }) => object));
   const [ofAdministrator, ofOwner] = [true, false].map((wanted) =>
     statements.filter(({ needsAdministrator }) => needsAdministrator === wanted),
@@ -19,7 +19,7 @@ export function printMend({ database, owner, differences, statements }: LiveChec
   );
   const lines = [
     comment(
-      `Database ${database} differs from what its migrations make in ${count(differences.length, "object")}. Read this file, then run it as the`,
+      `Database ${database} differs from its migrations in ${count(differences.length, "object")}. Read this file, then run it as the`,
     ),
     "-- owner in one transaction, which changes nothing if a statement fails:",
     '--   psql -1 -v ON_ERROR_STOP=1 -f FILE "$PLINTH_OWNER_URL"',

@@ -12,7 +12,7 @@ export async function holdingImportLock<T>(client: pg.ClientBase, work: () => Pr
   const { rows } = await client.query<{ locked: boolean }>(`select pg_try_advisory_lock(${LOCK}) as locked`);
   if (!rows[0]!.locked)
     throw new PlinthError("IMPORT_RUNNING", "Another import of a system is running on this database.", {
-      hint: "Wait until it finishes, then run the command again: it imports what is left.",
+      hint: "Wait until it finishes, then run the command again: it imports the remaining rows.",
     });
   try {
     await client.query("set timezone = 'UTC'; set plinth.keeps_times = 'on'");

@@ -5,7 +5,7 @@ export const newSignIn: Template = (variables, context) => ({
   subject: `New sign-in at ${context.appName}`,
   parts: [
     greeting(variables),
-    `Your account was signed in to ${circumstances(variables)}.`,
+    `There was a new sign-in to your account ${circumstances(variables)}.`,
     ...notYou(context),
   ],
 });

@@ -6,7 +6,7 @@ export const passwordChanged: Template = (variables, context) => ({
   parts: [
     greeting(variables),
     variables.by_reset === true
-      ? `A new password was set with a link from an e-mail ${circumstances(variables)}. All devices were signed out.`
+      ? `A new password was set with a link from an email ${circumstances(variables)}. All devices were signed out.`
       : `Your password was changed ${circumstances(variables)}.`,
     ...notYou(context),
   ],

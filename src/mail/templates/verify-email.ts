@@ -2,7 +2,7 @@ import { type Template, textOf } from "../template.ts";
 
 /** Verifies an address. Sent to the address itself, which may belong to a stranger. */
 export const verifyEmail: Template = (variables, context) => ({
-  subject: `Confirm your e-mail address for ${context.appName}`,
+  subject: `Confirm your email address for ${context.appName}`,
   parts: [
     "Hello,",
     `This address was entered for the account ${textOf(variables, "username")} at ${context.appName}. Open this link within a day to confirm it:`,
