@@ -35,7 +35,7 @@ import { databaseUrl, type ScratchDatabase } from "../../src/database/scratch-da
 import { QUEUES } from "../../src/jobs/index.ts";
 import { until } from "../support/api.ts";
 import { createEmptyTestDatabase, testSetup } from "../support/database.ts";
-import { FAULTS } from "../support/drift-faults.ts";
+import { FAULTS } from "../support/drift-faults/faults.ts";
 import { startSmtpServer, type TestSmtpServer } from "../support/smtp.ts";
 import { untilWaiting } from "../support/waiting.ts";
 import { cli, databaseEnv } from "./run-cli.ts";

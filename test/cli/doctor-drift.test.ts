@@ -14,7 +14,8 @@ import { rollback } from "../../src/database/rollback.ts";
 import { databaseUrl, type ScratchDatabase } from "../../src/database/scratch-database.ts";
 import { QUEUES } from "../../src/jobs/index.ts";
 import { createEmptyTestDatabase, createTestDatabase, testSetup, withClient } from "../support/database.ts";
-import { FAULTS, type Fault } from "../support/drift-faults.ts";
+import type { Fault } from "../support/drift-faults/fault.ts";
+import { FAULTS } from "../support/drift-faults/faults.ts";
 import { dumpAndRestore, findPgDump } from "../support/pg-dump.ts";
 import { cli, databaseEnv } from "./run-cli.ts";
 

@@ -14,7 +14,8 @@ import { checkLive, type LiveCheck } from "../../src/drift/mend/live-check.ts";
 import { printMend } from "../../src/drift/mend/print.ts";
 import { QUEUES } from "../../src/jobs/index.ts";
 import { createEmptyTestDatabase, testSetup } from "../support/database.ts";
-import { FAULTS, type Fault } from "../support/drift-faults.ts";
+import type { Fault } from "../support/drift-faults/fault.ts";
+import { FAULTS } from "../support/drift-faults/faults.ts";
 import { cli, databaseEnv } from "./run-cli.ts";
 
 // With its own roles: roles belong to the server, and some faults change them. All changes are rolled back, so one database serves all
