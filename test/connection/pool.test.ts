@@ -8,6 +8,7 @@ import { createPool } from "../../src/request/pool.ts";
 import { publicError } from "../../src/request/public-error.ts";
 import { until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { withGrowingLimit } from "../support/waiting.ts";
 
 let db: TestDatabase;
 let pool: Pool;
@@ -48,8 +49,10 @@ test("opens connections beyond its size under load and closes them afterwards [C
 });
 
 test("opens no more than its size without overflow, and answers a full pool with UNAVAILABLE [C10]", async () => {
-  pool = open({ PLINTH_POOL_CONNECTION_TIMEOUT_MS: "50" });
-  const clients = await take(2);
+  const clients = await withGrowingLimit(50, async (ms) => {
+    pool = open({ PLINTH_POOL_CONNECTION_TIMEOUT_MS: String(ms) });
+    return take(2);
+  });
   const failure = await pool.connect().catch((error: unknown) => error);
   expect(publicError(failure, new ConstraintFields(), "")).toEqual({
     code: "UNAVAILABLE",

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "@jest/globals";
 import { commit as graphileCommit, status as graphileStatus, Logger } from "graphile-migrate";
 import { roleName, rolePlaceholders } from "../../src/config/roles.ts";
@@ -7,6 +6,7 @@ import { BLANK_MIGRATION, SESSION_SETTINGS } from "../../src/database/graphile-m
 import { migrateDatabase } from "../../src/database/migrate.ts";
 import { recommit } from "../../src/database/recommit.ts";
 import { databaseUrl } from "../../src/database/scratch-database.ts";
+import { until } from "../support/api.ts";
 import { createEmptyTestDatabase, testSetup, withClient } from "../support/database.ts";
 import {
   type FolderContents,
@@ -115,7 +115,15 @@ describe("commitCurrent", () => {
       ).toEqual({ applied: [] });
     } finally {
       // Its idle connections live 200 ms longer, and one that is cut off ends the process.
-      await sleep(400);
+      await until(() =>
+        withClient(rootUrl(), async (client) => {
+          const { rowCount } = await client.query(
+            "select from pg_stat_activity where datname = any ($1) and application_name = ''",
+            [[shadow, db.name]],
+          );
+          return rowCount === 0;
+        }),
+      );
       await withClient(rootUrl(), (client) => client.query(`drop database if exists ${shadow} with (force)`));
       await db.drop();
     }

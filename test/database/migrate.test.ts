@@ -3,12 +3,14 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { migrateDatabase, migrationStatus } from "../../src/database/migrate.ts";
 import type { ScratchDatabase } from "../../src/database/scratch-database.ts";
+import { until } from "../support/api.ts";
 import { createEmptyTestDatabase, withClient } from "../support/database.ts";
 import {
   type FolderContents,
   type MigrationsFolder,
   makeMigrationsFolder,
 } from "../support/migrations-folder.ts";
+import { whileLocked } from "../support/waiting.ts";
 
 let db: ScratchDatabase;
 let folder: MigrationsFolder;
@@ -65,13 +67,19 @@ describe("migrateDatabase", () => {
   });
 
   test("runs each migration once when two calls overlap, by making the second wait", async () => {
-    const [first, ...others] = NAMES.map((name) => [name, `select pg_sleep(0.1);\n${TWO.committed![name]}`]);
-    await use({ committed: Object.fromEntries([first!, ...others]) });
+    const waits = NAMES.map((name) => [name, `select pg_advisory_xact_lock(1);\n${TWO.committed![name]}`]);
+    await use({ committed: Object.fromEntries(waits) });
     const lines: string[] = [];
-    const outcomes = await Promise.all([1, 2, 3].map(() => migrate((line) => lines.push(line))));
+    const isWaiting = () => lines.filter((line) => /waiting/.test(line)).length === 2;
+    const calls = await whileLocked(db, [["select pg_advisory_xact_lock(1)"]], async () => {
+      const calls = [1, 2, 3].map(() => migrate((line) => lines.push(line)));
+      await until(isWaiting);
+      return calls;
+    });
+    const outcomes = await Promise.all(calls);
     expect(outcomes.flatMap((outcome) => outcome.applied)).toEqual(NAMES);
     expect(outcomes.filter((outcome) => outcome.applied.length === 0)).toHaveLength(2);
-    expect(lines.filter((line) => /waiting/.test(line))).toHaveLength(2);
+    expect(isWaiting()).toBe(true);
   });
 
   test("runs an application's migrations after Plinth's, with a record of their own, and none before its first commit", async () => {

@@ -160,22 +160,27 @@ describe("a course of two parts, one of them completed,", () => {
   });
 
   test("is completed at the moment its part expires, before a later part counts", async () => {
-    const [{ ends }] = (await asOwner(
-      "update learning.content_items set publish_until = date_trunc('milliseconds', clock_timestamp()) + interval '1 second' where id = $1 returning publish_until as ends",
-      [b],
-    )) as [{ ends: Date }];
     const late = await addItem(db, name(), { type: "article", duration: null, course });
-    await asOwner(
-      "update learning.content_items set publish_from = $2::timestamptz + interval '0.2 seconds' where id = $1",
-      [late, ends],
-    );
+    await asOwner("update learning.content_items set publish_from = now() + interval '1 day' where id = $1", [
+      late,
+    ]);
     await withClient(db.url("authenticator"), async (client) => {
       await client.query("begin");
       await asRole(client, { name: "user", prefix: db.rolePrefix }, { user_id: ada });
       await client.query("select learning.complete_item($1)", [a]);
       await client.query("commit");
     });
-    await asOwner("select pg_sleep(1.5)");
+    // After everything else, so that both moments are still to come however long that takes.
+    const [{ ends }] = (await asOwner(
+      `with moment as (select date_trunc('milliseconds', clock_timestamp()) + interval '1 second' as ends),
+         expiring as (
+           update learning.content_items set publish_until = ends from moment where id = $1 returning id
+         )
+       update learning.content_items set publish_from = ends + interval '0.2 seconds'
+       from moment where content_items.id = $2 returning ends`,
+      [b, late],
+    )) as [{ ends: Date }];
+    await asOwner("select pg_sleep_until($1::timestamptz + interval '0.5 seconds')", [ends]);
     // Both moments have passed; the job or an editor evaluates them next.
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asWorker();

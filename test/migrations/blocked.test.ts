@@ -9,9 +9,10 @@ import { rollback } from "../../src/database/rollback.ts";
 import type { ScratchDatabase } from "../../src/database/scratch-database.ts";
 import { QUEUES } from "../../src/jobs/index.ts";
 import { cli, databaseEnv, outcomeOf, startCli } from "../cli/run-cli.ts";
+import { until } from "../support/api.ts";
 import { createEmptyTestDatabase, createTestDatabase, withClient } from "../support/database.ts";
 import { type MigrationsFolder, makeMigrationsFolder } from "../support/migrations-folder.ts";
-import { untilWaiting } from "../support/waiting.ts";
+import { untilWaiting, withGrowingLimit } from "../support/waiting.ts";
 
 // Migrations, rollbacks and the job queue's schema while another session holds a lock that they need.
 
@@ -28,8 +29,8 @@ afterEach(async () => {
   await db.drop();
 });
 
-/** Long enough for the watch to see the holder on a slow machine. */
-const ONE_ATTEMPT = { lockTimeoutMs: 1_000, waitSeconds: 0 };
+/** The attempt must last until the watch has seen the holder. */
+const oneAttempt = (lockTimeoutMs: number) => ({ lockTimeoutMs, waitSeconds: 0 });
 const PATIENT = { lockTimeoutMs: 300, waitSeconds: 600 };
 
 const options = (lines: string[] = []) => ({
@@ -80,12 +81,8 @@ describe("while a reader holds its lock", () => {
       // In the queue behind the migration, these would wait for as long as the first reader reads.
       await query("select from one.t");
       await query("insert into one.t values (1)");
-      while (!lines.some((line) => line.includes("000002-two.sql is blocked"))) await sleep(20);
-      expect(lines).toContainEqual(
-        expect.stringContaining(
-          `000002-two.sql is blocked: it needs ACCESS EXCLUSIVE on one.t, which is ${holder(pid)}`,
-        ),
-      );
+      const said = `000002-two.sql is blocked: it needs ACCESS EXCLUSIVE on one.t, which is ${holder(pid)}`;
+      await until(() => lines.some((line) => line.includes(said)));
       await end();
       await expect(migrating).resolves.toEqual({ applied: ["000002-two.sql"] });
     });
@@ -103,23 +100,29 @@ describe("while a reader holds its lock", () => {
       hint: expect.stringMatching(new RegExp(`--wait.*select pg_terminate_backend\\(${pid}\\);`)),
     });
     await whileHeld(async (pid, end) => {
-      await expect(migrateDatabase({ ...options(), patience: ONE_ATTEMPT })).rejects.toMatchObject(
-        blocked(pid, "000002-two.sql"),
+      await withGrowingLimit(1_000, (ms) =>
+        expect(migrateDatabase({ ...options(), patience: oneAttempt(ms) })).rejects.toMatchObject(
+          blocked(pid, "000002-two.sql"),
+        ),
       );
       expect(await query("select to_regclass('one.half') as half")).toEqual([{ half: null }]);
       await end();
     });
     await migrateDatabase(options());
     await whileHeld(async (pid, end) => {
-      await expect(rollback({ ...options(), steps: 1, patience: ONE_ATTEMPT })).rejects.toMatchObject(
-        blocked(pid, "The rollback of 000002-two.sql"),
+      await withGrowingLimit(1_000, (ms) =>
+        expect(rollback({ ...options(), steps: 1, patience: oneAttempt(ms) })).rejects.toMatchObject(
+          blocked(pid, "The rollback of 000002-two.sql"),
+        ),
       );
       await end();
     });
     await query("drop policy insert_worker on plinth_jobs.queue");
     await whileHeld(async (pid) => {
-      await expect(migrateDatabase({ ...options(), patience: ONE_ATTEMPT })).rejects.toMatchObject(
-        blocked(pid, "The job queue's schema"),
+      await withGrowingLimit(1_000, (ms) =>
+        expect(migrateDatabase({ ...options(), patience: oneAttempt(ms) })).rejects.toMatchObject(
+          blocked(pid, "The job queue's schema"),
+        ),
       );
     }, "select from plinth_jobs.queue");
     expect(await rollback({ ...options(), steps: 1 })).toEqual({ rolledBack: ["000002-two.sql"] });
@@ -128,10 +131,12 @@ describe("while a reader holds its lock", () => {
   test("a migration that needs a locked row names the table and the session", async () => {
     await migrateFirst("update one.t set id = 2;", `${TABLE}\ninsert into one.t values (1);`);
     await whileHeld(async (pid) => {
-      await expect(migrateDatabase({ ...options(), patience: ONE_ATTEMPT })).rejects.toMatchObject({
-        code: "MIGRATION_BLOCKED",
-        message: expect.stringContaining(`it needs a row of one.t, which is ${holder(pid)}`),
-      });
+      await withGrowingLimit(1_000, (ms) =>
+        expect(migrateDatabase({ ...options(), patience: oneAttempt(ms) })).rejects.toMatchObject({
+          code: "MIGRATION_BLOCKED",
+          message: expect.stringContaining(`it needs a row of one.t, which is ${holder(pid)}`),
+        }),
+      );
     }, "update one.t set id = 3");
   });
 
@@ -188,12 +193,10 @@ describe("an index that is built concurrently", () => {
         ...options(lines),
         patience: { lockTimeoutMs: 100, waitSeconds: 0 },
       });
-      while (!lines.some((line) => line.includes("waits"))) await sleep(20);
-      expect(lines).toContainEqual(
-        expect.stringMatching(
-          `^000002-two.sql waits: it (needs SHARE on one.t, which is locked by|waits for the transaction of) process ${pid} `,
-        ),
+      const said = new RegExp(
+        `^000002-two.sql waits: it (needs SHARE on one.t, which is locked by|waits for the transaction of) process ${pid} `,
       );
+      await until(() => lines.some((line) => said.test(line)));
       await query("insert into one.t values (2)");
       await end();
       await expect(migrating).resolves.toEqual({ applied: ["000002-two.sql"] });

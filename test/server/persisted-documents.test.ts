@@ -282,7 +282,11 @@ describe("a persisted document and the rate limit", () => {
   beforeAll(async () => {
     await add(CANCEL);
     modelId = await addModel(db, { isPublic: true });
-    limited = await startApi(db, { PLINTH_RATE_LIMIT_REQUESTS: "30", PLINTH_TRUSTED_PROXIES: "127.0.0.1" });
+    limited = await startApi(db, {
+      PLINTH_RATE_LIMIT_REQUESTS: "30",
+      PLINTH_RATE_LIMIT_WINDOW_SECONDS: "86400",
+      PLINTH_TRUSTED_PROXIES: "127.0.0.1",
+    });
   });
   afterAll(() => limited.close());
 

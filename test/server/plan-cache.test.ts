@@ -64,7 +64,10 @@ test("forgets plans of ever new wide operations in time and keeps those of a few
 });
 
 test("counts planning against the client's rate limit", async () => {
-  const api = await startApi(db, { PLINTH_RATE_LIMIT_REQUESTS: "40" });
+  const api = await startApi(db, {
+    PLINTH_RATE_LIMIT_REQUESTS: "40",
+    PLINTH_RATE_LIMIT_WINDOW_SECONDS: "86400",
+  });
   try {
     // 1 + 402 / 25 requests each; a repetition counts as one request.
     expect((await api.ask(wide("a"))).status).toBe(200);

@@ -21,6 +21,7 @@ describe("the rate limit [A12]", () => {
   beforeAll(async () => {
     limited = await startApi(db, {
       PLINTH_RATE_LIMIT_REQUESTS: "3",
+      PLINTH_RATE_LIMIT_WINDOW_SECONDS: "86400",
       PLINTH_TRUSTED_PROXIES: "127.0.0.1,10.0.0.0/8",
     });
   });

@@ -136,6 +136,12 @@ describe("two servers on one database", () => {
     await db.drop();
   });
 
+  /** What a server logs when the database does not answer within a second. */
+  const NOT_SHARED = "request counts cannot be shared; each server counts on its own";
+  let client = 0;
+  const forget = () =>
+    withClient(db.url("owner"), (owner) => owner.query("delete from security.rate_limit_records"));
+
   const request = (server: number, ip: string) =>
     send(apis[server]!.url, { headers: { "x-forwarded-for": ip } });
   const counters = () =>
@@ -152,13 +158,21 @@ describe("two servers on one database", () => {
   });
 
   test("hold a client to one shared limit, plus a tenth for each server [A12, A15]", async () => {
-    let allowed = 0;
+    let allowed: number;
     let refused: Awaited<ReturnType<typeof request>> | undefined;
-    for (let i = 0; i < LIMIT * 3; i++) {
-      const answer = await request(i % 2, "192.0.2.2");
-      if (answer.status === 200) allowed += 1;
-      else refused = answer;
-    }
+    const isShared = () => apis.every(({ logLines }) => !logLines.some(({ msg }) => msg === NOT_SHARED));
+    // A server whose machine lets it wait for the database for a second counts on its own, as without a database.
+    do {
+      client += 1;
+      allowed = 0;
+      await forget();
+      for (const { logLines } of apis) logLines.length = 0;
+      for (let i = 0; i < LIMIT * 3; i++) {
+        const answer = await request(i % 2, `198.51.100.${client}`);
+        if (answer.status === 200) allowed += 1;
+        else refused = answer;
+      }
+    } while (!isShared());
     expect(allowed).toBeGreaterThanOrEqual(LIMIT);
     expect(allowed).toBeLessThanOrEqual(LIMIT + 2 * (LIMIT / 10));
     expect(refused!.code).toBe("RATE_LIMITED");

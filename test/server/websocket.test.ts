@@ -80,7 +80,10 @@ describe("operations", () => {
   });
 
   test("count against the client's rate limit", async () => {
-    const limited = await startApi(db, { PLINTH_RATE_LIMIT_REQUESTS: "5" });
+    const limited = await startApi(db, {
+      PLINTH_RATE_LIMIT_REQUESTS: "5",
+      PLINTH_RATE_LIMIT_WINDOW_SECONDS: "86400",
+    });
     try {
       const client = connect({}, limited.url);
       const results = [];

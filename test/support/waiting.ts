@@ -32,7 +32,7 @@ export async function withGrowingLimit<T>(firstMs: number, run: (ms: number) => 
 
 /** Holds a lock while the test sets up the callers that wait for it. */
 export async function whileLocked<T>(
-  db: TestDatabase,
+  db: Pick<TestDatabase, "url">,
   statements: readonly (readonly [sql: string, params?: unknown[]])[],
   setUp: () => Promise<T>,
 ): Promise<T> {
