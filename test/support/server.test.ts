@@ -4,8 +4,8 @@ import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "@jest/globals";
+import { until } from "./api.ts";
 import { useMemoryForTemporaryFiles } from "./memory-folder.ts";
 import { startTestServer } from "./server.ts";
 
@@ -28,9 +28,8 @@ test("an embedded server ends with the run that started it, even when that is ki
   expect(existsSync(join(folder, "postgres", "postmaster.pid"))).toBe(true);
   child.kill("SIGKILL");
   await once(child, "exit");
-  for (let i = 0; i < 50 && existsSync(folder); i++) await sleep(100);
   // The watchdog removes the folder last, when the server is gone.
-  expect(existsSync(folder)).toBe(false);
+  await until(() => !existsSync(folder), { everyMs: 100 });
 });
 
 test("rejects a version of PostgreSQL that it cannot start, and names those that it can", async () => {
