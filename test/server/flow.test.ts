@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { type Api, codeOf, PASSWORD, type SignedIn, signUp, startApi } from "../support/api.ts";
+import { type Api, codeOf, PASSWORD, type SignedIn, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
 /** R9 of the systems: the path of a person over HTTP, from registration to paging. */
@@ -264,7 +264,9 @@ test("logout ends the session at once", async () => {
   expect((await api.ask("mutation { logout(input: {}) { result } }", { token: eve.token })).data).toEqual({
     logout: { result: true },
   });
-  await new Promise((resolve) => setTimeout(resolve, 100));
-  const answer = await api.ask("{ currentUser { id } }", { token: eve.token });
+  const ask = () => api.ask("{ currentUser { id } }", { token: eve.token });
+  // The server learns of it by a notification.
+  await until(async () => (await ask()).status !== 200);
+  const answer = await ask();
   expect([answer.status, codeOf(answer)]).toEqual([401, "UNAUTHENTICATED"]);
 });

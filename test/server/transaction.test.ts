@@ -81,7 +81,7 @@ describe("settings", () => {
       role: userRole,
       user_id: "u1",
       correlation_id: "request of u1",
-      statement_timeout: "2s",
+      statement_timeout: "30s",
       read_only: "on",
     });
     await expectNothingLeft();
