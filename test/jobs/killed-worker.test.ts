@@ -96,6 +96,12 @@ test("releases the jobs of a worker within a minute after kill -9, also of one t
     (await owner.query("select from plinth_jobs.job where name = any($1) and state = 'active'", [names]))
       .rowCount;
   expect(await active()).toBe(3);
+  // As if the 20 seconds of a heartbeat had passed; the rest of the minute is the worker's search for such jobs.
+  const { rows: aged } = await owner.query(
+    `update plinth_jobs.job set heartbeat_on = heartbeat_on - interval '20 seconds'
+     where state = 'active' and heartbeat_seconds = 20 returning name`,
+  );
+  expect(aged).toHaveLength(3);
 
   let worker: Worker | undefined;
   try {
