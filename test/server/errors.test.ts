@@ -25,7 +25,7 @@ beforeAll(async () => {
         to ${db.rolePrefix}_user, ${db.rolePrefix}_anonymous;
     `),
   );
-  api = await startApi(db, { PLINTH_STATEMENT_TIMEOUT_MS: "300" });
+  api = await startApi(db);
   ada = await signUp(api, "ada");
   admin = await signUp(api, "boss");
   await grantRole(db, admin.userId, "admin");
@@ -179,7 +179,13 @@ test("rejects writes in queries and allows them in mutations", async () => {
 });
 
 test("returns TIMEOUT for a statement that takes too long", async () => {
-  expect(await extensionsOf("mutation { sleepLong(input: {}) { result } }")).toEqual([{ code: "TIMEOUT" }]);
+  // A server of its own, because a busy machine may take longer for the statements of other tests.
+  const impatient = await startApi(db, { PLINTH_STATEMENT_TIMEOUT_MS: "300" });
+  const { errors } = await impatient.ask("mutation { sleepLong(input: {}) { result } }", {
+    token: ada.token,
+  });
+  expect(errors?.map(({ extensions }) => extensions)).toEqual([{ code: "TIMEOUT" }]);
+  await impatient.close();
 });
 
 test.each([
