@@ -34,7 +34,7 @@ const settingsOf = (userId: string | undefined, more: Record<string, string> = {
   role: roleName(db.rolePrefix, userId ? "user" : "anonymous"),
   "jwt.claims.user_id": userId,
   transaction_read_only: "on",
-  statement_timeout: "5000",
+  statement_timeout: "60000",
   ...more,
 });
 const id = (n: number) => `00000000-0000-7000-8000-${String(n).padStart(12, "0")}`;
@@ -120,7 +120,7 @@ test("does not reuse a connection that was lost while idle", async () => {
 });
 
 test("rejects the reads of a killed connection and replaces it", async () => {
-  const slow = [1, 2, 3].map((n) => reads.read(settingsOf(id(n)), { text: "select pg_sleep(5)" }));
+  const slow = [1, 2, 3].map((n) => reads.read(settingsOf(id(n)), { text: "select pg_sleep(60)" }));
   const outcomes = Promise.allSettled(slow);
   await until(async () => {
     const client = await pool.connect();
