@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import { PACKAGE_ROOT } from "../../src/support/paths.ts";
-import { type Api, PASSWORD, startApi } from "../support/api.ts";
+import { type Api, PASSWORD, startApi, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
 // The example as an app would live: tokens expire, calls overlap, answers are lost, sessions end elsewhere.
@@ -120,6 +120,7 @@ run("forgets a session that has ended elsewhere", async () => {
   await app(["sign-in", "maria"], `${PASSWORD}\n`);
   const { accessToken } = await tokens();
   await api.ask("mutation { logoutEverywhere(input: {}) { clientMutationId } }", { token: accessToken });
+  await until(async () => (await api.ask("{ __typename }", { token: accessToken })).status === 401);
   expect(await whoAmI()).toMatchObject({ code: 1, out: "" });
   await expect(stat(session)).rejects.toThrow("ENOENT");
 });
