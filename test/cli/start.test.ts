@@ -27,6 +27,9 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
+/** A busy machine needs minutes to start several processes. */
+const PROCESS = { timeoutMs: 240_000, everyMs: 20 };
+
 /** Starts Plinth and waits for the banner. */
 async function start(
   ...args: string[]
@@ -43,7 +46,7 @@ async function start(
   child.once("exit", () => {
     ended = true;
   });
-  await until(() => ended || /Ctrl-C to stop it|listens on/.test(banner), { everyMs: 20 });
+  await until(() => ended || /Ctrl-C to stop it|listens on/.test(banner), PROCESS);
   if (ended) throw new Error(`It ended: ${JSON.stringify(await outcome)}`);
   return { child, outcome, banner };
 }
@@ -211,7 +214,7 @@ test("runs the API alone with serve, and the jobs beside it with work", async ()
     return findings.some(
       ({ check, status }: { check: string; status: string }) => check === "worker" && status === "ok",
     );
-  });
+  }, PROCESS);
   worker.kill("SIGINT");
   child.kill("SIGINT");
   for (const ended of [await worked, await outcome]) {
