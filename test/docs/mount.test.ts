@@ -66,7 +66,7 @@ test("every snippet of docs/mount.md works", async () => {
     output += chunk;
   });
   try {
-    await until(() => output.includes("ready") || child.exitCode !== null, { timeoutMs: 60_000 });
+    await until(() => output.includes("ready") || child.exitCode !== null, { timeoutMs: 240_000 });
     expect({ output, exitCode: child.exitCode }).toEqual({
       output: expect.stringContaining("200 { status: 'ok' }"),
       exitCode: null,

@@ -175,7 +175,10 @@ function signedIn({ data, text }: Answer): SignedIn {
   return { userId: user.id, token: accessToken, refreshToken };
 }
 
-/** Ends a wait that would never end. It is no bound on the tested code: a busy machine may stand still for seconds. */
+/**
+ * Ends a wait that would never end. It is no bound on the tested code: a busy machine may stand still for seconds. It is less than the
+ * minute for which a server trusts an API token, so that a test notices a lost notification.
+ */
 const HOPELESS_MS = 45_000;
 
 /** Polls until `condition` holds. A test that needs a bound on time counts calls, statements or rows instead. */

@@ -123,7 +123,9 @@ export async function startStandby(
         ...runAs,
       });
       child.unref();
-      await until(() => postmasterFile(data)[7]?.trim() === "ready" || child!.exitCode !== null);
+      await until(() => postmasterFile(data)[7]?.trim() === "ready" || child!.exitCode !== null, {
+        timeoutMs: 240_000,
+      });
     },
     async kill() {
       const ended = once(child!, "exit");
