@@ -13,7 +13,7 @@ export interface Work {
 const NATIVE_WORK = "undefined";
 
 /** Whether the connection runs the statements of requests. Others listen, probe and poll at times of their own. */
-function servesRequests(client: pg.Client): boolean {
+export function servesRequests(client: pg.Client): boolean {
   const { connectionParameters } = client as unknown as {
     connectionParameters: { application_name?: string };
   };

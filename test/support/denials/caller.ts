@@ -3,7 +3,7 @@ import pg from "pg";
 import type { GraphQLSchema } from "postgraphile/graphql";
 import type { Actor } from "../access-seed.ts";
 import type { Api } from "../api.ts";
-import { isAside } from "../work-of.ts";
+import { isAside, servesRequests } from "../work-of.ts";
 import type { Input } from "./arguments.ts";
 import { WOULD_CHANGE } from "./dry-run.ts";
 
@@ -30,13 +30,13 @@ export interface Caller {
   readonly calls: number;
 }
 
-/** Calls mutations of a server whose database is dry, see `makeDry`. Records the statements of this process. */
+/** Calls mutations of a server whose database is dry, see `makeDry`. Records the statements of its requests. */
 export function makeCaller(api: Api, schema: GraphQLSchema, actors: ReadonlyMap<string, Actor>): Caller {
   let statements: string[] = [];
   const query = pg.Client.prototype.query as (...args: unknown[]) => unknown;
   jest.spyOn(pg.Client.prototype, "query").mockImplementation(function (this: pg.Client, ...args: unknown[]) {
     const [config] = args as [{ text?: string } | string];
-    statements.push(typeof config === "string" ? config : String(config.text));
+    if (servesRequests(this)) statements.push(typeof config === "string" ? config : String(config.text));
     return query.apply(this, args);
   } as never);
   let calls = 0;
