@@ -1,7 +1,7 @@
 import type { CatalogueObject } from "../drift/catalogue.ts";
 import { tidyCondition } from "../schema-dump/policies.ts";
 import { lowerCaseKeywords } from "../schema-dump/sql-text.ts";
-import { type Catalogued, withoutTags } from "./catalogued.ts";
+import type { Catalogued } from "./catalogued.ts";
 import { idOf, namesOf, unquoted } from "./identifiers.ts";
 import type { Reference, Relation } from "./model.ts";
 import type { PageColumn, PageDefinition, PagePolicy, PageReference, PageRelation } from "./page-data.ts";
@@ -24,7 +24,7 @@ export function relationOf(
     schema,
     name,
     kind: object?.kind === "materialized view" ? "materialized view" : kind,
-    comment: withoutTags(comment),
+    comment,
     columns: columns.map((column) => columnOf(column, relation, parts, catalogued)),
     primaryKey,
     constraints: definitionsOf("constraint", parts, catalogued),
@@ -68,7 +68,7 @@ function columnOf(
   return withoutEmpty({
     name,
     type: shortType(type),
-    comment: withoutTags(comment),
+    comment,
     isRequired,
     // A text needs no cast to be read.
     default: (value ?? "").replace(/^('(?:[^']|'')*')::text$/, "$1"),

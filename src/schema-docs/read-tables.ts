@@ -1,4 +1,5 @@
 import type pg from "pg";
+import { withoutTags } from "./catalogued.ts";
 import type { Reference, Relation, SchemaModel } from "./model.ts";
 
 /** Reads the tables and views of the schemas, with their foreign keys. */
@@ -8,7 +9,14 @@ export async function readTables(
 ): Promise<Pick<SchemaModel, "relations" | "references">> {
   const relations = await client.query<Relation>(RELATIONS, [schemas]);
   const references = await client.query<Reference>(REFERENCES, [schemas]);
-  return { relations: relations.rows, references: references.rows };
+  return {
+    relations: relations.rows.map(({ comment, columns, ...relation }) => ({
+      ...relation,
+      comment: withoutTags(comment),
+      columns: columns.map((column) => ({ ...column, comment: withoutTags(column.comment) })),
+    })),
+    references: references.rows,
+  };
 }
 
 const KEYS = (kind: string) => `

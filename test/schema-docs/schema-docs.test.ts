@@ -36,6 +36,15 @@ test("the model contains every table and foreign key of the catalogue", async ()
   );
 });
 
+test("comments are shown without the tags that are for the API and the jobs", () => {
+  const shown = model.relations.flatMap(({ schema, name, comment, columns }) => [
+    { at: `${schema}.${name}`, comment },
+    ...columns.map((column) => ({ at: `${schema}.${name}.${column.name}`, comment: column.comment })),
+  ]);
+  expect(shown.filter(({ comment }) => /^@/m.test(comment))).toEqual([]);
+  expect(files.get("README.md")).not.toMatch(/\| @[a-z]/);
+});
+
 describe("DBML [S13]", () => {
   let parsed: ReturnType<Parser["parse"]>;
   beforeAll(() => {
