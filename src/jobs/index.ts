@@ -58,7 +58,7 @@ export const TIMETABLE: readonly TimetableEntry[] = [
   {
     name: "archive-old-partitions",
     cron: "37 2 * * *",
-    does: "archives or drops the months of logs that are older than their [policy](operations.md#retention-and-archives) keeps",
+    does: "archives or drops the months of logs that are older than their [policy](operations.md#retention-and-archives) allows",
     reason: "Logs grow forever otherwise, and hold personal data for longer than their policies promise.",
     run: archiveOldPartitions,
     // A first run may have years to archive.
@@ -114,7 +114,7 @@ export const TIMETABLE: readonly TimetableEntry[] = [
   {
     name: "delete-old-error-logs",
     cron: "47 3 * * *",
-    does: "deletes errors that are older than their policy keeps, by default 90 days",
+    does: "deletes errors that are older than their policy allows, by default 90 days",
     reason: "Old errors are fixed or have recurred, and they name accounts.",
     run: deleteOldErrorLogs,
   },

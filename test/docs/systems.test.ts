@@ -15,7 +15,7 @@ const read = (path: string) => readFileSync(join(PACKAGE_ROOT, path), "utf8");
 
 const rows = read("docs/systems.md")
   .split("\n")
-  .filter((line) => line.startsWith("| ") && !/^\| (Code|Wish|-)/.test(line))
+  .filter((line) => line.startsWith("| ") && !/^\| (Code|Requirement|-)/.test(line))
   .map((line) =>
     line
       .split("|")
