@@ -255,7 +255,7 @@ function passwordAdvice(options: BootstrapOptions): string {
   const names = LOGIN_ROLES.map((role) => (role === "owner" ? owner : roleName(options.prefix, role)));
   const lines = names.map((name) => `--   \\password ${name}`);
   return [
-    "-- Afterwards set a password for each role that has none: without one, nobody can log in as it. In psql, which sends only the",
+    "-- Afterwards set a password for each role that has none: without one, it cannot log in. In psql, which sends only the",
     "-- password's SCRAM verifier:",
     ...lines,
     "-- With another client, where the server's log may show the statement:",

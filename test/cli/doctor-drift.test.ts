@@ -119,7 +119,7 @@ describe("a change by hand is named, alone, with its object", () => {
       ["drift-structure", "fail"],
       ["drift-extra", "warn"],
     ]);
-    for (const { hint } of findings) expect(hint).toMatch(/as the owner|not yours/);
+    for (const { hint } of findings) expect(hint).toMatch(/as the owner|your own objects/);
   });
 });
 

@@ -384,7 +384,7 @@ describe("the report", () => {
       { relation: "users", row: "1", column: "created_at", reason: expect.any(String) },
       { relation: "old", row: "line 1", reason: "is not JSON" },
       { relation: "old", row: "", reason: "is old (0 rows)" },
-      { relation: "shoes", row: "", reason: "stays behind: Plinth has no place for it" },
+      { relation: "shoes", row: "", reason: "not imported: Plinth has no place for it" },
       { relation: "users", row: "", column: "shoe_size", reason: "feet grow" },
     ]);
   });

@@ -174,7 +174,7 @@ test("imports each table, and reports each row and column that cannot come along
   expect(report.remarks).toContainEqual({
     relation: "api_tokens",
     row: "",
-    reason: "API tokens are not moved: users create new ones (1 row)",
+    reason: "API tokens are not imported: users create new ones (1 row)",
   });
   // Reasons, not values: neither a password nor a token is in the report.
   expect(JSON.stringify(report)).not.toMatch(/hashed_pw|secret-in-the-old-trail|session-secret|gAAAAAB/);

@@ -106,7 +106,7 @@ test("an import brings every table and reports each row and column that was left
   );
   const lines = readFileSync(report, "utf8").trim().split("\n");
   expect(lines).toContain(
-    '"users","3","username","is not allowed or taken: the person signs in with another name","bob-muller"',
+    '"users","3","username","is not allowed or taken: the user signs in with another name","bob-muller"',
   );
   expect(lines).toContain(
     '"roles","4","","the role does not exist here: create it, and import again","night_owl"',

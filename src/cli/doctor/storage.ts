@@ -56,7 +56,7 @@ function checkSlots({ slots, lost_slots }: Storage): Finding {
     return warn(
       check,
       "Some replication slots have lost the WAL that they need.",
-      "Make their replicas anew, and drop the slots with pg_drop_replication_slot.",
+      "Set up their replicas again, and drop the slots with pg_drop_replication_slot.",
       lost_slots,
     );
   const idle = (slots ?? []).filter(({ bytes }) => bytes >= MUCH_WAL);

@@ -3,7 +3,7 @@ import { countRows, tableOf } from "./read-rows.ts";
 import type { Remarks } from "./report.ts";
 import type { Source } from "./sources/source.ts";
 
-const NO_PLACE = "stays behind: Plinth has no place for it";
+const NO_PLACE = "not imported: Plinth has no place for it";
 
 /**
  * Names each table and column of the source that no step reads, with the mapping's reason if it has one. A column that a remark has

@@ -120,7 +120,7 @@ export const brokenDatabase = (at: Installation): readonly Broken[] => [
     check: "drift-extra",
     status: "warn",
     sql: () => drift("an added table"),
-    says: /Drop what is not yours/,
+    says: /move your own objects/,
   },
   {
     title: "a table without row security",

@@ -46,7 +46,7 @@ export const loginAttempts: AnyStep = defineStep({
     const losses: Loss[] = [];
     // A name without an account may be a password that was typed into the wrong field.
     const isAddress = row.email === null || /^[^@\s]+@[^@\s]+$/.test(row.email);
-    if (!isAddress) losses.push({ column: "email", reason: "is no address" });
+    if (!isAddress) losses.push({ column: "email", reason: "is not an address" });
     else if (privacyMode && row.email !== null)
       losses.push({ column: "email", reason: "this server stores no addresses" });
     return {

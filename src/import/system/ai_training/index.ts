@@ -20,9 +20,9 @@ export const aiTraining: SystemMapping = {
   leaves: {
     user_verifications:
       "verified addresses and numbers came along with their accounts; open links must be sent again",
-    user_sessions: "sessions are not moved: people sign in again",
-    api_tokens: "API tokens are not moved: users create new ones",
-    refresh_tokens: "refresh tokens are not moved: people sign in again",
+    user_sessions: "sessions are not imported: users sign in again",
+    api_tokens: "API tokens are not imported: users create new ones",
+    refresh_tokens: "refresh tokens are not imported: users sign in again",
     "content_items.average_rating": "is computed from the ratings",
     "user_security_settings.two_factor_method": "second factors are set up again",
     "roles.description": "the role here keeps its own",

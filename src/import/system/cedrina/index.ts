@@ -14,7 +14,7 @@ export const cedrinaWith = (sealer: Sealer | undefined): SystemMapping => ({
   title: "Cedrina",
   steps: [users, oauthProfilesStep(sealer), sessions, casbinRules, auditLogs, rateLimitRecords],
   leaves: {
-    password_reset_tokens: "links to reset a password are not moved: people ask for a new one",
+    password_reset_tokens: "links to reset a password are not imported: users request a new one",
   },
 });
 

@@ -55,7 +55,7 @@ export const oauthProfilesStep = (sealer: Sealer | undefined): AnyStep =>
           if (token)
             losses.push({
               column,
-              reason: sealer ? "has no access token beside it" : "needs PLINTH_MASTER_KEYS to be encrypted",
+              reason: sealer ? "has no access token next to it" : "needs PLINTH_MASTER_KEYS to be encrypted",
             });
       return {
         values: [

@@ -41,7 +41,7 @@ export const sessions = defineStep({
       return { omitted: `ended more than ${KEPT_DAYS} days ago` };
     const losses: Loss[] = ["session_token", "refresh_token"].map((column) => ({
       column,
-      reason: "is not valid here: the person signs in again",
+      reason: "is not valid here: the user signs in again",
     }));
     let deviceInfo = objectOf("device_info", row.device_info, losses);
     if (deviceInfo && Buffer.byteLength(JSON.stringify(deviceInfo)) > MAX_DEVICE_INFO_BYTES) {

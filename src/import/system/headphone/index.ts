@@ -21,6 +21,6 @@ export const headphone: SystemMapping = {
     userPrompts,
   ],
   leaves: {
-    sessions: "sessions are not moved: people sign in again",
+    sessions: "sessions are not imported: users sign in again",
   },
 };

@@ -36,7 +36,7 @@ export const tokensStep: AnyStep = defineStep({
   map(row, _prepared, { rowId }) {
     if (rowId === undefined && Date.parse(row.expires_at!) <= Date.now()) return { omitted: "has expired" };
     const { losses, lose } = createLosses();
-    if (!UUID.test(row.jti!)) lose("jti", "is not a UUID and was replaced by one made of it");
+    if (!UUID.test(row.jti!)) lose("jti", "is not a UUID and was replaced by one derived from it");
     return {
       values: [
         {
@@ -89,7 +89,7 @@ export const errorsStep: AnyStep = defineStep({
   },
   map(row, since: Date | null, { rowId }) {
     if (rowId === undefined && since !== null && Date.parse(row.created_at!) < since.getTime())
-      return { omitted: "is older than error logs are kept" };
+      return { omitted: "is older than the retention of error logs" };
     const { losses, lose } = createLosses();
     if (row.context !== null && !isObject(row.context)) lose("context", "must be a JSON object");
     const message = row.error_message ?? "";

@@ -16,7 +16,7 @@ export function accountValues(account: Account, prepared: Prepared, relation: st
   };
   const { stored, chosen } = prepared.names.get(key)!;
   if (account.name !== chosen && !prepared.privacyMode)
-    lose("username", "is not allowed or taken: the person signs in with another name", chosen);
+    lose("username", "is not allowed or taken: the user signs in with another name", chosen);
   const createdAt = account.createdAt ?? undefined;
   const updatedAt = account.updatedAt ?? createdAt;
   const userId = ref(relation, key);
