@@ -88,7 +88,7 @@ export interface Config extends ConnectionSettings {
     readonly masterKeys: string | undefined;
     /** A file with the same content. */
     readonly masterKeysFile: string | undefined;
-    /** Whether new accounts store only the keyed hash of their email address. */
+    /** Whether new accounts store only the keyed hash of their e-mail address. */
     readonly privacyMode: boolean;
     readonly hashConcurrency: number;
     /** Algorithm of new password hashes. */
