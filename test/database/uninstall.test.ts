@@ -22,7 +22,7 @@ import { makeMigrationsFolder } from "../support/migrations-folder.ts";
 import { type StockServer, startStockServer } from "../support/stock-server.ts";
 
 // A database with a neighbour: Plinth is installed next to it and removed again. Dumps come from pg_dump where the system has a
-// PostgreSQL 15 with it, otherwise from the catalogue.
+// PostgreSQL 15 with it, otherwise from the catalogue. The commands are those of docs/operations.md, with --yes for the missing terminal.
 
 const PG_DUMP = "/usr/lib/postgresql/15/bin/pg_dump";
 const run = promisify(execFile);

@@ -12,7 +12,8 @@ import { readPage } from "../analytics/page/answer.ts";
 import { createDemoDatabase } from "../analytics/page/demo.ts";
 import { type TestDatabase, withClient } from "../support/database.ts";
 
-// The files of deploy/analytics/: their connections are the analyst's, and their queries run as the analyst and find rows.
+// The files of deploy/analytics/, as docs/analytics.md runs them: their connections are the analyst's, and their queries run as the
+// analyst and find rows.
 
 const FOLDER = join(PACKAGE_ROOT, "deploy/analytics");
 const read = (path: string) => readFileSync(join(FOLDER, path), "utf8");

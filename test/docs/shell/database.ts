@@ -103,6 +103,7 @@ psql -q "$OWNER" -c "alter table security.audit_trail disable trigger user" \\
   },
   { page: "docs/replicas.md" },
   {
+    // docs/backups.md has the command for certificates, too.
     page: "docs/privacy.md",
     sql: `${ACCOUNTS};
       insert into identity.users (id, username) values ('${SUBJECT}', 'joan')`,

@@ -19,11 +19,15 @@ export const ELSEWHERE: readonly Elsewhere[] = [
     test: "test/docs/backups.test.ts",
   },
   { page: "docs/operations.md", commands: /^npx plinth uninstall/, test: "test/database/uninstall.test.ts" },
-  { page: "docs/backups.md", commands: /from-certificates/, test: "test/docs/shell/database.test.ts" },
+  { page: "docs/backups.md", commands: /from-certificates/, test: "test/docs/shell/database.ts" },
   {
     page: "docs/analytics.md",
     commands: /METABASE_URL|metabase\.mjs/,
     test: "test/deploy/analytics.test.ts",
   },
-  { page: "templates/application/README.md", test: "test/package/extend.test.ts" },
+  {
+    page: "templates/application/README.md",
+    commands: /^npm (start|run migrate)/,
+    test: "test/cli/init.test.ts",
+  },
 ];

@@ -1,9 +1,10 @@
+import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import { loadConfig } from "../../../src/config/config.ts";
 import { PACKAGE_ROOT } from "../../../src/support/paths.ts";
-import { isShell, pagesOfTheRepository, shellBlocks } from "../../support/shell/pages.ts";
+import { isWhole, pagesOfTheRepository, shellBlocks } from "../../support/shell/pages.ts";
 import { DATABASE } from "./database.ts";
 import { ELSEWHERE } from "./elsewhere.ts";
 import { MACHINE, START } from "./machine.ts";
@@ -30,6 +31,15 @@ test("each command runs, or has a reason", () => {
     .filter(({ page, text }) => !isRun(page, text))
     .map(({ page, line, text }) => `${page}, block of line ${line}: ${text}`);
   expect(others).toEqual([]);
+});
+
+test("a command of several lines is one", () => {
+  expect(isWhole("ask '{\n")).toBe(false);
+  expect(isWhole(`ask '{\n}' | sed 's/"\\([^"]*\\)"/'"'"'/'\n`)).toBe(true);
+  expect(isWhole("f() {\n  one\n")).toBe(false);
+  expect(isWhole("f() {\n  one\n}\n")).toBe(true);
+  expect(isWhole('A=$(one "$(two")\n')).toBe(false);
+  expect(isWhole("one # it's a comment\n")).toBe(true);
 });
 
 test("a command that nothing runs is found", () => {
@@ -63,7 +73,11 @@ const excused = commands.flatMap(({ page, text }) => {
 });
 
 test("the shell can read the commands that do not run, and the files that they name exist", () => {
-  expect(excused.filter(({ text }) => !isShell(text))).toEqual([]);
+  const { status, stderr } = spawnSync("sh", ["-n"], {
+    input: excused.map(({ text }) => text).join("\n"),
+    encoding: "utf8",
+  });
+  expect([status, stderr]).toEqual([0, ""]);
   const files = excused.flatMap(({ page, text }) =>
     [...text.matchAll(/(?<![\w/])((?:deploy|test|examples)\/[\w./-]+)/g)].map(([, path]) => ({
       page,

@@ -85,7 +85,7 @@ done`,
     commands: /PLINTH_BACKUPS|^npx plinth (backup|restore)/,
     before: {
       // The first backup begins with the server, and one is made at a time.
-      "npx plinth backup --label": "until npx plinth backup list | grep -q verified; do sleep 0.2; done",
+      "npx plinth backup --label": `until npx plinth backup list | grep -q verified && [ ! -e "$BACKUPS/backup.lock" ]; do sleep 0.2; done`,
       "npx plinth backup point": `node -p "new Date().toISOString()" >now; sleep 0.01`,
       "npx plinth restore --to before-import":
         "kill $SERVER; while kill -0 $SERVER 2>/dev/null; do sleep 0.05; done",

@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { PACKAGE_ROOT } from "../../../src/support/paths.ts";
@@ -99,7 +99,7 @@ export function commandsOf(text: string): Command[] {
       continue;
     }
     open += `${line}\n`;
-    if (line.endsWith("\\") || !isShell(open)) continue;
+    if (line.endsWith("\\") || !isWhole(open)) continue;
     commands.push({ text: open.trimEnd(), shown: [] });
     open = "";
     mayShow = true;
@@ -108,13 +108,24 @@ export function commandsOf(text: string): Command[] {
   return commands;
 }
 
-const known = new Map<string, boolean>();
+/** What closes each part of the shell's language that can go on in the next line. */
+const CLOSES: Readonly<Record<string, string>> = { "'": "'", '"': '"', "(": ")", "{": "}" };
 
-/** Whether the shell finds no fault in the syntax of a text. */
-export function isShell(text: string): boolean {
-  // Only a quote, a brace or a here-document can leave a line open.
-  if (!/["'`{}()<]|\b(if|for|while|case)\b/.test(text)) return true;
-  const isFine = known.get(text) ?? spawnSync("sh", ["-n"], { input: text }).status === 0;
-  known.set(text, isFine);
-  return isFine;
+/** Whether a text of the shell ends outside quotes, brackets and braces. */
+export function isWhole(text: string): boolean {
+  const open: string[] = [];
+  for (let at = 0; at < text.length; at++) {
+    const inner = open.at(-1);
+    const here = text[at]!;
+    if (inner === "'" ? here === "'" : here === CLOSES[inner ?? ""]) open.pop();
+    else if (inner === "'") continue;
+    else if (here === "\\") at++;
+    else if (inner === '"') {
+      // Within double quotes, only $( begins something.
+      if (here === "(" && text[at - 1] === "$") open.push(here);
+    } else if (here === "#" && /(^|\s)$/.test(text.slice(0, at))) at = text.indexOf("\n", at) - 1;
+    else if (here === "{" && text[at - 1] === "$") open.push(here);
+    else if (here in CLOSES && (here !== "{" || /\s/.test(text[at + 1] ?? "\n"))) open.push(here);
+  }
+  return open.length === 0;
 }
