@@ -1,0 +1,2 @@
+--!restore security/private/commit_audit_row.sql
+--!restore security/private/record_data_change.sql
