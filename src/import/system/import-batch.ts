@@ -57,7 +57,7 @@ export async function writeBatch(rows: readonly Pending<Row>[], options: BatchOp
     own,
   );
   for (const moving of batch) resolveValues(moving, resolve);
-  for (const [place, target] of step.targets.entries()) {
+  for (const [place, target] of inOrder(step.targets)) {
     const items = batch.flatMap((moving): Item[] => {
       const values = moving.values[place] ?? null;
       return moving.omitted !== undefined || values === null ? [] : [{ n: moving.n, values }];
@@ -76,6 +76,13 @@ export async function writeBatch(rows: readonly Pending<Row>[], options: BatchOp
   );
 }
 
+/** The targets with their places, in the order in which they are written. */
+function inOrder(targets: AnyStep["targets"]): [number, Target | Call][] {
+  const entries = [...targets.entries()];
+  const isFirst = ([, target]: [number, Target | Call]): boolean => isCall(target) && target.isFirst === true;
+  return [...entries.filter(isFirst), ...entries.filter((entry) => !isFirst(entry))];
+}
+
 async function callFor(
   target: Call,
   items: readonly Item[],
@@ -83,14 +90,17 @@ async function callFor(
   isRow: boolean,
   { step, context }: BatchOptions,
 ): Promise<void> {
-  const { rows } = await context.client.query<{ n: number; row_id?: string }>(target.sql, [
-    JSON.stringify(items),
-  ]);
-  const done = new Map(rows.map(({ n, row_id }) => [n, row_id]));
+  const { rows } = await context.client.query<{ n: number; row_id?: string; added?: Values | null }>(
+    target.sql,
+    [JSON.stringify(items)],
+  );
+  const done = new Map(rows.map((row) => [row.n, row]));
   for (const { n } of items) {
     const moving = batch[n]!;
-    if (!done.has(n)) throw new RowRejected("the database did not accept it");
-    if (isRow) moving.rowId = done.get(n) ?? uuidOfKey(context.system, step.relation, moving.key);
+    const result = done.get(n);
+    if (result === undefined) throw new RowRejected("the database did not accept it");
+    if (isRow) moving.rowId = result.row_id ?? uuidOfKey(context.system, step.relation, moving.key);
+    if (result.added) moving.values[0] = { ...moving.values[0], ...result.added };
   }
 }
 

@@ -57,6 +57,11 @@ export interface Target {
 
 /** A call for each row, where a table alone is not enough, such as a ledger that keeps sums. */
 export interface Call {
+  /**
+   * Whether it runs before the row is written, because a trigger of the row looks for what it stores. Its statement may return
+   * `added`, further values of the row as JSON, which are not compared.
+   */
+  readonly isFirst?: boolean;
   /** Receives $1, a JSON list of {n, values}; must call the function for each and return n of those it has handled. */
   readonly sql: string;
   /** Receives the same list, each with `row_id`; returns n of the rows that differ from what was imported. */

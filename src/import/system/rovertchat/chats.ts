@@ -2,7 +2,7 @@ import { isObject } from "../../../support/is-object.ts";
 import { isRole } from "../../chats/imported-chat.ts";
 import { defineStep, type Loss } from "../mapping.ts";
 import { optionalRef, ref } from "../references.ts";
-import { KEEP_TOKENS } from "./keep-tokens.ts";
+import { CLAIM_MESSAGES } from "./claim-messages.ts";
 import { RECOUNT_DAYS } from "./recount-days.ts";
 
 export const chats = defineStep({
@@ -58,30 +58,28 @@ export const messages = defineStep({
     "chats.created_at": "time?",
   },
   joins: { chats: { id: "chat_id" } },
-  targets: [{ table: "llm.messages", write: "insert" }, KEEP_TOKENS, RECOUNT_DAYS],
+  targets: [{ table: "llm.messages", write: "insert" }, CLAIM_MESSAGES, RECOUNT_DAYS],
   map(row, _, { key }) {
     if (row.chat_id === null || row["chats.user_id"] === null)
       return { omitted: "belongs to no user's chat" };
     if (!isRole(row.role)) return { omitted: "has an unknown role" };
     const losses: Loss[] = [];
-    const user = ref("users", row["chats.user_id"]);
+    const place = { chat_id: ref("chats", row.chat_id), user_id: ref("users", row["chats.user_id"]) };
     const answer = answerOf(row, losses);
     const tokens = tokensOf(row.tokens_used, losses);
     const createdAt = row.created_at ?? row["chats.created_at"] ?? new Date(0).toISOString();
     return {
       values: [
         {
-          chat_id: ref("chats", row.chat_id),
-          user_id: user,
+          ...place,
           role: row.role,
           content: row.content ?? "",
           ...answer,
           images: listOf(row.images),
+          tokens_used: tokens,
           created_at: createdAt,
         },
-        tokens === null
-          ? null
-          : { message_id: ref("messages", key), user_id: user, role: row.role, tokens_used: tokens },
+        row.role === "assistant" && tokens !== null ? { ...place, message_id: ref("messages", key) } : null,
         { created_at: createdAt },
       ],
       losses,

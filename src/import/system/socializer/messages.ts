@@ -1,6 +1,7 @@
 import { isObject } from "../../../support/is-object.ts";
 import { type AnyStep, defineStep } from "../mapping.ts";
 import { optionalRef, ref } from "../references.ts";
+import { NUMBER_MESSAGES } from "./number-messages.ts";
 import { createLosses, fitted, type Lose } from "./text.ts";
 
 const MAX_MESSAGE_BYTES = 40_000;
@@ -29,6 +30,7 @@ export const messagesStep: AnyStep = defineStep({
   targets: [
     { table: "rooms.room_messages", write: "insert" },
     { table: "rooms.room_message_revisions", write: "insert" },
+    NUMBER_MESSAGES,
   ],
   map(row) {
     const { losses, lose } = createLosses();
@@ -60,7 +62,11 @@ export const messagesStep: AnyStep = defineStep({
       content,
       created_at: message.deleted_at,
     };
-    return { values: [message, isDeleted && content !== "" ? revision : null], losses };
+    const { room_id, sender_id, created_at } = message;
+    return {
+      values: [message, isDeleted && content !== "" ? revision : null, { room_id, sender_id, created_at }],
+      losses,
+    };
   },
 });
 
