@@ -1,6 +1,7 @@
 import pg from "pg";
 import { chooseWay, type Way, waysOf } from "./choose-way.ts";
 import { type DatabaseUrl, parseDatabaseUrl } from "./database-url.ts";
+import { SET_SESSION_DEFAULTS } from "./session-defaults.ts";
 import { tlsWays } from "./tls.ts";
 
 /** Parts of node-postgres that are used beyond its types: where an unconnected client will connect to, and its sign-in. */
@@ -20,13 +21,14 @@ const choices = new Map<string, Promise<Way>>();
 /**
  * A client that reads its URL as libpq does: several hosts, target_session_attrs, and all values of sslmode and
  * channel_binding. If the URL leaves a choice, a short connection finds the host at each connect, so a new connection after
- * a failover leads to the new primary.
+ * a failover leads to the new primary. Its session has the settings that Plinth's SQL depends on.
  */
 export class DatabaseClient extends pg.Client {
   /** With the password; undefined for a client without a URL. */
   readonly url: string | undefined;
   readonly #target: DatabaseUrl | undefined;
   readonly #ways: readonly Way[] = [];
+  readonly #connectionTimeoutMs: number | undefined;
   #isEnded = false;
   #isBound = false;
 
@@ -38,6 +40,7 @@ export class DatabaseClient extends pg.Client {
     this.url = connectionString;
     this.#target = target;
     this.#ways = ways;
+    this.#connectionTimeoutMs = config.connectionTimeoutMillis;
     // The owner of the client listens only once the promise is fulfilled; the first bytes may already contain an error.
     this.on("error", () => {});
     if (target?.channelBinding === "require") this.#requireChannelBinding();
@@ -63,7 +66,20 @@ export class DatabaseClient extends pg.Client {
       await this.end();
       throw unbound();
     }
+    await this.#setDefaults();
     return this;
+  }
+
+  /** Not as parameters of the connection, which PgBouncer rejects. */
+  async #setDefaults(): Promise<void> {
+    // A server that hangs now has not connected in time.
+    const query = { text: SET_SESSION_DEFAULTS, query_timeout: this.#connectionTimeoutMs };
+    try {
+      await this.query(query as pg.QueryConfig);
+    } catch (error) {
+      void this.end().catch(() => {});
+      throw error;
+    }
   }
 
   override end(): Promise<void>;

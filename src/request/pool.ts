@@ -1,22 +1,20 @@
 import pg, { type Pool } from "pg";
 import type { Config } from "../config/config.ts";
 import { DatabaseClient } from "../connection/client.ts";
+import { SET_SESSION_DEFAULTS } from "../connection/session-defaults.ts";
 import { forgoNames } from "./prepared-statements.ts";
 
 /** Longer than any of our transactions is idle between two statements; ends the transaction of a hanging process. */
 const IDLE_IN_TRANSACTION_TIMEOUT = "30s";
-/**
- * Sent once on each new connection. JIT costs short queries more than it saves; the API returns times in UTC whatever the
- * server's time zone.
- */
-export const SESSION_SETTINGS = `set jit_optimize_above_cost = -1; set timezone = 'UTC';
+/** Sent once on each new connection, behind the defaults of any. JIT costs short queries more than it saves. */
+export const SESSION_SETTINGS = `set jit_optimize_above_cost = -1;
          set idle_in_transaction_session_timeout = '${IDLE_IN_TRANSACTION_TIMEOUT}'`;
 /**
  * Undoes all that foreign SQL can leave on a connection. DISCARD ALL would also deallocate the statements that node-pg believes
  * prepared, and cannot run inside a transaction.
  */
 export const RESET_SESSION = `close all; unlisten *; reset all; reset role; reset session authorization;
-         select pg_advisory_unlock_all(); ${SESSION_SETTINGS}`;
+         select pg_advisory_unlock_all(); ${SET_SESSION_DEFAULTS}; ${SESSION_SETTINGS}`;
 /** Time past the statement timeout after which the connection counts as dead. */
 const ANSWER_GRACE_MS = 5_000;
 

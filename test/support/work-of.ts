@@ -1,5 +1,6 @@
 import { createHook } from "node:async_hooks";
 import pg from "pg";
+import { SET_SESSION_DEFAULTS } from "../../src/connection/session-defaults.ts";
 import { SESSION_SETTINGS } from "../../src/request/pool.ts";
 
 export interface Work {
@@ -112,6 +113,7 @@ function textOf([config]: readonly unknown[]): string {
 export function isAside(statement: string): boolean {
   return (
     statement === "" ||
+    statement === SET_SESSION_DEFAULTS ||
     statement === SESSION_SETTINGS ||
     /^select (set_config|pg_notify)\(|private\.(record_error|touch_sessions)/.test(statement)
   );

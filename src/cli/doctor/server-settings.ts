@@ -17,6 +17,7 @@ type Values = Record<
   | "password_encryption"
   | "standard_conforming_strings"
   | "row_security"
+  | "default_transaction_isolation"
   | "statement_timeout"
   | "max_locks_per_transaction"
   | "zero_damaged_pages"
@@ -62,15 +63,25 @@ const RULES: readonly (Fault & { readonly broken: (values: Values) => boolean })
     check: "string-literals",
     status: warn,
     broken: ({ standard_conforming_strings }) => standard_conforming_strings === "off",
-    message: "standard_conforming_strings is off: backslashes in SQL of an application change its meaning.",
-    hint: "Turn it on for the database and its roles.",
+    message:
+      "standard_conforming_strings is off: backslashes change the meaning of SQL, and of Plinth's functions, in the sessions of other programs.",
+    hint: "Turn it on for the database and its roles. Plinth's own connections set it.",
   },
   {
     check: "row-security-setting",
     status: warn,
     broken: ({ row_security }) => row_security === "off",
-    message: "row_security is off: statements under policies fail instead of leaving out rows.",
-    hint: "alter database … reset row_security; also for its roles.",
+    message:
+      "row_security is off: in the sessions of other programs, statements under policies fail instead of leaving out rows.",
+    hint: "alter database … reset row_security; also for its roles. Plinth's own connections set it.",
+  },
+  {
+    check: "isolation",
+    status: warn,
+    broken: ({ default_transaction_isolation }) => default_transaction_isolation !== "read committed",
+    message:
+      "default_transaction_isolation is not read committed: transactions that meet fail with 40001 in the sessions of other programs, and behind a pooler in transaction mode.",
+    hint: "alter database … reset default_transaction_isolation; also for its roles. Plinth's own direct connections set it.",
   },
   {
     check: "server-timeout",
@@ -116,9 +127,10 @@ export const checkServerSettings: CheckGroup = async ({ client }) => {
        current_setting('log_min_duration_statement') as log_min_duration_statement,
        current_setting('log_parameter_max_length') as log_parameter_max_length,
        current_setting('password_encryption') as password_encryption,
-       current_setting('standard_conforming_strings') as standard_conforming_strings,
-       current_setting('row_security') as row_security,
-       -- That of a new session; doctor's own has its own limit.
+       -- Those of a new session; doctor's own, as each of Plinth's, sets them.
+       (select reset_val from pg_settings where name = 'standard_conforming_strings') as standard_conforming_strings,
+       (select reset_val from pg_settings where name = 'row_security') as row_security,
+       (select reset_val from pg_settings where name = 'default_transaction_isolation') as default_transaction_isolation,
        (select reset_val from pg_settings where name = 'statement_timeout') as statement_timeout,
        current_setting('max_locks_per_transaction') as max_locks_per_transaction,
        current_setting('zero_damaged_pages') as zero_damaged_pages,

@@ -15,11 +15,11 @@ export async function holdingImportLock<T>(client: pg.ClientBase, work: () => Pr
       hint: "Wait until it finishes, then run the command again: it imports the remaining rows.",
     });
   try {
-    await client.query("set timezone = 'UTC'; set plinth.keeps_times = 'on'");
+    await client.query("set plinth.keeps_times = 'on'");
     return await work();
   } finally {
     await client
-      .query(`reset timezone; reset plinth.keeps_times; select pg_advisory_unlock(${LOCK})`)
+      .query(`reset plinth.keeps_times; select pg_advisory_unlock(${LOCK})`)
       .catch(() => {});
   }
 }

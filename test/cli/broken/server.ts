@@ -138,8 +138,16 @@ export const brokenServer = (at: Installation): readonly Broken[] => [
     group: checkServerSettings,
     check: "row-security-setting",
     status: "warn",
-    sql: "set local row_security = off",
+    reading: { row_security: "off" },
     says: /reset row_security/,
+  },
+  {
+    title: "transactions that fail when they meet",
+    group: checkServerSettings,
+    check: "isolation",
+    status: "warn",
+    reading: { default_transaction_isolation: "serializable" },
+    says: /40001/,
   },
   {
     title: "a short statement_timeout for everything",
