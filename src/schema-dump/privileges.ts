@@ -28,7 +28,7 @@ export function aclColumns(aclColumn: string, ownerColumn: string, kind: AclKind
 
 export function aclEntries(acl: string): string {
   return `array(
-    select a.grantee::text || ' ' || lower(a.privilege_type) || case when a.is_grantable then ' *' else '' end
+    select a.grantee::text || ' ' || lower(a.privilege_type collate "C") || case when a.is_grantable then ' *' else '' end
     from aclexplode(${acl}) a
   )`;
 }

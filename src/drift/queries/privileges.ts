@@ -33,7 +33,7 @@ export const PRIVILEGES_QUERY = `
     where e.grantee <> c.relowner
   ),
   granted as (
-    select name, grantee, lower(privilege_type) || case when is_grantable then ' with grant option' else '' end as privilege,
+    select name, grantee, lower(privilege_type collate "C") || case when is_grantable then ' with grant option' else '' end as privilege,
       string_agg(scope, ', ' order by scope collate "C") as scope
     from entries
     group by 1, 2, 3
@@ -43,7 +43,7 @@ export const PRIVILEGES_QUERY = `
   group by name, grantee
   union all
   select 'revoke', ':PLINTH_OWNER', o.name,
-    jsonb_build_object('privileges', string_agg(lower(d.privilege_type), ', ' order by d.privilege_type))
+    jsonb_build_object('privileges', string_agg(lower(d.privilege_type collate "C"), ', ' order by d.privilege_type))
   from objects o
   cross join aclexplode(acldefault(o.letter::"char", o.owner)) d
   where o.acl is not null
@@ -69,7 +69,7 @@ export const DEFAULT_PRIVILEGES_QUERY = `
       from (
         select ${label("e.grantee")} as grantee,
           string_agg(
-            lower(e.privilege_type) || case when e.is_grantable then ' with grant option' else '' end, ', '
+            lower(e.privilege_type collate "C") || case when e.is_grantable then ' with grant option' else '' end, ', '
             order by e.privilege_type
           ) as privileges
         from aclexplode(d.defaclacl) e
@@ -92,7 +92,7 @@ const IS_PLINTH_ROLE = (oid: string) => `${label(oid)} like ':PLINTH\\_%' and ${
 export const OUTER_PRIVILEGES_QUERY = `
   ${WITH_RELATIONS}
   select 'grant' as kind, ${label("e.grantee")} as name, 'the database' as "on",
-    jsonb_object_agg(lower(e.privilege_type), '*') as properties
+    jsonb_object_agg(lower(e.privilege_type collate "C"), '*') as properties
   from pg_database b
   cross join aclexplode(coalesce(b.datacl, acldefault('d', b.datdba))) e
   where b.datname = current_database()
@@ -104,7 +104,7 @@ export const OUTER_PRIVILEGES_QUERY = `
   group by e.grantee
   union all
   select 'grant', ${label("e.grantee")}, 'parameter ' || a.parname,
-    jsonb_object_agg(lower(e.privilege_type), '*')
+    jsonb_object_agg(lower(e.privilege_type collate "C"), '*')
   from pg_parameter_acl a
   cross join aclexplode(a.paracl) e
   where e.grantee = 0 or ${IS_PLINTH_ROLE("e.grantee")}
@@ -120,7 +120,7 @@ export const OUTER_PRIVILEGES_QUERY = `
     and d.dbid = (select oid from pg_database where datname = current_database())
     and ${IS_PLINTH_ROLE("d.refobjid")}
   union all
-  select 'grant', ${label("e.grantee")}, o.name, jsonb_object_agg(lower(e.privilege_type), '*')
+  select 'grant', ${label("e.grantee")}, o.name, jsonb_object_agg(lower(e.privilege_type collate "C"), '*')
   from (
     select n.nspname, 'schema ' || quote_ident(n.nspname) as name, n.nspacl as acl, n.nspowner as owner from pg_namespace n
     union all

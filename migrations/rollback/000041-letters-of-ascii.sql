@@ -1,0 +1,10 @@
+--!restore access/private/condition_parts.sql
+--!restore access/private/relation_grant.sql
+--!restore plinth/private/granted_commands.sql
+--!restore plinth/private/check_granted_columns.sql
+--!restore identity/private/write_data_export.sql
+--!restore llm/private/import_prompts.sql
+--!restore rooms/private/mentioned_names.sql
+--!restore billing/functions/record_plan_change.sql
+--!restore billing/private/settle_payment_event.sql
+--!restore billing/private/apply_payment_event.sql
