@@ -2,6 +2,7 @@ import { types } from "node:util";
 import { PlinthError } from "../support/errors.ts";
 import { ConstraintFields } from "./constraint-fields.ts";
 import { currentRequest } from "./context.ts";
+import { countQuotedNames } from "./quoted-names.ts";
 import { roleOfError, wasMadeReadOnly } from "./transaction.ts";
 
 /** The part of an error that a client sees; everything else stays in the log. */
@@ -183,8 +184,9 @@ function violation(error: DatabaseError, constraints: ConstraintFields): PublicE
     case "23001":
       return { code: "CONFLICT", message: `The record is still in use${because}.`, constraint };
     case "23503":
-      // The same SQLSTATE for both sides: a row with an invalid reference, and a row that others still reference.
-      return /^update or delete on table/.test(error.message)
+      // The same SQLSTATE for both sides: a row with an invalid reference, and a row that others still reference, whose message
+      // names the other table as well. Its words depend on the server's language.
+      return countQuotedNames(error.message) > 2
         ? { code: "CONFLICT", message: `The record is still in use${because}.`, constraint }
         : {
             code: "BAD_USER_INPUT",

@@ -89,7 +89,8 @@ function explain(error: unknown): unknown {
     );
   if (code === "23503")
     return fail(`A row that ${place} needs was deleted meanwhile: ${detail}`, "Run the command again.");
-  if (code === "23514" && /partition/.test((error as Error).message))
+  // Any other rule that a row violates is a constraint with a name.
+  if (code === "23514" && constraint === undefined)
     return fail(
       `${place} has no partition for the time of a row.`,
       "If its month was archived, attach it first: plinth archive attach.",

@@ -52,11 +52,12 @@ export function replayedGuard(position: Position): Preparation {
 const GUARD = `select case when pg_is_in_recovery() and pg_last_wal_replay_lsn() >= $1::pg_lsn then 0
   else ('not replayed: ' || coalesce(pg_last_wal_replay_lsn()::text, ''))::integer end`;
 
+/** PostgreSQL quotes the invalid value, in the marks of the server's language. */
+const NOT_REPLAYED = /["«»„“”「]\s?not replayed: /;
+
 /** Whether an error is that of the guard. */
 export function isNotReplayed(error: unknown): boolean {
-  return (
-    error instanceof DatabaseError && error.code === "22P02" && error.message.includes('"not replayed: ')
-  );
+  return error instanceof DatabaseError && error.code === "22P02" && NOT_REPLAYED.test(error.message);
 }
 
 export async function replicaProgress(replica: Queryable): Promise<ReplicaProgress> {
