@@ -11,8 +11,10 @@ import { QUEUES } from "../../src/jobs/index.ts";
 import { DOMAINS } from "../../src/schema-docs/domains.ts";
 import { readPageData } from "../../src/schema-docs/read-page-data.ts";
 import { databaseEnv } from "../cli/run-cli.ts";
-import { type Api, ask, codeOf, type SignedIn, signUp, startApi } from "../support/api.ts";
-import { expectSqlState, withClient } from "../support/database.ts";
+import { type Api, ask, codeOf, type SignedIn, signIn, signUp, startApi } from "../support/api.ts";
+import { copyDatabase } from "../support/copy-of-database.ts";
+import { expectSqlState, testSetup, withClient } from "../support/database.ts";
+import { findPgDump } from "../support/pg-dump.ts";
 import { hasPrograms } from "../support/postgres-programs.ts";
 import { pageDataOf } from "../support/schema-page.ts";
 import { startTestServer, type TestServer } from "../support/server.ts";
@@ -20,6 +22,16 @@ import { startTestServer, type TestServer } from "../support/server.ts";
 // The other tests run on one server. These use the oldest supported version and a container beside it, where there are any.
 
 const PERMISSION_DENIED = "42501";
+
+const runMajor = await withClient(testSetup().adminUrl, async (client) => {
+  const { rows } = await client.query<{ major: number }>(
+    "select current_setting('server_version_num')::integer / 10000 as major",
+  );
+  return rows[0]!.major;
+});
+
+/** Programs that can read each version: older ones refuse a newer server. */
+const pgDump = new Map([[15, await findPgDump(15)]]);
 
 interface Place {
   readonly name: string;
@@ -132,10 +144,38 @@ for (const { name, isHere, missing, major, start } of PLACES)
       expect(await title(ada.token)).toEqual({ title: "Ada's chat" });
     });
 
-    test("satisfies the doctor", async () => {
-      const config = loadConfig(databaseEnv(db));
+    const expectHealthy = async (database: ScratchDatabase) => {
+      const config = loadConfig(databaseEnv(database));
       const findings = await examineDatabase(config, await openDatabase(config));
       expect(findings.filter(({ status }) => status === "fail")).toEqual([]);
       expect(findings.filter(({ status }) => status === "ok").length).toBeGreaterThan(10);
-    });
+    };
+
+    test("satisfies the doctor", () => expectHealthy(db));
+
+    const programs = major < runMajor ? pgDump.get(major) : undefined;
+    const reason = major < runMajor ? "pg_dump is not installed" : "that version is not newer";
+    (programs ? test : test.skip)(
+      `moves to the version of the other tests with pg_dump and pg_restore${programs ? "" : ` (${reason})`}`,
+      async () => {
+        const copy = await copyDatabase(programs!, db, testSetup().adminUrl);
+        let moved: Api | undefined;
+        try {
+          await expectHealthy(copy);
+          moved = await startApi({ ...copy, adminUrl: copy.url("owner"), adminIsSuperuser: false });
+          const again = await signIn(moved, "ada");
+          expect(again.userId).toBe(ada.userId);
+          const read = (token: string) =>
+            ask(moved!.url, `{ chat(id: "${chatId}") { title messages { nodes { content } } } }`, { token });
+          const chat = { title: "Ada's chat", messages: { nodes: [{ content: "hello" }] } };
+          // Also with a token that the other server issued.
+          for (const token of [again.token, ada.token]) expect((await read(token)).data.chat).toEqual(chat);
+          const eve = await signIn(moved, "eve");
+          expect((await read(eve.token)).data.chat).toBeNull();
+        } finally {
+          await moved?.close();
+          await copy.drop();
+        }
+      },
+    );
   });
