@@ -787,7 +787,7 @@ comment on table billing.usage_tracking is 'One row per user who ever had tokens
 comment on column billing.usage_tracking.user_id is 'The account.';
 comment on column billing.usage_tracking.token_count is 'Tokens used since last_reset, by time of use. Without usage since, it may hold an earlier month''s count until the job resets it.';
 comment on column billing.usage_tracking.lifetime_tokens is 'Tokens used over the lifetime of the account.';
-comment on column billing.usage_tracking.last_reset is 'Start of the period counted in token_count: the first moment of a month (UTC).';
+comment on column billing.usage_tracking.last_reset is 'Start of the period counted in token_count: the first moment of a month (UTC), or the time when the application of a compatibility schema set it to 0.';
 comment on column billing.usage_tracking.next_hold_expires_at is 'Time before which no open hold expires; null if there are no open holds to check.';
 comment on column billing.usage_tracking.entitled_until is 'Time until which the user has received all grants of the plan; see private.ensure_current_grants.';
 
