@@ -176,7 +176,7 @@ describe("users", () => {
         preferences: {},
         metadata: {},
       });
-      expect(notices).toEqual([expect.stringContaining("no usable password")]);
+      expect(notices).toEqual([expect.stringContaining("unknown format")]);
       const values = {
         id: 4711,
         is_active: false,

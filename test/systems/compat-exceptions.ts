@@ -45,9 +45,6 @@ const BY_SYSTEM: Readonly<Record<string, Exceptions>> = {
       "audit_logs.source": "names a database role",
       "oauth_profiles.provider": "operators name providers",
     },
-    notSecret: {
-      "security.rate_limit_records.key_hash": "stands for what a limit counts, and opens nothing",
-    },
   },
   headphone: {
     words: {

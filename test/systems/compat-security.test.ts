@@ -320,6 +320,24 @@ test("with the claims of ada, the application neither learns ids of bob's rows n
   });
 });
 
+test("only the application acts for a user, and only while the claims name none", async () => {
+  const actFor = async (caller: CompatCaller) =>
+    callerOf(db, "pg_catalog", caller, async (client) => {
+      await client.query("select compat.act_for($1)", [bob]);
+      const { rows } = await client.query("select current_setting('jwt.claims.user_id', true) as user");
+      return rows[0]!.user;
+    });
+  expect(await actFor("application")).toBe(bob);
+  expect(await actFor({ application: ada })).toBe(ada);
+  expect(await actFor({ user: ada })).toBe(ada);
+  expect(await actFor({ user: "" })).toBe("");
+  await expect(actFor("analyst")).rejects.toMatchObject({ code: "42501" });
+  for (const caller of [{ application: ada }, { user: ada }])
+    await expect(
+      callerOf(db, "pg_catalog", caller, (client) => client.query("select compat.act_as($1)", [bob])),
+    ).rejects.toMatchObject({ code: "PL403" });
+});
+
 test("the application writes only the columns of tables that its views write", async () => {
   const writable = await asOwner(
     `select c.oid::regclass::text as table
@@ -419,7 +437,13 @@ const MANY = `
   insert into identity.user_settings (user_id) select id from many;
   insert into identity.user_sessions (id, user_id, expires_at) select id, id, now() + interval '1 day' from many;
   insert into access.user_roles (user_id, role_id) select m.id, r.id from many m, access.roles r where r.role_name = 'user';
-  insert into security.security_audit_log (id, user_id, event_type, source) select id, id, 'many', 'many' from many;
+  insert into security.security_audit_log (id, user_id, event_type, source, correlation_id)
+    select id, id, 'many', 'many', 'many-' || number from many;
+  insert into security.rate_limit_records
+    (id, key_hash, algorithm, window_start, window_end, request_count, limit_value, metadata)
+    select id, sha256(id::text::bytea), 'fixed_window', now(), now() + interval '1 hour', 1, 1,
+      jsonb_build_object('cedrina', jsonb_build_object('key_hash', 'many-' || number))
+    from many;
   insert into rooms.chat_rooms (id, creator_id, name, room_type) select id, id, 'many', 'group' from many;
   insert into rooms.room_members (id, room_id, user_id, role) select id, id, id, 'creator' from many;
   insert into rooms.room_messages (id, room_id, sender_id, sender_type, message_type, content)
@@ -441,7 +465,7 @@ const MANY = `
 
 /** Tables of MANY. */
 const LARGE =
-  /Seq Scan on (users|user_settings|user_sessions|user_roles|external_ids|security_audit_log_\w+|chat_rooms|token_blacklist|room_members|room_messages|prompts|user_prompts|chats|messages|login_attempts_\w+) .*rows=\d{3,}/;
+  /Seq Scan on (users|user_settings|user_sessions|user_roles|external_ids|security_audit_log_\w+|rate_limit_records|chat_rooms|token_blacklist|room_members|room_messages|prompts|user_prompts|chats|messages|login_attempts_\w+) .*rows=\d{3,}/;
 
 const POINT_QUERIES = {
   headphone: [
@@ -470,6 +494,8 @@ const POINT_QUERIES = {
     "sessions where user_id = 10007",
     "audit_logs where id = 10007",
     "audit_logs where user_id = 10007",
+    "audit_logs where correlation_id = 'many-10007'",
+    "rate_limit_records where key_hash = 'many-10007'",
   ],
   rovertchat: [
     "users where username = 'many-10007'",

@@ -180,7 +180,6 @@ $$;
 comment on function compat_ai_training.track_login_attempt(uuid, text, inet, text, text, text) is
   'The same for an address that is not a text.';
 
-revoke execute on all routines in schema compat_ai_training from public;
 grant execute on all functions in schema compat_ai_training to :PLINTH_APPLICATION, :PLINTH_USER, :PLINTH_ANALYST, :PLINTH_COMPAT;
 revoke execute on function
   compat_ai_training.track_login_attempt(uuid, text, text, text, text, text),

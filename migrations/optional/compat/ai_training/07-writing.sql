@@ -143,13 +143,8 @@ create function compat_ai_training.write_content_consumption()
   set search_path = pg_catalog
 as $$
 declare
-  v_acts constant boolean := plinth.current_user_id() is null;
-  v_before text;
+  v_before constant text := compat.act_as(new.user_id);
 begin
-  perform compat.check_user(new.user_id);
-  if v_acts then
-    v_before := compat.act_as(new.user_id);
-  end if;
   if tg_op = 'INSERT' then
     perform learning.record_heartbeat(
       new.content_id, coalesce(new.id, gen_random_uuid()), greatest(new.last_position_seconds - new.time_spent_seconds, 0),
@@ -164,9 +159,7 @@ begin
   where (v.user_id, v.content_id) = (new.user_id, new.content_id)
   order by v.last_activity_at desc
   limit 1;
-  if v_acts then
-    perform compat.act_as_before(v_before);
-  end if;
+  perform compat.act_as_before(v_before);
   return new;
 end
 $$;

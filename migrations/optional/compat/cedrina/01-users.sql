@@ -132,8 +132,7 @@ declare
 begin
   if tg_op = 'INSERT' then
     v_id := compat.create_account(new.username, new.email, new.hashed_password, new.created_at);
-    perform compat.renumber('cedrina', 'users', v_id, new.id);
-    new.id := compat.number_of('cedrina', 'users', v_id);
+    new.id := compat.new_number('cedrina', 'users', v_id, new.id);
     select v.* into v_old from compat_cedrina.users v where v.id = new.id;
     new := jsonb_populate_record(v_old, (
       select jsonb_object_agg(n.key, n.value)

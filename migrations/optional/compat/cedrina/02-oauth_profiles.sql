@@ -40,7 +40,7 @@ begin
     return case when found then old end;
   end if;
   if new.access_token is not null or new.refresh_token is not null then
-    raise notice 'The tokens of the provider were not stored: only the server can encrypt them.';
+    raise notice 'The tokens of the provider were not stored, because only the server can encrypt them: let the user sign in with the provider.';
   end if;
   if tg_op = 'INSERT' then
     insert into identity.oauth_profiles as o (user_id, provider, provider_user_id, token_expires_at, user_info)

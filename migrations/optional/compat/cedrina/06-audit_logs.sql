@@ -3,22 +3,21 @@ create view compat_cedrina.audit_logs as
 select
   compat_cedrina.serial(x.number) as id,
   compat_cedrina.serial(u.number) as user_id,
-  case
-    when (select compat.reads_personal_data()) then coalesce(l.metadata #>> '{cedrina,event_type}', l.event_type)
-    else l.event_type
-  end::varchar as event_type,
-  case when (select compat.reads_personal_data()) then coalesce(l.metadata #> '{cedrina,event_data}', l.event_data) end as event_data,
-  case when (select compat.reads_personal_data()) then l.ip_address end as client_ip,
-  case when (select compat.reads_personal_data()) then l.user_agent end as user_agent,
-  case when (select compat.reads_personal_data()) then l.correlation_id::varchar end as correlation_id,
+  coalesce(p.metadata #>> '{cedrina,event_type}', l.event_type)::varchar as event_type,
+  coalesce(p.metadata #> '{cedrina,event_data}', p.event_data) as event_data,
+  p.ip_address as client_ip,
+  p.user_agent,
+  p.correlation_id::varchar as correlation_id,
   l.created_at,
   upper(l.severity)::varchar as severity,
-  case
-    when (select compat.reads_personal_data()) then coalesce(l.metadata #>> '{cedrina,source}', l.source)
-    else l.source
-  end::varchar as source,
-  case when (select compat.reads_personal_data()) then l.metadata - 'cedrina' end as metadata
+  coalesce(p.metadata #>> '{cedrina,source}', l.source)::varchar as source,
+  p.metadata - 'cedrina' as metadata
 from security.security_audit_log l
+-- Personal data. Joined and not CASE, so that a lookup by correlation_id uses its index.
+left join security.security_audit_log p
+  on p.id = l.id
+  and p.created_at = l.created_at
+  and (select compat.reads_personal_data())
 left join plinth.external_ids x on x.system = 'cedrina' and x.relation = 'audit_logs' and x.row_id = l.id
 left join plinth.external_ids u on u.system = 'cedrina' and u.relation = 'users' and u.row_id = l.user_id;
 
@@ -75,8 +74,7 @@ begin
     v_event.metadata, a.actor_kind, a.acting_role, a.has_ignored_claims
   from private.audit_actor() a
   returning l.* into v_event;
-  new.id := coalesce(new.id, compat.number_of('cedrina', 'audit_logs', v_event.id)::integer);
-  perform compat.renumber('cedrina', 'audit_logs', v_event.id, new.id);
+  new.id := compat.new_number('cedrina', 'audit_logs', v_event.id, new.id);
   new.created_at := v_event.created_at;
   new.severity := upper(v_event.severity);
   new.source := coalesce(new.source, v_event.source);

@@ -1,22 +1,41 @@
+create function compat_cedrina.key_text(key_hash bytea, metadata jsonb)
+  returns varchar
+  language sql
+  immutable
+  parallel safe
+  set search_path = pg_catalog
+as $$
+  select coalesce(key_text.metadata #>> '{cedrina,key_hash}', encode(key_text.key_hash, 'hex'))
+$$;
+
+comment on function compat_cedrina.key_text(bytea, jsonb) is
+  'Returns the hash of a key as the application wrote it; for a limit of Plinth, in hexadecimal.';
+grant execute on function compat_cedrina.key_text(bytea, jsonb) to :PLINTH_APPLICATION;
+
+-- A column, because an index on the expression would find nothing: below a policy, only a comparison that is leakproof uses an
+-- index. The column and its index are dropped with the function.
+alter table security.rate_limit_records
+  add column cedrina_key varchar not null generated always as (compat_cedrina.key_text(key_hash, metadata)) stored;
+comment on column security.rate_limit_records.cedrina_key is 'key_hash as compat_cedrina.rate_limit_records shows it.';
+create index rate_limit_records_cedrina_key_idx on security.rate_limit_records (cedrina_key);
+comment on index security.rate_limit_records_cedrina_key_idx is 'Finds the rows of compat_cedrina by their keys.';
+
 create view compat_cedrina.rate_limit_records as
 select
   compat_cedrina.serial(x.number) as id,
-  case
-    when (select compat.reads_personal_data()) then coalesce(r.metadata #>> '{cedrina,key_hash}', encode(r.key_hash, 'hex'))
-  end::varchar as key_hash,
-  case
-    when (select compat.reads_personal_data()) then coalesce(r.metadata #>> '{cedrina,algorithm}', r.algorithm)
-    else r.algorithm
-  end::varchar as algorithm,
+  p.cedrina_key as key_hash,
+  coalesce(p.metadata #>> '{cedrina,algorithm}', r.algorithm)::varchar as algorithm,
   r.window_start,
   r.window_end,
   r.request_count::integer as request_count,
   r.limit_value,
-  case when (select compat.reads_personal_data()) then r.metadata - 'cedrina' end as metadata,
+  p.metadata - 'cedrina' as metadata,
   r.created_at,
   r.updated_at
 from security.rate_limit_records r
-join plinth.external_ids x on x.system = 'cedrina' and x.relation = 'rate_limit_records' and x.row_id = r.id;
+join plinth.external_ids x on x.system = 'cedrina' and x.relation = 'rate_limit_records' and x.row_id = r.id
+-- Personal data. Joined and not CASE, so that a lookup by key_hash uses its index.
+left join security.rate_limit_records p on p.id = r.id and (select compat.reads_personal_data());
 
 comment on view compat_cedrina.rate_limit_records is 'Counters of rate limits. Grain: one row per key, algorithm and window.';
 comment on column compat_cedrina.rate_limit_records.id is 'Number of the counter.';

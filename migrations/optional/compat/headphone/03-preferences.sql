@@ -57,8 +57,8 @@ begin
   if tg_op = 'DELETE' then
     return old;
   end if;
-  if tg_op = 'INSERT' and new.id is not null then
-    perform compat.renumber('headphone', 'preferences', v_user_id, new.id);
+  if tg_op = 'INSERT' then
+    new.id := compat.new_number('headphone', 'preferences', v_user_id, new.id);
   end if;
   select v.* into new from compat_headphone.preferences v where v.user_id = new.user_id;
   return new;

@@ -24,16 +24,14 @@ begin
   end if;
   if tg_op = 'INSERT' then
     insert into access.roles (role_name) values (new.role_name) returning id into v_id;
-    if new.id is not null then
-      perform compat.renumber('headphone', 'roles', v_id, new.id);
-    end if;
+    new.id := compat.new_number('headphone', 'roles', v_id, new.id);
   else
     update access.roles r set role_name = new.role_name where r.id = v_id;
     if not found then
       return null;
     end if;
+    new.id := old.id;
   end if;
-  new.id := compat.number_of('headphone', 'roles', v_id);
   return new;
 end
 $$;
@@ -70,10 +68,7 @@ begin
     return case when found then old end;
   end if;
   insert into access.permissions (permission_name) values (new.permission_name) returning id into v_id;
-  if new.id is not null then
-    perform compat.renumber('headphone', 'permissions', v_id, new.id);
-  end if;
-  new.id := compat.number_of('headphone', 'permissions', v_id);
+  new.id := compat.new_number('headphone', 'permissions', v_id, new.id);
   return new;
 end
 $$;

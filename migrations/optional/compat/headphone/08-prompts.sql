@@ -42,9 +42,7 @@ begin
     values (plinth.current_user_id(), new.name, new.content)
     returning id into v_id;
   end if;
-  if new.id is not null then
-    perform compat.renumber('headphone', 'prompts', v_id, new.id);
-  end if;
+  new.id := compat.new_number('headphone', 'prompts', v_id, new.id);
   select v.* into new from compat_headphone.prompts v where v.id = compat.number_of('headphone', 'prompts', v_id);
   return new;
 end
@@ -128,5 +126,3 @@ create trigger write
   execute function compat_headphone.write_user_prompts();
 
 grant insert, update (usage_count) on compat_headphone.user_prompts to :PLINTH_APPLICATION, :PLINTH_USER;
-
-revoke execute on all functions in schema compat_headphone from public;

@@ -71,23 +71,40 @@ $$;
 comment on function compat.check_user(uuid) is
   'Raises PL403 if the claims name another user. Functions with the owner''s rights call it first.';
 
-create or replace function compat.act_as(user_id uuid)
+-- Plinth's functions decide by the claims, as in the API. A user, and the application under claims, act for themselves already.
+create or replace function compat.act_for(user_id uuid)
   returns text
   language plpgsql
   volatile
   set search_path = pg_catalog
 as $$
 declare
-  v_before constant text := coalesce(current_setting('jwt.claims.user_id', true), '');
+  v_claim constant text := coalesce(current_setting('jwt.claims.user_id', true), '');
+begin
+  if compat.writes_all() then
+    perform set_config('jwt.claims.user_id', act_for.user_id::text, true);
+  end if;
+  return v_claim;
+end
+$$;
+
+comment on function compat.act_for(uuid) is
+  'Lets the application act for a user from here on, unless the claims name one; returns the claim as it was, for compat.act_as_before.';
+
+create or replace function compat.act_as(user_id uuid)
+  returns text
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+as $$
 begin
   perform compat.check_user(act_as.user_id);
-  perform set_config('jwt.claims.user_id', act_as.user_id::text, true);
-  return v_before;
+  return compat.act_for(act_as.user_id);
 end
 $$;
 
 comment on function compat.act_as(uuid) is
-  'Acts for a user from here on; returns the claim as it was, for compat.act_as_before. PL403 if the claims name another user.';
+  'Lets the application act for a user from here on; returns the claim as it was, for compat.act_as_before. PL403 if the claims name another user.';
 
 create or replace function compat.act_as_before(claim text)
   returns void
@@ -98,7 +115,7 @@ as $$
   select set_config('jwt.claims.user_id', act_as_before.claim, true)
 $$;
 
-comment on function compat.act_as_before(text) is 'Ends what compat.act_as began.';
+comment on function compat.act_as_before(text) is 'Ends what compat.act_as or compat.act_for began.';
 
-grant execute on function compat.check_user(uuid) to :PLINTH_APPLICATION, :PLINTH_USER;
-grant execute on function compat.act_as(uuid), compat.act_as_before(text) to :PLINTH_APPLICATION;
+grant execute on function compat.check_user(uuid), compat.act_for(uuid), compat.act_as(uuid), compat.act_as_before(text)
+  to :PLINTH_APPLICATION, :PLINTH_USER;

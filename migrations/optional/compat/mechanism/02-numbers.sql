@@ -71,9 +71,29 @@ as $$
 $$;
 
 comment on function compat.renumber(text, text, uuid, bigint) is
-  'Gives a new row the number that its INSERT names; 23505 for a number in use, PL403 if the claims name another user than the row. Null changes nothing.';
+  'Gives a row a number; 23505 for a number in use, PL403 if the claims name another user than the row. Null changes nothing.';
 
-grant execute on function compat.row_id(text, text, bigint), compat.number_of(text, text, uuid) to :PLINTH_APPLICATION, :PLINTH_USER;
+-- With the caller's rights: only the application may choose a number.
+create or replace function compat.new_number(system text, relation text, row_id uuid, number bigint)
+  returns bigint
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+as $$
+begin
+  if new_number.number is not null then
+    perform compat.renumber(new_number.system, new_number.relation, new_number.row_id, new_number.number);
+  end if;
+  return compat.number_of(new_number.system, new_number.relation, new_number.row_id);
+end
+$$;
+
+comment on function compat.new_number(text, text, uuid, bigint) is
+  'Returns the number of a new row: the one that its INSERT names, or the next. 42501 for a number that a user names.';
+
+grant execute
+  on function compat.row_id(text, text, bigint), compat.number_of(text, text, uuid), compat.new_number(text, text, uuid, bigint)
+  to :PLINTH_APPLICATION, :PLINTH_USER;
 grant execute on function compat.renumber(text, text, uuid, bigint) to :PLINTH_APPLICATION;
 
 -- A number that a row of an import has is passed over.

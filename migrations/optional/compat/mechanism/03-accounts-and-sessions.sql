@@ -15,6 +15,32 @@ $$;
 
 comment on function compat.password_algorithm(text) is 'Returns the algorithm of a password hash that Plinth can verify, or null.';
 
+-- The limits of importedPasswordHash in src/auth/foreign-password-hash.ts, which also wraps a weak hash: the database cannot.
+create or replace function compat.password_cost(password_hash text)
+  returns text
+  language sql
+  immutable
+  set search_path = pg_catalog
+as $$
+  select case
+    when a.memory < 8 * a.lanes or least(a.passes, a.lanes) < 1 or b.cost not between 4 and 31 then 'unknown'
+    when a.memory > 262144 or a.memory * a.passes > 1048576 or a.lanes > 64 or b.cost > 13 then 'too high'
+    when a.memory < 7168 or a.memory * a.passes < 35840 or b.cost < 10 then 'low'
+    when num_nonnulls(a.memory, b.cost) = 0 and not starts_with(password_hash, '$plinth-wrapped$') then 'unknown'
+    else 'fit'
+  end
+  from (
+    select
+      regexp_match(password_hash, '^\$argon2id\$v=19\$m=(\d{1,9}),t=(\d{1,9}),p=(\d{1,9})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,171}$'),
+      regexp_match(password_hash, '^\$(?:2[aby]\$|bcrypt-sha256\$v=2,t=2b,r=)(\d\d?)\$')
+  ) found (argon2, bcrypt)
+  cross join lateral (select argon2[1]::numeric, argon2[2]::numeric, argon2[3]::numeric) a (memory, passes, lanes)
+  cross join lateral (select bcrypt[1]::numeric) b (cost)
+$$;
+
+comment on function compat.password_cost(text) is
+  'Returns whether the cost of a password hash is fit, low (stored, with a NOTICE), too high for sign-in, or unknown.';
+
 create or replace function compat.set_password(user_id uuid, password_hash text)
   returns void
   language plpgsql
@@ -23,23 +49,34 @@ create or replace function compat.set_password(user_id uuid, password_hash text)
   set search_path = pg_catalog
 as $$
 declare
-  v_algorithm constant text := compat.password_algorithm(set_password.password_hash);
+  v_cost text := compat.password_cost(set_password.password_hash);
 begin
   perform compat.check_user(set_password.user_id);
   if set_password.password_hash is null then
     return;
   end if;
-  begin
-    perform private.set_password(set_password.user_id, set_password.password_hash, coalesce(v_algorithm, 'argon2id'), true, 5);
-    update identity.users u set password_changed_at = now() where u.id = set_password.user_id;
-  exception when check_violation then
-    raise notice 'The format of the password hash is unknown, so the account has no usable password.';
-  end;
+  if v_cost in ('fit', 'low') then
+    begin
+      perform private.set_password(
+        set_password.user_id, set_password.password_hash, compat.password_algorithm(set_password.password_hash), true, 5
+      );
+      update identity.users u set password_changed_at = now() where u.id = set_password.user_id;
+    exception when check_violation then
+      v_cost := 'unknown';
+    end;
+  end if;
+  if v_cost = 'unknown' then
+    raise notice 'The password hash has an unknown format and was not stored: let the user set a password with requestPasswordReset.';
+  elsif v_cost = 'too high' then
+    raise notice 'The cost of the password hash is too high and it was not stored: let the user set a password with requestPasswordReset.';
+  elsif v_cost = 'low' then
+    raise notice 'The cost of the password hash is low until the user''s next sign-in: hash new passwords with argon2id (m=19456, t=2, p=1) or bcrypt (cost 12).';
+  end if;
 end
 $$;
 
 comment on function compat.set_password(uuid, text) is
-  'Stores a password hash in a known format as the password of an account; a NOTICE for another text, which is not stored.';
+  'Stores a password hash as the password of an account. A NOTICE for a low cost, and for a hash that is not stored because its format is unknown or its cost too high.';
 
 create or replace function compat.create_account(
   username text,

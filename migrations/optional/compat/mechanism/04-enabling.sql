@@ -224,6 +224,7 @@ begin
     join pg_namespace n on n.oid = p.pronamespace
     where n.nspname ~ '^compat_' and p.proname = 'let_application'
   loop
+    execute format('revoke execute on all routines in schema %I from public', v_this.schema);
     execute format('call %I.let_application()', v_this.schema);
   end loop;
 

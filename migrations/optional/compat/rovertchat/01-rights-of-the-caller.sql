@@ -1,15 +1,3 @@
-create function compat_rovertchat.is_application()
-  returns boolean
-  language sql
-  stable
-  set search_path = pg_catalog
-as $$
-  select pg_has_role(current_user, ':PLINTH_APPLICATION', 'usage')
-$$;
-
-comment on function compat_rovertchat.is_application() is
-  'Returns whether the caller is the application, which sets ids and times itself.';
-
 create function compat_rovertchat.check_defaults(variadic given text[])
   returns void
   language plpgsql

@@ -34,7 +34,7 @@ begin
     if new.updated_at is distinct from old.updated_at and compat.writes_all() then
       update llm.chats c set updated_at = new.updated_at at time zone 'UTC' where c.id = old.id;
     end if;
-  elsif compat_rovertchat.is_application() then
+  elsif compat.is_application() then
     insert into llm.chats as c (id, user_id, title, is_archived, created_at, updated_at)
     values (
       coalesce(new.id, plinth.uuid_v7()), coalesce(new.user_id, plinth.current_user_id()), coalesce(new.title, 'New chat'),

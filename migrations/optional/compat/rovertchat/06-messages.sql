@@ -43,7 +43,7 @@ begin
       tokens_used = new.tokens_used,
       extended_metadata = coalesce(new.extended_metadata::jsonb, '{}')
     where m.id = old.id;
-  elsif compat_rovertchat.is_application() then
+  elsif compat.is_application() then
     insert into llm.messages as m (
       id, chat_id, user_id, role, content, thinking, tool_calls, images, model_id, created_at, tokens_used, extended_metadata
     )

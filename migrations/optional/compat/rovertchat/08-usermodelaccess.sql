@@ -28,7 +28,7 @@ begin
   end if;
   if tg_op = 'UPDATE' then
     update access.user_model_access a set is_active = new.is_active where a.id = old.id and new.is_active <> old.is_active;
-  elsif compat_rovertchat.is_application() then
+  elsif compat.is_application() then
     insert into access.user_model_access as a (id, user_id, model_id, granted_by, granted_at, is_active)
     values (
       coalesce(new.id, plinth.uuid_v7()), new.user_id, new.model_id, coalesce(plinth.current_user_id(), new.granted_by),

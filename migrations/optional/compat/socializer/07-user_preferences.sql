@@ -31,7 +31,7 @@ declare
   v_id uuid := case when tg_op <> 'INSERT' then compat.row_id('socializer', 'user_preferences', old.id) end;
   v_before text;
 begin
-  v_before := compat_socializer.act_as(compat.row_id('socializer', 'users', case when tg_op = 'DELETE' then old.user_id else new.user_id end));
+  v_before := compat.act_as(compat.row_id('socializer', 'users', case when tg_op = 'DELETE' then old.user_id else new.user_id end));
   if tg_op = 'DELETE' then
     delete from identity.user_preferences p where p.id = v_id;
   elsif tg_op = 'INSERT' then
@@ -44,7 +44,7 @@ begin
     set preference_value = new.preference_value, confidence = new.confidence
     where p.id = v_id;
   end if;
-  perform compat_socializer.act_as_before(v_before);
+  perform compat.act_as_before(v_before);
   return case when tg_op = 'DELETE' then old else new end;
 end
 $$;

@@ -64,19 +64,17 @@ begin
     if (new.sender_type, new.message_type) = ('ai', 'text') then
       v_id := compat_socializer.post_for_ai(v_room, new.content, new.metadata);
     elsif (new.sender_type, new.message_type) = ('user', 'text') then
-      v_before := compat_socializer.act_as(v_sender);
+      v_before := compat.act_as(v_sender);
       select m.id into v_id from rooms.post_room_message(v_room, new.content, null, null, null, new.metadata) m;
-      perform compat_socializer.act_as_before(v_before);
+      perform compat.act_as_before(v_before);
     else
       insert into rooms.room_messages as m (room_id, sender_id, sender_type, message_type, content, metadata)
       values (v_room, v_sender, new.sender_type, new.message_type, new.content, coalesce(new.metadata, '{}'))
       returning m.id into v_id;
     end if;
-    if new.id is not null then
-      perform compat.renumber('socializer', 'room_messages', v_id, new.id);
-    end if;
+    new.id := compat.new_number('socializer', 'room_messages', v_id, new.id);
   else
-    v_before := compat_socializer.act_for(
+    v_before := compat.act_for(
       coalesce(v_sender, (select r.creator_id from rooms.chat_rooms r where r.id = v_room))
     );
     if tg_op = 'DELETE' or new.is_deleted and not old.is_deleted then
@@ -86,7 +84,7 @@ begin
     elsif new.content <> old.content then
       perform rooms.edit_room_message(v_id, new.content);
     end if;
-    perform compat_socializer.act_as_before(v_before);
+    perform compat.act_as_before(v_before);
     if tg_op = 'DELETE' then
       return old;
     end if;

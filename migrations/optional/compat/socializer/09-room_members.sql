@@ -79,10 +79,10 @@ begin
       perform rooms.join_room(v_room);
     else
       perform rooms.invite_to_room(v_room, v_user);
-      raise notice 'The user is invited, and becomes a member by accepting.';
+      raise notice 'The user was invited, and is no member yet: let the user accept the row in room_invites.';
     end if;
   else
-    v_before := compat_socializer.act_for(case when tg_op = 'UPDATE' and new.role = old.role then v_user else v_creator end);
+    v_before := compat.act_for(case when tg_op = 'UPDATE' and new.role = old.role then v_user else v_creator end);
     if tg_op = 'DELETE' then
       if v_user is null then
         perform compat_socializer.set_ai(v_room, false);
@@ -96,7 +96,7 @@ begin
     elsif new.last_read_at is distinct from old.last_read_at then
       perform rooms.mark_room_read(v_room);
     end if;
-    perform compat_socializer.act_as_before(v_before);
+    perform compat.act_as_before(v_before);
   end if;
   if tg_op = 'DELETE' then
     return old;

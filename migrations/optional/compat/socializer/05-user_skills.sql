@@ -25,9 +25,9 @@ begin
     delete from learning.user_skills us where us.user_id = v_user and us.skill_id = v_skill;
     return case when found then old end;
   elsif tg_op = 'INSERT' then
-    v_before := compat_socializer.act_as(v_user);
+    v_before := compat.act_as(v_user);
     insert into learning.user_skills (skill_id) values (v_skill);
-    perform compat_socializer.act_as_before(v_before);
+    perform compat.act_as_before(v_before);
   elsif (new.user_id, new.skill_id) <> (old.user_id, old.skill_id) then
     raise exception 'The user and the skill of a level do not change.' using errcode = 'PL422';
   else

@@ -20,16 +20,14 @@ begin
     return case when found then old end;
   elsif tg_op = 'INSERT' then
     insert into learning.skills (skill_name) values (new.skill_name) returning id into v_id;
-    if new.id is not null then
-      perform compat.renumber('socializer', 'skills', v_id, new.id);
-    end if;
+    new.id := compat.new_number('socializer', 'skills', v_id, new.id);
   else
     update learning.skills s set skill_name = new.skill_name where s.id = v_id;
     if not found then
       return null;
     end if;
+    new.id := old.id;
   end if;
-  new.id := compat.number_of('socializer', 'skills', v_id);
   return new;
 end
 $$;

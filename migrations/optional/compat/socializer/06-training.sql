@@ -41,9 +41,9 @@ begin
     if new.status = 'pending' then
       insert into learning.training (user_id, skill_id) values (v_user, v_skill);
     else
-      v_before := compat_socializer.act_as(v_user);
+      v_before := compat.act_as(v_user);
       perform learning.start_training(v_skill);
-      perform compat_socializer.act_as_before(v_before);
+      perform compat.act_as_before(v_before);
     end if;
   elsif (new.user_id, new.skill_id) <> (old.user_id, old.skill_id) then
     raise exception 'The user and the skill of a training do not change.' using errcode = 'PL422';

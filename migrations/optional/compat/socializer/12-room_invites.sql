@@ -60,19 +60,19 @@ begin
     then
       perform compat_socializer.keep_answered_invite(v_room, v_inviter, v_invitee);
     else
-      v_before := compat_socializer.act_as(v_inviter);
+      v_before := compat.act_as(v_inviter);
       perform rooms.invite_to_room(v_room, v_invitee);
-      perform compat_socializer.act_as_before(v_before);
+      perform compat.act_as_before(v_before);
     end if;
   elsif tg_op = 'DELETE' then
-    v_before := compat_socializer.act_for(v_inviter);
+    v_before := compat.act_for(v_inviter);
     perform rooms.revoke_invite(v_id);
-    perform compat_socializer.act_as_before(v_before);
+    perform compat.act_as_before(v_before);
     return old;
   elsif new.status <> old.status then
-    v_before := compat_socializer.act_as(v_invitee);
+    v_before := compat.act_as(v_invitee);
     perform rooms.respond_to_invite(v_id, case new.status when 'accepted' then true when 'declined' then false end);
-    perform compat_socializer.act_as_before(v_before);
+    perform compat.act_as_before(v_before);
   end if;
   select i.* into new
   from compat_socializer.room_invites i

@@ -32,8 +32,8 @@ create function compat_socializer.set_room_password(room_id uuid, password_hash 
   set search_path = pg_catalog
 as $$
 begin
-  if compat.password_algorithm(set_room_password.password_hash) is null then
-    raise exception 'The format of the room''s password hash is unknown.'
+  if compat.password_cost(set_room_password.password_hash) not in ('fit', 'low') then
+    raise exception 'The format of the room''s password hash is unknown, or its cost is too high.'
       using errcode = 'PL422', column = 'password', hint = 'Use setRoomPassword of the API.';
   end if;
   perform private.set_room_password(set_room_password.room_id, set_room_password.password_hash);
@@ -41,7 +41,7 @@ end
 $$;
 
 comment on function compat_socializer.set_room_password(uuid, text) is
-  'Stores the hash of a room''s password for one of its moderators; PL422 for an unknown format.';
+  'Stores the hash of a room''s password for one of its moderators; PL422 for an unknown format or too high a cost.';
 grant execute on function compat_socializer.set_room_password(uuid, text) to :PLINTH_APPLICATION;
 
 create function compat_socializer.write_chat_rooms()
@@ -58,7 +58,7 @@ begin
     return case when found then old end;
   elsif tg_op = 'INSERT' then
     new.room_type := coalesce(new.room_type, 'group');
-    v_before := compat_socializer.act_as(compat.row_id('socializer', 'users', new.creator_id));
+    v_before := compat.act_as(compat.row_id('socializer', 'users', new.creator_id));
     select r.id into v_id
     from rooms.create_room(
       coalesce(nullif(trim(new.name), ''), initcap(new.room_type) || ' room'), new.room_type, '', coalesce(new.is_public, false),
@@ -67,10 +67,8 @@ begin
     if new.password is not null then
       perform compat_socializer.set_room_password(v_id, new.password);
     end if;
-    perform compat_socializer.act_as_before(v_before);
-    if new.id is not null then
-      perform compat.renumber('socializer', 'chat_rooms', v_id, new.id);
-    end if;
+    perform compat.act_as_before(v_before);
+    new.id := compat.new_number('socializer', 'chat_rooms', v_id, new.id);
   else
     update rooms.chat_rooms r
     set name = coalesce(new.name, ''), ai_enabled = new.ai_enabled, is_public = new.is_public
@@ -80,9 +78,9 @@ begin
       return null;
     end if;
     if new.password is not null then
-      v_before := compat_socializer.act_for(compat.row_id('socializer', 'users', old.creator_id));
+      v_before := compat.act_for(compat.row_id('socializer', 'users', old.creator_id));
       perform compat_socializer.set_room_password(v_id, new.password);
-      perform compat_socializer.act_as_before(v_before);
+      perform compat.act_as_before(v_before);
     end if;
   end if;
   select v.* into new from compat_socializer.chat_rooms v where v.id = compat.number_of('socializer', 'chat_rooms', v_id);

@@ -25,19 +25,19 @@ declare
   v_before text;
 begin
   if tg_op = 'INSERT' then
-    v_before := compat_socializer.act_as(compat.row_id('socializer', 'users', new.sender_id));
+    v_before := compat.act_as(compat.row_id('socializer', 'users', new.sender_id));
     select m.id, m.created_at into v_id, new.created_at from rooms.post_general_chat_message(new.content) m;
-    perform compat_socializer.act_as_before(v_before);
+    perform compat.act_as_before(v_before);
     new.id := compat.number_of('socializer', 'general_chat_messages', v_id);
     return new;
   end if;
-  v_before := compat_socializer.act_for(compat.row_id('socializer', 'users', old.sender_id));
+  v_before := compat.act_for(compat.row_id('socializer', 'users', old.sender_id));
   if tg_op = 'DELETE' then
     perform rooms.delete_general_chat_message(v_id);
   else
     perform rooms.edit_general_chat_message(v_id, new.content);
   end if;
-  perform compat_socializer.act_as_before(v_before);
+  perform compat.act_as_before(v_before);
   return case when tg_op = 'DELETE' then old else new end;
 end
 $$;

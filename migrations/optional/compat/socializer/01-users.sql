@@ -125,7 +125,7 @@ begin
     raise exception 'The database cannot encrypt a conversation memory.'
       using errcode = 'PL422', column = 'conversation_memory', hint = 'Use setConversationMemory of the API.';
   elsif new.encryption_key is not null then
-    raise notice 'Plinth makes the keys of memories itself; this one is not stored.';
+    raise notice 'The encryption_key was not stored, because Plinth makes the keys of memories: leave it null.';
   end if;
   if tg_op = 'INSERT' then
     v_id := compat.create_account(compat_socializer.login_name(new.username), null, new.hashed_password, new.created_at);
@@ -147,7 +147,7 @@ begin
     set metadata = jsonb_strip_nulls(u.metadata || jsonb_build_object('hashed_name', new.hashed_name))
     where u.id = v_id;
   end if;
-  v_before := compat_socializer.act_as(v_id);
+  v_before := compat.act_as(v_id);
   update identity.user_settings s
   set
     llm_provider = new.llm_provider,
@@ -158,7 +158,7 @@ begin
       else s.display_name
     end
   where s.user_id = v_id;
-  perform compat_socializer.act_as_before(v_before);
+  perform compat.act_as_before(v_before);
   select v.* into new from compat_socializer.users v where v.id = compat.number_of('socializer', 'users', v_id);
   return new;
 end
