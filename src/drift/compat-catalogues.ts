@@ -5,7 +5,7 @@ import { COMPAT_FOLDER, compatSchema, compatSchemas, compatSystems } from "../da
 import type { MigrationOptions } from "../database/migration-session.ts";
 import { SCHEMAS } from "../database/schemas.ts";
 import { applicationPart } from "./application-snapshot.ts";
-import { type Catalogue, type CatalogueObject, catalogueOf } from "./catalogue.ts";
+import { type Catalogue, type CatalogueObject, catalogueOf, titleOf } from "./catalogue.ts";
 import { readCatalogue } from "./read-catalogue.ts";
 import { readSnapshot, SNAPSHOT_FILE, snapshotText } from "./snapshot.ts";
 
@@ -20,15 +20,32 @@ export async function findCompatSchemas(client: pg.ClientBase): Promise<string[]
 
 const fileOf = (system: string) => join(system, SNAPSHOT_FILE);
 
+/** Returns the expected objects of each system that is enabled in a database. */
+export async function readCompatSnapshots(found: Catalogue): Promise<Catalogue[]> {
+  const enabled = compatSystems().filter((system) => found.has(`schema ${compatSchema(system)}`));
+  return Promise.all(enabled.map((system) => readSnapshot(join(COMPAT_FOLDER, fileOf(system)))));
+}
+
 /** Adds the objects of the systems that are enabled in a database. */
-export async function withCompatSchemas(expected: Catalogue, found: Catalogue): Promise<Catalogue> {
+export function withCompatSchemas(expected: Catalogue, snapshots: readonly Catalogue[]): Catalogue {
   const result = new Map(expected);
-  for (const system of compatSystems()) {
-    if (!found.has(`schema ${compatSchema(system)}`)) continue;
-    for (const [title, object] of await readSnapshot(join(COMPAT_FOLDER, fileOf(system))))
-      result.set(title, merged(result.get(title), object));
-  }
+  for (const snapshot of snapshots)
+    for (const [title, object] of snapshot) result.set(title, merged(result.get(title), object));
   return result;
+}
+
+/**
+ * Returns a test for objects that `plinth compat enable` mends: its own, and others in the schemas of systems, which it drops. It does
+ * not drop the schema of the mechanism.
+ */
+export function compatTest(snapshots: readonly Catalogue[]): (object: CatalogueObject) => boolean {
+  const schemas = compatSystems().map(compatSchema);
+  return (object) => {
+    const place = (object.on ?? object.name).replace(/^[a-z]+ /, "");
+    return (
+      schemas.includes(place.split(".")[0]!) || snapshots.some((snapshot) => snapshot.has(titleOf(object)))
+    );
+  };
 }
 
 /** Two systems may grant different commands on a table, or different columns of it. */

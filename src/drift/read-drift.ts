@@ -2,9 +2,14 @@ import type pg from "pg";
 import type { Application } from "../application/application.ts";
 import { SCHEMAS } from "../database/schemas.ts";
 import { readApplicationSnapshot, schemasOf } from "./application-snapshot.ts";
-import type { Catalogue } from "./catalogue.ts";
+import type { Catalogue, CatalogueObject } from "./catalogue.ts";
 import { compareCatalogues, type Difference } from "./compare.ts";
-import { findCompatSchemas, withCompatSchemas } from "./compat-catalogues.ts";
+import {
+  compatTest,
+  findCompatSchemas,
+  readCompatSnapshots,
+  withCompatSchemas,
+} from "./compat-catalogues.ts";
 import { withOptionalMigrations } from "./optional-migrations.ts";
 import { readCatalogue } from "./read-catalogue.ts";
 import { readSnapshot } from "./snapshot.ts";
@@ -14,6 +19,8 @@ export interface Drift {
   readonly expected: Catalogue;
   readonly found: Catalogue;
   readonly differences: readonly Difference[];
+  /** Whether `plinth compat enable` mends an object. */
+  readonly isOfCompat: (object: CatalogueObject) => boolean;
   /** False: the application's migrations have no schema/catalogue.json, so its schemas are not compared. */
   readonly hasApplicationSnapshot: boolean;
 }
@@ -32,12 +39,14 @@ export async function readDrift(
   const compat = await findCompatSchemas(client);
   const found = await readCatalogue(client, rolePrefix, [...SCHEMAS, ...compat, ...schemasOf(ofApplication)]);
   if (![...found.values()].some(({ kind }) => kind === "table")) return undefined;
-  const ofPlinth = await withCompatSchemas(await withOptionalMigrations(await readSnapshot(), found), found);
+  const snapshots = await readCompatSnapshots(found);
+  const ofPlinth = withCompatSchemas(await withOptionalMigrations(await readSnapshot(), found), snapshots);
   const expected = new Map([...ofPlinth, ...ofApplication]);
   return {
     expected,
     found,
     differences: compareCatalogues(expected, found),
+    isOfCompat: compatTest(snapshots),
     hasApplicationSnapshot: snapshot !== undefined,
   };
 }

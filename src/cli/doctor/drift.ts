@@ -44,6 +44,14 @@ const CHECKS = {
   },
 } as const satisfies Record<string, DriftCheck>;
 
+/** Only for a database that has such schemas. */
+const COMPAT: DriftCheck = {
+  check: "drift-compat",
+  fine: "Compatibility schemas are as plinth compat enable makes them.",
+  message: "Compatibility schemas differ from what plinth compat enable makes.",
+  hint: "Run plinth compat enable, which makes all of their objects again.",
+};
+
 const ACCESS_KINDS = ["grant", "revoke", "policy", "default privileges", "setting"];
 const FUNCTION_KINDS = ["function", "procedure", "aggregate"];
 
@@ -60,7 +68,10 @@ export const checkDrift: CheckGroup = async ({ client, config, role, application
   const drift = await readDrift(client, config.rolePrefix, application);
   // The check of row security reports a database without tables.
   if (!drift) return [];
-  const differences = drift.differences.flatMap(withoutOtherChecks);
+  const ofCompat = drift.differences.filter(({ object }) => drift.isOfCompat(object));
+  const differences = drift.differences
+    .filter(({ object }) => !drift.isOfCompat(object))
+    .flatMap(withoutOtherChecks);
   const missing = differences.filter(isMissingObject);
   const rest = Map.groupBy(
     differences.filter((difference) => !isMissingObject(difference)),
@@ -75,6 +86,7 @@ export const checkDrift: CheckGroup = async ({ client, config, role, application
       const list = rest.get(each) ?? [];
       return report({ ...each, hint: each.hint + pending }, list, named);
     }),
+    ...(ofCompat.length > 0 ? [report(COMPAT, ofCompat, named)] : []),
   ];
 };
 

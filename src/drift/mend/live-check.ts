@@ -3,6 +3,7 @@ import type { Application } from "../../application/application.ts";
 import { ALL_ROLES, roleName } from "../../config/roles.ts";
 import { MIGRATIONS_FOLDER } from "../../support/paths.ts";
 import { titleOf } from "../catalogue.ts";
+import type { Difference } from "../compare.ts";
 import { isDangerous } from "../danger.ts";
 import { describeDifference } from "../describe.ts";
 import { withPartitions } from "../partitions.ts";
@@ -52,11 +53,13 @@ export async function checkLive(
   const drift = await readDrift(client, rolePrefix, { migrations });
   if (!drift) return undefined;
   const { differences, hasApplicationSnapshot } = drift;
+  const ofCompat = differences.filter(({ object }) => drift.isOfCompat(object));
+  const others = differences.filter(({ object }) => !drift.isOfCompat(object));
   const { database, owner } = await readNames(client);
   const named = withRoleNames(rolePrefix, owner);
   const roles = await mendRoles(client, rolePrefix);
   const folders = [MIGRATIONS_FOLDER, ...(migrations === undefined ? [] : [migrations])];
-  const steps = differences.length === 0 ? [] : await mendDrift(client, drift, { folders, database });
+  const steps = others.length === 0 ? [] : await mendDrift(client, drift, others, { folders, database });
   return {
     database,
     owner,
@@ -77,6 +80,12 @@ export async function checkLive(
       ...roles.flatMap(({ title, statements }) =>
         statements.map((sql) => ({ sql, object: title, needsAdministrator: true })),
       ),
+      ...ofCompat.slice(0, 1).map(({ object }) => ({
+        sql: "",
+        object: named(titleOf(object)),
+        needsAdministrator: false,
+        decide: ENABLE_COMPAT,
+      })),
       ...steps.map(({ sql, object, phase, manual }) => ({
         sql: named(sql),
         object: named(titleOf(object)),
@@ -87,9 +96,14 @@ export async function checkLive(
   };
 }
 
+/** Their files are no migrations, and are run as a whole. */
+const ENABLE_COMPAT =
+  "Run plinth compat enable, which makes all objects of the compatibility schemas again; no statement below does.";
+
 async function mendDrift(
   client: pg.ClientBase,
-  { expected, found, differences }: Drift,
+  { expected, found }: Drift,
+  differences: readonly Difference[],
   { folders, database }: { readonly folders: readonly string[]; readonly database: string },
 ): Promise<ObjectStep[]> {
   return mendDifferences(differences, {
