@@ -87,7 +87,12 @@ export class Session {
   }
 
   /** Begins or continues a session. */
-  adopt({ accessToken, refreshToken }: Credentials, replaces?: string): void {
+  adopt(credentials: Credentials): void {
+    this.#store(credentials);
+  }
+
+  /** @param replaces the version whose refresh token was spent, unless the session is new */
+  #store({ accessToken, refreshToken }: Credentials, replaces?: string): void {
     const { storage, key } = this.#options;
     const access = readAccessToken(accessToken);
     const version = randomId();
@@ -153,7 +158,7 @@ export class Session {
     const stored = this.#stored();
     // The server gives one successor to all who send a token within a minute. So another tab may have stored it already.
     if (credentials && (stored?.version === version || stored?.refreshToken === credentials.refreshToken)) {
-      this.adopt(credentials, version);
+      this.#store(credentials, version);
       return credentials.accessToken;
     }
     // Signed out or signed in anew while the answer was on its way.
