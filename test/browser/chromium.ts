@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 export const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 /** Tries, a tenth of a second apart, after which a page will not change any more. They are no bound on its speed. */
-export const PATIENT_TRIES = 600;
+const PATIENT_TRIES = 600;
 
 /** Waits until a condition holds, which may throw before; returns whether it does. */
 export async function becomesTrue(
