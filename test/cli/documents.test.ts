@@ -4,6 +4,8 @@ import { makeFolder } from "../import/files.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 import { cli, databaseEnv } from "./run-cli.ts";
 
+// The commands of docs/documents.md.
+
 const VIEWER = "query Viewer {\n  currentUser {\n    username\n  }\n}";
 const OTHER = "query Other { currentUser { id } }";
 

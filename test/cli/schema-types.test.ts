@@ -6,6 +6,8 @@ import { makeFolder } from "../import/files.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 import { cli, databaseEnv } from "./run-cli.ts";
 
+// The command of docs/client.md.
+
 let db: TestDatabase;
 let folder: Awaited<ReturnType<typeof makeFolder>>;
 beforeAll(async () => {

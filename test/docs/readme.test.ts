@@ -1,4 +1,4 @@
-import { execFile, spawnSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,11 +8,11 @@ import { ROLES } from "../../src/config/roles.ts";
 import { SCHEMAS } from "../../src/database/schemas.ts";
 import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { databaseEnv } from "../cli/run-cli.ts";
-import { MASTER_KEYS, SIGNING_KEYS, startApi } from "../support/api.ts";
+import { MASTER_KEYS, SIGNING_KEYS } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 import { says, startModelServer } from "../support/model-server.ts";
 
-// The programs and the figures of the README. test/cli/start.test.ts runs `npm start`, test/package/extend.test.ts `plinth init`.
+// The program and the figures of the README. test/docs/shell runs its commands, and readme-claims.test.ts holds its claims.
 
 const read = (path: string) => readFileSync(join(PACKAGE_ROOT, path), "utf8");
 const readme = read("README.md");
@@ -68,20 +68,6 @@ test("the ten lines of TypeScript print a streamed answer and end", async () => 
   expect(await rows("select output_tokens::integer as charged from billing.usage_events")).toEqual([
     { charged: 7 },
   ]);
-});
-
-// CI has curl.
-const withCurl = spawnSync("curl", ["--version"]).status === 0 ? test : test.skip;
-
-withCurl("the commands with curl register an account and read it", async () => {
-  const api = await startApi(db);
-  resources.defer(() => api.close());
-  const blocks = [...readme.matchAll(/```sh\n(.*?)```/gs)].map(([, block]) => block!);
-  const script = blocks.find((block) => block.includes("curl"))!.replaceAll("http://127.0.0.1:5678", api.url);
-  const { stdout } = await run("sh", ["-eu", "-c", script]);
-  expect(JSON.parse(stdout)).toMatchObject({
-    data: { currentUser: { username: "maria", role: "user" }, models: { nodes: expect.any(Array) } },
-  });
 });
 
 describe("the figures are right:", () => {

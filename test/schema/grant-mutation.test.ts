@@ -56,6 +56,25 @@ async function expectAllDetected(around: Surroundings, mutants: readonly GrantMu
   expect(faults).toEqual({ survivors: [], detectedAlthoughListed: [], unknown: [] });
 }
 
+test("there are mutants of each kind of grant, as many as docs/development.md says", async () => {
+  let count = 0;
+  await inSurroundings(db, async (around) => {
+    count += usageMutants(around).length;
+  });
+  await inSurroundings(open, async (around) => {
+    const kinds = [
+      await relationMutants(around),
+      await executeMutants(around),
+      await creationMutants(around),
+      defaultPrivilegeMutants(around),
+      await furtherMutants(around),
+      await grantOptionMutants(around),
+    ];
+    count += kinds.reduce((sum, mutants) => sum + mutants.length, 0);
+  });
+  expect(count).toBeGreaterThan(14_000);
+});
+
 test("the roles reach the objects of exactly these schemas", async () => {
   await inSurroundings(db, async ({ outcomesOf }) => {
     for (const role of GRANTEES) {

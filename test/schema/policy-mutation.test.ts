@@ -94,6 +94,7 @@ test("the probes detect every broken policy, disabled row security and swapped r
       ...(await rowSecurityMutants(client)),
       ...(await viewMutants(client)),
     ];
+    expect(mutants.length).toBeGreaterThan(2_000);
     const detected = new Set<string>();
     for (const mutant of mutants) {
       await client.query(`begin; ${mutant.sql}`);

@@ -73,7 +73,6 @@ psql -q "$OWNER" -c "alter table security.audit_trail disable trigger user" \\
       insert into llm.chats (user_id, title) select id, 'Columns' from identity.users where username = 'ada'`,
     files: CHATGPT,
   },
-  { page: "docs/client.md", files: () => ({ "src/main.ts": "" }) },
   {
     page: "docs/importing.md",
     sql: ACCOUNTS,

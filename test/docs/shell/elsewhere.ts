@@ -6,6 +6,8 @@ export interface Elsewhere {
 }
 
 export const ELSEWHERE: readonly Elsewhere[] = [
+  { page: "docs/client.md", commands: /^npx plinth schema types/, test: "test/cli/schema-types.test.ts" },
+  { page: "docs/documents.md", test: "test/cli/documents.test.ts" },
   { page: "docs/extend.md", test: "test/package/extend.test.ts" },
   { page: "docs/moving-in.md", test: "test/docs/moving-in.test.ts" },
   {

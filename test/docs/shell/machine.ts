@@ -18,16 +18,7 @@ export const MACHINE: readonly Recipe[] = [
     },
   },
   {
-    page: "docs/documents.md",
-    files: () => ({ "me.graphql": "query Me { currentUser { username } }\n" }),
-    before: {
-      "npx plinth documents remove": `HASH=$(npx plinth documents list | grep -oE '[0-9a-f]{64}' | tee "$HOME/hash")`,
-    },
-    replace: { "FILE…": "me.graphql", "HASH…": "$HASH" },
-  },
-  {
     page: "docs/api.md",
-    files: () => ({ "me.graphql": "query Me { currentUser { username } }\n" }),
     before: {
       "": signIn,
       'curl -s http://127.0.0.1:5678/graphql -H "authorization: Bearer $TOKEN"': `TOKEN=${answer("accessToken")}`,
@@ -38,8 +29,9 @@ ID=$(sed 's/.*"id":"\\([^"]*\\)".*/\\1/' request)
 tries=0; until ask '{"query": "{ dataExports { nodes { status } } }"}' | grep -q ready; do
   tries=$((tries + 1)); [ $tries -lt 100 ] || break; sleep 0.2
 done`,
-      "curl -s http://127.0.0.1:5678/graphql -H 'content-type: application/json' -d '{\n  \"documentId\"":
-        "HASH=$(npx plinth documents add me.graphql | grep -oE '[0-9a-f]{64}')",
+      "curl -s http://127.0.0.1:5678/graphql -H 'content-type: application/json' -d '{\n  \"documentId\"": `ME='{ currentUser { username } }'
+HASH=$(printf '%s' "$ME" | sha256sum | cut -d ' ' -f 1)
+psql -q "$(npx plinth db url --role owner)" -c "insert into private.persisted_documents (hash, document) values ('$HASH', '$ME')"`,
     },
     replace: {
       "FACTOR=…  SECRET=…": `FACTOR=${answer("factorId")} SECRET=${answer("secret")}`,

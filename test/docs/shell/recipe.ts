@@ -30,7 +30,7 @@ export interface Recipe {
 }
 
 /** The commands of the page that run here, in their order. */
-export function commandsOf({ page, commands }: Recipe): Command[] {
+function commandsOf({ page, commands }: Recipe): Command[] {
   return shellBlocks(page)
     .flatMap((block) => block.commands)
     .filter(
@@ -38,7 +38,7 @@ export function commandsOf({ page, commands }: Recipe): Command[] {
     );
 }
 
-export const isExcused = (text: string): boolean => EXCUSED.some(({ commands }) => commands.test(text));
+const isExcused = (text: string): boolean => EXCUSED.some(({ commands }) => commands.test(text));
 
 export const isElsewhere = (page: string, text: string): boolean =>
   isExcused(text) || ELSEWHERE.some((each) => each.page === page && (each.commands?.test(text) ?? true));

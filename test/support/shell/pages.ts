@@ -87,7 +87,7 @@ function transcript(text: string): Command {
 /**
  * The commands of a block. Lines that begin with `# ` directly below a command are what it prints; above a command, they explain it.
  */
-export function commandsOf(text: string): Command[] {
+function commandsOf(text: string): Command[] {
   const commands: { text: string; shown: string[] }[] = [];
   let open = "";
   let mayShow = false;

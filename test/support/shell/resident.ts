@@ -54,3 +54,5 @@ const server = createServer((request, response) => {
 });
 server.listen(socket, () => process.stdout.write("ready\n"));
 process.once("SIGTERM", () => process.exit(0));
+// The test is gone.
+process.once("disconnect", () => process.exit(0));

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -8,16 +8,21 @@ import { PACKAGE_ROOT } from "../../../src/support/paths.ts";
 import { cleanEnv, LAUNCHER } from "../../cli/run-cli.ts";
 
 /** A command of a page as it runs, and what the reader expects. */
-export interface Entry {
+interface Entry {
   readonly text: string;
   /** Of the exit code. */
   readonly code: number;
 }
 
-export interface Ran {
+interface Ran {
   readonly code: number | undefined;
   readonly stdout: string;
   readonly stderr: string;
+}
+
+/** The programs that commands need and this machine lacks; .ci/run installs jq and psql. */
+export function missingPrograms(names: readonly string[] = ["bash", "curl", "psql"]): string[] {
+  return names.filter((name) => spawnSync("sh", ["-c", `command -v ${name}`]).status !== 0);
 }
 
 /** A folder with the programs of a reader's terminal, in which `npx plinth` is this package. */
@@ -37,7 +42,7 @@ export async function openTerminal(): Promise<Terminal> {
   writeFileSync(join(bin, "npx"), npx(socket), { mode: 0o755 });
   const resident = spawn(process.execPath, [join(import.meta.dirname, "resident.ts"), socket], {
     env: cleanEnv(),
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["ignore", "pipe", "inherit", "ipc"],
   });
   // Of the packages that the pages use: Stripe's and otpauth.
   symlinkSync(join(PACKAGE_ROOT, "node_modules"), join(folder, "node_modules"));
@@ -102,7 +107,7 @@ case "$1" in start | serve | work | answer) exec '${process.execPath}' '${LAUNCH
 [ -c /dev/stdin ] || exec '${process.execPath}' '${LAUNCHER}' "$@"
 output=$(mktemp -d)
 code=$({ printf '%s\\0' "$PWD" "$output" "$#" "$@"; env -0; } |
-  curl --silent --max-time 60 --unix-socket '${socket}' --data-binary @- http://plinth/)
+  curl --silent --unix-socket '${socket}' --data-binary @- http://plinth/)
 cat "$output/stdout"
 cat "$output/stderr" >&2
 rm -r "$output"
