@@ -214,7 +214,7 @@ describeInChromium("the console", () => {
         document.dispatchEvent(new Event("visibilitychange"));
       `);
     await hide(true);
-    // One at the click and one each 30 seconds, of which a busy machine may need some itself.
+    // The click causes a request, and each 30 seconds cause another; a busy machine may let some pass itself.
     const shownTimes = asked.length;
     expect(shownTimes).toBeLessThanOrEqual(1 + Math.floor(((await pageTime()) - startedAt) / 29_000));
     await page.clock.runFor(120_000);

@@ -82,7 +82,7 @@ describe("while a reader holds its lock", () => {
       await query("select from one.t");
       await query("insert into one.t values (1)");
       const said = `000002-two.sql is blocked: it needs ACCESS EXCLUSIVE on one.t, which is ${holder(pid)}`;
-      // Not each attempt lasts until the watch of a busy machine has seen the holder.
+      // An attempt may end before the watch of a busy machine has seen the holder.
       await until(() => lines.some((line) => line.includes(said)), { timeoutMs: 240_000 });
       await end();
       await expect(migrating).resolves.toEqual({ applied: ["000002-two.sql"] });
