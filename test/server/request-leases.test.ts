@@ -136,7 +136,7 @@ describe("two servers on one database", () => {
     await db.drop();
   });
 
-  /** What a server logs when the database does not answer within a second. */
+  /** The log message of a server that has waited a second for the database. */
   const NOT_SHARED = "request counts cannot be shared; each server counts on its own";
   let client = 0;
   const forget = () =>

@@ -179,7 +179,7 @@ describe("a connection", () => {
     });
     clients.push(client);
     await askOver(client, "{ __typename }");
-    // Not at the end of a time limit: the server neither terminates the socket (1006) nor breaks off connections.
+    // The close waits for no time limit: the server neither terminates the socket (1006) nor breaks off connections.
     const breakOff = jest.spyOn(Server.prototype, "closeAllConnections");
     await stopping.close();
     expect((await closed.promise).code).toBe(1001);
