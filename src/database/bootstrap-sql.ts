@@ -22,6 +22,15 @@ export interface BootstrapOptions {
   readonly passwords?: Partial<Record<LoginRole, string>> | undefined;
 }
 
+/**
+ * Limits of the analyst, whose questions share the server with the API: a question that runs away, or a transaction that a notebook
+ * left open, which keeps VACUUM from removing dead rows.
+ */
+export const ANALYST_LIMITS = {
+  statement_timeout: "5min",
+  idle_in_transaction_session_timeout: "10min",
+} as const;
+
 /** Lets people at a prompt (the owner, analysts) omit schema names. */
 const SEARCH_PATH = SCHEMAS.join(", ");
 
@@ -40,6 +49,7 @@ export function bootstrapSql(options: BootstrapOptions): string {
     ownerMembershipSql(options),
     databaseSql(options),
     searchPathSql(options),
+    analystLimitsSql(options),
     ...passwordsSql(options),
     "commit;",
     "",
@@ -56,7 +66,8 @@ function header(options: BootstrapOptions): string {
 --   the owner, which becomes ${inComment(ownerName(options))}: the role in PLINTH_OWNER_URL, or without that setting a role of this name;
 --   CONNECT and TEMPORARY of PUBLIC, which are revoked: only Plinth's roles, the owner, superusers and roles with a grant of their
 --   own may connect then. For other roles that use the database: grant connect on database … to …;
---   the search_path of the owner and of the analyst in this database.`;
+--   the search_path of the owner and of the analyst in this database, and the analyst's statement_timeout and
+--   idle_in_transaction_session_timeout, unless the role has its own.`;
 }
 
 function ownerName({ prefix, owner }: BootstrapOptions): string {
@@ -235,6 +246,37 @@ begin
   end loop;
 end
 $search_path$;`;
+}
+
+function analystLimitsSql({ prefix }: BootstrapOptions): string {
+  const analyst = roleName(prefix, "analyst");
+  const rows = Object.entries(ANALYST_LIMITS).map(([name, value]) => `(${literal(name)}, ${literal(value)})`);
+  return `-- Limits of the analyst's statements and transactions. A value that the role already has stays, also 0 (no limit).
+do $limits$
+declare
+  v_limit record;
+begin
+  for v_limit in select * from (values ${rows.join(", ")}) as limits (name, value)
+  loop
+    if not exists (
+      select
+      from pg_db_role_setting s
+      cross join unnest(s.setconfig) c (setting)
+      where s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
+        and s.setrole = to_regrole(${literal(pg.escapeIdentifier(analyst))})
+        and starts_with(c.setting, v_limit.name || '=')
+    ) then
+      begin
+        execute format(
+          'alter role %I in database %I set %I = %L', ${literal(analyst)}, current_database(), v_limit.name, v_limit.value
+        );
+      exception when insufficient_privilege then
+        raise warning 'the % of ${analyst.replaceAll("%", "%%").replaceAll("'", "''")} could not be set', v_limit.name;
+      end;
+    end if;
+  end loop;
+end
+$limits$;`;
 }
 
 function passwordsSql(options: BootstrapOptions): string[] {

@@ -114,6 +114,32 @@ describe("bootstrapSql", () => {
     expect(await searchPath("authenticator")).toBe('"$user", public');
   });
 
+  test("limits the analyst's statements and transactions, and keeps the limits that an administrator has set", async () => {
+    const limits = async (role: LoginRole, database: string) =>
+      as(roleName(prefix, role), database, async (client) => {
+        const { rows } = await client.query(
+          `select current_setting('statement_timeout') as statement,
+             current_setting('idle_in_transaction_session_timeout') as idle`,
+        );
+        return rows[0];
+      });
+    const database = await createDatabase();
+    await asAdmin(database, (client) => bootstrap(client));
+    expect(await limits("analyst", database)).toEqual({ statement: "5min", idle: "10min" });
+    expect(await limits("worker", database)).toEqual({ statement: "0", idle: "0" });
+
+    const analyst = quote(roleName(prefix, "analyst"));
+    await asAdmin(database, (client) =>
+      client.query(
+        `alter role ${analyst} in database ${quote(database)} set statement_timeout = 0;
+         alter role ${analyst} set idle_in_transaction_session_timeout = '2h';
+         alter role ${analyst} in database ${quote(database)} reset idle_in_transaction_session_timeout`,
+      ),
+    );
+    await asAdmin(database, (client) => bootstrap(client));
+    expect(await limits("analyst", database)).toEqual({ statement: "0", idle: "2h" });
+  });
+
   test("writes nothing when run again", async () => {
     const database = await createDatabase();
     await asAdmin(database, (client) => bootstrap(client));

@@ -1,3 +1,4 @@
+import type pg from "pg";
 import {
   ALL_ROLES,
   type AnyRole,
@@ -6,6 +7,7 @@ import {
   mayLogIn,
   roleName,
 } from "../../config/roles.ts";
+import { ANALYST_LIMITS } from "../../database/bootstrap-sql.ts";
 import { findOwner } from "../../drift/read-catalogue.ts";
 import { type Membership, type RoleRow, readRoles, readStrangers } from "../../drift/roles.ts";
 import {
@@ -42,6 +44,7 @@ export const checkRoles: CheckGroup = async ({ client, config, application }) =>
       : fail("roles", "Some roles have too many or too few privileges.", HINT, faults),
   ];
   findings.push(...checkMembers(await readStrangers(client, [...names.keys()])));
+  findings.push(...(await checkAnalyst(client, roleName(config.rolePrefix, "analyst"))));
   const owner = await client.query<{ name: string; rolsuper: boolean }>(
     `select r.rolname as name, r.rolsuper
      from pg_namespace n
@@ -78,6 +81,38 @@ function checkMembers(members: readonly Membership[]): Finding[] {
       "Other roles can act as roles of Plinth.",
       "revoke … from …, unless this is intended.",
       members.map(({ member, role }) => `${member} is a member of ${role}`).sort(),
+    ),
+  ];
+}
+
+/** A value of the role, of the database or of the server counts, also 0 where the role has it: an administrator chose it. */
+async function checkAnalyst(client: pg.Client, analyst: string): Promise<Finding[]> {
+  const { rows } = await client.query<{ name: string }>(
+    `select l.name
+     from unnest($2::text[]) l (name)
+     where not exists (
+       select
+       from pg_db_role_setting s
+       cross join unnest(s.setconfig) c (setting)
+       where s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
+         and (
+           s.setrole = to_regrole(quote_ident($1)) and starts_with(c.setting, l.name || '=')
+           or s.setrole = 0 and starts_with(c.setting, l.name || '=') and c.setting <> l.name || '=0'
+         )
+     )
+     and (select boot_val = reset_val from pg_settings g where g.name = l.name)`,
+    [analyst, Object.keys(ANALYST_LIMITS)],
+  );
+  if (rows.length === 0) return [];
+  return [
+    warn(
+      "analyst-limits",
+      `Statements or transactions of ${analyst} may run without an end.`,
+      "Run plinth migrate as a role that may create roles, or the statements below. 0 means that you want no limit.",
+      rows.map(
+        ({ name }) =>
+          `alter role ${analyst} set ${name} = '${ANALYST_LIMITS[name as keyof typeof ANALYST_LIMITS]}';`,
+      ),
     ),
   ];
 }

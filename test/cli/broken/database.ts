@@ -182,6 +182,14 @@ export const brokenDatabase = (at: Installation): readonly Broken[] => [
     says: /revoke … from …/,
   },
   {
+    title: "an analyst whose statements have no limit",
+    group: checkRoles,
+    check: "analyst-limits",
+    status: "warn",
+    sql: "do $$ begin execute format('alter role :PLINTH_ANALYST in database %I reset statement_timeout', current_database()); end $$",
+    says: /set statement_timeout = '5min'/,
+  },
+  {
     title: "a table of another owner",
     group: checkRoles,
     check: "ownership",
