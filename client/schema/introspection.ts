@@ -3208,6 +3208,7 @@ export type introspection = {
       node: Field<"node", Named<"ModelAccessOfRecord">>;
     } };
     ModelAccessOfRecord: { kind: "OBJECT"; name: "ModelAccessOfRecord"; fields: {
+      accountId: Field<"accountId", Named<"UUID">>;
       expiresAt: Field<"expiresAt", Named<"Datetime">>;
       modelId: Field<"modelId", Named<"UUID">>;
       planCode: Field<"planCode", Named<"String">>;
@@ -3215,6 +3216,7 @@ export type introspection = {
       source: Field<"source", Named<"ModelAccessSource">>;
     } };
     ModelAccessOfRecordFilter: { kind: "INPUT_OBJECT"; name: "ModelAccessOfRecordFilter"; isOneOf: false; inputFields: [
+      Input<"accountId", Named<"UUIDFilter">>,
       Input<"and", List<NonNull<Named<"ModelAccessOfRecordFilter">>>>,
       Input<"expiresAt", Named<"DatetimeFilter">>,
       Input<"modelId", Named<"UUIDFilter">>,
@@ -4812,6 +4814,9 @@ export type introspection = {
     ] };
     RevenueCount: { kind: "OBJECT"; name: "RevenueCount"; fields: {
       currency: Field<"currency", Named<"String">>;
+      disputed: Field<"disputed", Named<"BigFloat">>;
+      disputedCents: Field<"disputedCents", Named<"BigInt">>;
+      net: Field<"net", Named<"BigFloat">>;
       paid: Field<"paid", Named<"BigFloat">>;
       paidCents: Field<"paidCents", Named<"BigInt">>;
       payments: Field<"payments", Named<"BigInt">>;

@@ -415,7 +415,7 @@ comment on column analytics.daily_registrations.active_users is 'Number of those
 
 grant select on analytics.daily_registrations to :PLINTH_ANALYST;
 
--- Grain: one row per day (UTC) of payment, plan and currency. A refund counts on the day of its payment, so past days change.
+-- Grain: one row per day (UTC) of payment, plan and currency. Net revenue is gross without refunds and without what is in dispute, a chargeback included; each counts on the day of its payment, so past days change.
 create view analytics.daily_revenue with (security_barrier=true) as
  select day,
     plan_code,
@@ -432,14 +432,14 @@ create view analytics.daily_revenue with (security_barrier=true) as
            from private.roll_up_state s) as refreshed_at
    from private.revenue_days k;
 
-comment on view analytics.daily_revenue is 'Grain: one row per day (UTC) of payment, plan and currency. A refund counts on the day of its payment, so past days change.';
+comment on view analytics.daily_revenue is 'Grain: one row per day (UTC) of payment, plan and currency. Net revenue is gross without refunds and without what is in dispute, a chargeback included; each counts on the day of its payment, so past days change.';
 comment on column analytics.daily_revenue.day is 'Day of the payments in UTC.';
 comment on column analytics.daily_revenue.plan_code is 'Code of the plan that was paid; null for payments without a plan.';
 comment on column analytics.daily_revenue.currency is 'ISO 4217 code of the amounts.';
 comment on column analytics.daily_revenue.payments is 'Number of payments received.';
 comment on column analytics.daily_revenue.gross_cents is 'Sum of the payments in the currency''s smallest unit, which is the yen for JPY.';
 comment on column analytics.daily_revenue.refunded_cents is 'Part of gross_cents that was refunded since, in the smallest unit.';
-comment on column analytics.daily_revenue.disputed_cents is 'Part of gross_cents that is in dispute and not refunded, in the smallest unit.';
+comment on column analytics.daily_revenue.disputed_cents is 'Part of gross_cents that is in dispute and not refunded, in the smallest unit; a lost dispute (chargeback) stays, a won one does not.';
 comment on column analytics.daily_revenue.gross is 'Sum of the payments in units of currency.';
 comment on column analytics.daily_revenue.refunded is 'Part of gross that was refunded since, in units of currency.';
 comment on column analytics.daily_revenue.disputed is 'Part of gross that is in dispute, in units of currency.';
@@ -838,7 +838,7 @@ comment on column analytics.retention_cohorts.refreshed_at is 'Time when the job
 
 grant select on analytics.retention_cohorts to :PLINTH_ANALYST;
 
--- Grain: one row per month (UTC), plan and currency with a payment or usage. Currencies are not converted.
+-- Grain: one row per month (UTC), plan and currency with a payment or usage. Currencies are not converted. Net revenue is that of daily_revenue.
 create view analytics.revenue_and_cost with (security_barrier=true) as
  select m.month::date as month,
     x.plan_code,
@@ -895,7 +895,7 @@ create view analytics.revenue_and_cost with (security_barrier=true) as
           where d.day >= m.month::date and d.day < (m.month + '1 mon'::interval)::date
           group by d.plan_code, d.currency) x;
 
-comment on view analytics.revenue_and_cost is 'Grain: one row per month (UTC), plan and currency with a payment or usage. Currencies are not converted.';
+comment on view analytics.revenue_and_cost is 'Grain: one row per month (UTC), plan and currency with a payment or usage. Currencies are not converted. Net revenue is that of daily_revenue.';
 comment on column analytics.revenue_and_cost.month is 'First day of the month.';
 comment on column analytics.revenue_and_cost.plan_code is 'Code of the plan: that was paid, or that the account had on the day of the usage; null if it is unknown.';
 comment on column analytics.revenue_and_cost.currency is 'ISO 4217 code of the amounts.';

@@ -869,7 +869,7 @@ comment on constraint users_account_status_check on identity.users is E'@name ac
 create policy delete_permitted on identity.users
   for delete to :PLINTH_USER
   using ((select access.has_permission('delete_user'::text)) and access.may_administer(id));
-comment on policy delete_permitted on identity.users is 'Users with delete_user delete an account and all it owns, unless the account has permissions they lack.';
+comment on policy delete_permitted on identity.users is 'Users with delete_user delete an account and all it owns, unless the account has permissions they lack. A trigger asks for a recent sign-in.';
 create policy select_managed on identity.users
   for select to :PLINTH_USER
   using ((select access.has_permission('manage_users'::text)) or (select access.has_permission('delete_user'::text)));

@@ -1867,14 +1867,14 @@ create or replace function private.begin_attach(archive_id uuid)
 comment on function private.begin_attach(archive_id uuid) is 'Prepares a log for the rows of an archive, in the transaction that loads them. PL404 for an unknown archive, PL409 for one that is not archived, or while deleted accounts are being erased from archives.';
 revoke execute on function private.begin_attach(archive_id uuid) from public;
 
--- Trigger: rejects the deletion of an account with a legal hold (PL409) or an invalid reference (PL422), and notes what is known only before the deletion.
+-- Trigger: rejects the deletion of an account by an API token or without a recent sign-in (PL403), with a legal hold (PL409) or with an invalid reference (PL422), and notes what is known only before the deletion.
 create or replace function private.begin_erasure()
   returns trigger
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/security/private/begin_erasure.sql
 
-comment on function private.begin_erasure() is 'Trigger: rejects the deletion of an account with a legal hold (PL409) or an invalid reference (PL422), and notes what is known only before the deletion.';
+comment on function private.begin_erasure() is 'Trigger: rejects the deletion of an account by an API token or without a recent sign-in (PL403), with a legal hold (PL409) or with an invalid reference (PL422), and notes what is known only before the deletion.';
 revoke execute on function private.begin_erasure() from public;
 
 -- Trigger: bills the text streamed so far when a streaming answer is deleted.
@@ -3233,6 +3233,15 @@ create or replace function private.detect_suspicious_activity(since timestamp wi
 comment on function private.detect_suspicious_activity(since timestamp with time zone) is 'Reports broken enabled rules, minute by minute since a time within the last day; returns the number of new reports.';
 revoke execute on function private.detect_suspicious_activity(since timestamp with time zone) from public;
 grant execute on function private.detect_suspicious_activity(since timestamp with time zone) to :PLINTH_WORKER;
+
+-- Returns the part of a payment that is in dispute and not refunded. Net revenue is the amount without it and without refunds.
+create or replace function private.disputed_cents(amount_cents bigint, refunded_cents bigint, disputed_at timestamp with time zone)
+  returns bigint
+  language sql
+  immutable parallel safe; -- fixtures/billing/private/disputed_cents.sql
+
+comment on function private.disputed_cents(amount_cents bigint, refunded_cents bigint, disputed_at timestamp with time zone) is 'Returns the part of a payment that is in dispute and not refunded. Net revenue is the amount without it and without refunds.';
+revoke execute on function private.disputed_cents(amount_cents bigint, refunded_cents bigint, disputed_at timestamp with time zone) from public;
 
 -- Deletes a due month of a log and registers it; returns the number of rows. PL409 if the month is not due.
 create or replace function private.drop_log_month(log text, month date)

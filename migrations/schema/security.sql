@@ -52,7 +52,10 @@ create type security.revenue_count as (
   paid_cents bigint,
   refunded_cents bigint,
   paid numeric,
-  refunded numeric
+  refunded numeric,
+  disputed_cents bigint,
+  disputed numeric,
+  net numeric
 );
 
 comment on type security.revenue_count is 'Payments in a day or hour.';
@@ -921,14 +924,14 @@ create or replace function security.read_client_address(address text)
 comment on function security.read_client_address(address text) is E'@behavior -*\nReturns a client''s address as text, without a port, brackets or a zone; null if the text is not an address.';
 revoke execute on function security.read_client_address(address text) from public;
 
--- Returns payments and what was refunded of them by currency for each day (UTC) with a payment, or each of the last 24 hours for one day; oldest first. Needs read_operations (PL403).
+-- Returns payments, what of them was refunded or is in dispute, and net revenue by currency for each day (UTC) with a payment, or each of the last 24 hours for one day; oldest first. Needs read_operations (PL403).
 create or replace function security.revenue_counts(days integer default 30)
   returns setof security.revenue_count
   language plpgsql
   stable security definer rows 90
   set search_path to 'pg_catalog'; -- fixtures/security/functions/revenue_counts.sql
 
-comment on function security.revenue_counts(days integer) is E'@behavior -queryField:resource:connection +queryField:resource:list -filterProc\n@listSuffix omit\nReturns payments and what was refunded of them by currency for each day (UTC) with a payment, or each of the last 24 hours for one day; oldest first. Needs read_operations (PL403).';
+comment on function security.revenue_counts(days integer) is E'@behavior -queryField:resource:connection +queryField:resource:list -filterProc\n@listSuffix omit\nReturns payments, what of them was refunded or is in dispute, and net revenue by currency for each day (UTC) with a payment, or each of the last 24 hours for one day; oldest first. Needs read_operations (PL403).';
 revoke execute on function security.revenue_counts(days integer) from public;
 grant execute on function security.revenue_counts(days integer) to :PLINTH_USER;
 

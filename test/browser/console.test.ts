@@ -304,10 +304,11 @@ describeInChromium("the console", () => {
     expect([await accessibilityFaults(page), await overflow(page)]).toEqual([[], 0]);
   });
 
-  test("shows amounts of a currency whose cents a browser hides", async () => {
+  test("shows amounts of a currency whose cents a browser hides, without payments in dispute", async () => {
     await owner(
-      `insert into billing.payments (provider, provider_payment_id, amount_cents, currency, paid_at)
-       values ('manual', 'forint', 250000, 'HUF', now()), ('manual', 'yen', 700, 'JPY', now())`,
+      `insert into billing.payments (provider, provider_payment_id, amount_cents, currency, paid_at, disputed_at)
+       values ('manual', 'forint', 250000, 'HUF', now(), null), ('manual', 'disputed', 90000, 'HUF', now(), now()),
+         ('manual', 'yen', 700, 'JPY', now(), null)`,
     );
     await page.getByRole("button", { name: "Refresh" }).click();
     for (const [currency, amount] of [

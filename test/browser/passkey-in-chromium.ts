@@ -1,10 +1,12 @@
 // Registers a passkey and signs in with it in a real Chromium, whose DevTools protocol provides a virtual authenticator:
 // proves that browsers accept our options and that we accept their answers.
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
 import { createPlinth } from "../../src/index.ts";
 import { becomesTrue, check, openDevTools, startChromium } from "./chromium.ts";
 
@@ -12,10 +14,28 @@ await using parts = new AsyncDisposableStack();
 const folder = await mkdtemp(join(tmpdir(), "plinth-browser-"));
 parts.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
 
-// The application's page is empty; the scripts below stand for the application's own.
-const site = createServer((_request, response) =>
-  response.setHeader("content-type", "text/html").end("<!doctype html><title>App</title>"),
-);
+// The application's page is empty; the scripts below stand for the application's own. Its server also is a proxy in front of the
+// console, whose origin must be among the app's.
+const site = createServer((request, response) => {
+  if (request.url !== "/") void forward(request, response).catch(() => response.destroy());
+  else response.setHeader("content-type", "text/html").end("<!doctype html><title>App</title>");
+});
+
+async function forward(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { method = "GET", url, headers } = request;
+  const answer = await fetch(new URL(url!, plinth.url), {
+    method,
+    headers: Object.fromEntries(
+      ["authorization", "content-type"].flatMap((name) =>
+        headers[name] ? [[name, String(headers[name])]] : [],
+      ),
+    ),
+    ...(method === "POST" ? { body: await text(request) } : {}),
+  });
+  for (const name of ["content-type", "content-security-policy"])
+    if (answer.headers.has(name)) response.setHeader(name, answer.headers.get(name)!);
+  response.writeHead(answer.status).end(await answer.text());
+}
 await new Promise<void>((resolve) => site.listen(0, "127.0.0.1", resolve));
 parts.defer(() => void site.close());
 const origin = `http://localhost:${(site.address() as AddressInfo).port}`;
@@ -116,6 +136,49 @@ const completed = await graphql(
   { challengeToken, passkeyResponse },
 );
 check("it is the second factor after the password", completed.user?.username === "maria");
+
+/** Opens the console's sign-in page in the same window, and returns once it is there. */
+async function openConsole(): Promise<void> {
+  await page.run("async () => sessionStorage.clear()");
+  await page.send("Page.navigate", { url: `${origin}/console` });
+  await shows("Use a passkey");
+}
+/** Waits until the page shows a text. */
+async function shows(wanted: string): Promise<boolean> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const found = await page.run("async () => document.body?.innerText ?? ''").catch(() => "");
+    if (String(found).includes(wanted)) return true;
+    await sleep(100);
+  }
+  return false;
+}
+const press = (label: string) =>
+  page.run(
+    "async (label) => [...document.querySelectorAll('button')].find((each) => each.textContent === label).click()",
+    label,
+  );
+
+// Maria has no permission for the console; it says so only to an account that has signed in.
+await openConsole();
+await press("Use a passkey");
+check("a passkey signs in to the console", await shows("You may not use this console"));
+
+await openConsole();
+await page.run(
+  `async (values) => {
+    for (const [name, value] of Object.entries(values)) document.querySelector('[name=' + name + ']').value = value;
+    document.querySelector("form").requestSubmit();
+  }`,
+  { identifier: "maria", password },
+);
+check(
+  "the console asks for a second factor after the password",
+  await shows("Your account requires a second factor"),
+);
+await press("Use a passkey");
+check("a passkey is the console's second factor", await shows("You may not use this console"));
+await page.send("Page.navigate", { url: origin });
+await sleep(1_000);
 
 await page.send("WebAuthn.setUserVerified", { authenticatorId, isUserVerified: false });
 const refused = await getInBrowser((await graphql(START)).options).catch((error: Error) => error);

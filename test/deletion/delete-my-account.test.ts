@@ -222,6 +222,38 @@ describe("the job", () => {
   });
 });
 
+describe("the deletion of another account", () => {
+  const byId = (id: string) => `mutation { deleteUser(input: { id: "${id}" }) { clientMutationId } }`;
+
+  test("needs a session with a recent sign-in and rejects API tokens; then the account is deleted at once", async () => {
+    const other = await signUp(api, `other${counter}`);
+    await grantRole(db, user.userId, "admin");
+    const { data } = await api.ask(
+      'mutation { createApiToken(input: { name: "script", scopes: ["read", "write"] }) { token } }',
+      as(user.token),
+    );
+    const byToken = await api.ask(byId(other.userId), as(data.createApiToken.token));
+    expect([codeOf(byToken), byToken.errors![0]!.extensions.hint]).toEqual(["FORBIDDEN", "Sign in."]);
+
+    const age = (by: string) =>
+      asOwner(
+        "update identity.user_sessions set authenticated_at = now() - $2::interval where user_id = $1",
+        [user.userId, by],
+      );
+    await age("11 minutes");
+    const late = await api.ask(byId(other.userId), as(user.token));
+    expect([codeOf(late), late.errors![0]!.extensions.hint]).toEqual([
+      "FORBIDDEN",
+      "Confirm it is you with reauthenticate.",
+    ]);
+    expect(await exists(other.userId)).toBe(true);
+
+    await age("1 minute");
+    expect((await api.ask(byId(other.userId), as(user.token))).errors).toBeUndefined();
+    expect(await exists(other.userId)).toBe(false);
+  });
+});
+
 describe("the last administrator", () => {
   test("cannot be deleted in any way, and one of two concurrent deletions is rejected", async () => {
     await grantRole(db, user.userId, "admin");

@@ -116,8 +116,9 @@ test("the histories count what a plain query of the rows counts", async () => {
       [admin, ada, bob],
     );
     await tx.rows(
-      `insert into billing.payments (user_id, provider, provider_payment_id, amount_cents, refunded_cents, currency, paid_at)
-       select $1, 'x', n::text, 1000 + n, n % 7, (array['EUR', 'JPY', 'HUF'])[1 + n % 3], now() - n * interval '3 hours'
+      `insert into billing.payments (user_id, provider, provider_payment_id, amount_cents, refunded_cents, currency, paid_at, disputed_at)
+       select $1, 'x', n::text, 1000 + n, n % 7, (array['EUR', 'JPY', 'HUF'])[1 + n % 3], now() - n * interval '3 hours',
+         case when n % 5 = 0 then now() end
        from generate_series(0, 79) n`,
       [ada],
     );
@@ -172,7 +173,12 @@ test("the histories count what a plain query of the rows counts", async () => {
         `select ${at("paid_at")} as starts_at, currency, count(*) as payments, sum(amount_cents)::bigint as paid_cents,
            sum(refunded_cents)::bigint as refunded_cents,
            sum(amount_cents * case currency when 'JPY' then 1 else 0.01 end) as paid,
-           sum(refunded_cents * case currency when 'JPY' then 1 else 0.01 end) as refunded
+           sum(refunded_cents * case currency when 'JPY' then 1 else 0.01 end) as refunded,
+           coalesce(sum(amount_cents - refunded_cents) filter (where status = 'disputed'), 0)::bigint as disputed_cents,
+           coalesce(sum((amount_cents - refunded_cents) * case currency when 'JPY' then 1 else 0.01 end) filter (where status = 'disputed'), 0)
+             as disputed,
+           coalesce(sum((amount_cents - refunded_cents) * case currency when 'JPY' then 1 else 0.01 end) filter (where status <> 'disputed'), 0)
+             as net
          from billing.payments where paid_at >= ${from} group by 1, 2 order by 1, 2`,
       );
       await both(

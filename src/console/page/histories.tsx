@@ -106,7 +106,10 @@ export function Histories({ data, errors, days }: SystemReading) {
             title={`Revenue (${currency})`}
             history={history(paid, moneyOf(currency))}
             error={errors.revenueCounts}
-            figure={[formatMoney(currency)(totalOf(paid?.slice(0, 1))), "received, after refunds"]}
+            figure={[
+              formatMoney(currency)(totalOf(paid?.slice(0, 1))),
+              "received, after refunds and disputes",
+            ]}
             nothing="No payments in this period."
           />
         );
@@ -133,14 +136,16 @@ function currenciesOf(rows: readonly { readonly currency: string | null }[] | un
   return found.size > 0 ? [...found].sort() : ["USD"];
 }
 
-/** Amounts received and kept, and amounts refunded, in units of the currency. */
+/** Net revenue, and amounts refunded and in dispute, in units of the currency. */
 function revenueSeries(
   at: readonly number[],
   rows: readonly NonNullable<NonNullable<System["revenueCounts"]>[number]>[],
 ): Series[] {
   const one = (name: string, value: (row: (typeof rows)[number]) => number) =>
     seriesByName(at, rows, () => name, value);
-  const kept = one("received", (row) => Number(row.paid) - Number(row.refunded));
-  const refunded = one("refunded", (row) => Number(row.refunded));
-  return [...kept, ...refunded.map((each) => ({ ...each, color: 2 }))];
+  return [
+    ...one("received", (row) => Number(row.net)),
+    ...one("refunded", (row) => Number(row.refunded)).map((each) => ({ ...each, color: 2 })),
+    ...one("in dispute", (row) => Number(row.disputed)).map((each) => ({ ...each, color: 3 })),
+  ];
 }

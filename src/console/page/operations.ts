@@ -20,7 +20,7 @@ export const SYSTEM = graphql(`query ConsoleSystem($days: Int!) {
   signInCounts(days: $days) { startsAt succeeded failed locked accounts }
   activityCounts(days: $days) { startsAt activeAccounts newAccounts }
   tokenUseCounts(days: $days) { startsAt model currency tokens cost }
-  revenueCounts(days: $days) { startsAt currency payments paid refunded }
+  revenueCounts(days: $days) { startsAt currency payments refunded disputed net }
   errorCounts(days: $days) { startsAt errorCode errors }
 }`);
 export type System = ResultOf<typeof SYSTEM>;
