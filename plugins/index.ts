@@ -35,6 +35,7 @@ import { PagingPlugin } from "./paging/paging.ts";
 import { PlanCachePlugin } from "./plan-cache.ts";
 import { ProvidersPlugin } from "./providers.ts";
 import { QueryLimitsPlugin } from "./query-limits.ts";
+import { ReadsByFilterPlugin } from "./reads-by-filter.ts";
 import { ReadsOfOthersPlugin } from "./reads-of-others.ts";
 import { RepeatedValuesPlugin } from "./repeated-values.ts";
 import { RoomPasswordsPlugin } from "./room-passwords.ts";
@@ -84,6 +85,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   StorableVariablesPlugin, // rejects variables that would be stored as a different value
   OneRoundTripPlugin, // begin, settings, statement and commit would each be a message
   ReadsOfOthersPlugin, // people can ask who has read their data
+  ReadsByFilterPlugin, // likewise, where their data decides an answer that does not contain it
   OneSnapshotPlugin, // two fields of a query cannot contradict each other
   CompiledDocumentsPlugin, // the response of a plain read is one value of one statement
   PlanCachePlugin, // many different operations cannot exhaust the memory

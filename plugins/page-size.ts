@@ -20,9 +20,11 @@ declare global {
 
 type Count = number | null | undefined;
 
-interface ConnectionSetters {
+interface PagedConnection {
   setFirst($first: Step): void;
   setLast($last: Step): void;
+  /** Whether the rows of the page are read, and not only their total; its type leaves it out. */
+  neededCollection?: boolean;
 }
 
 type Field = GrafastFieldConfig<Step>;
@@ -65,28 +67,25 @@ function withDefaultPage(plan: FieldPlanResolver, pageSize: number): FieldPlanRe
     const $last = raw("last");
     const $before = raw("before");
 
-    const { setFirst, setLast } = bindSetters($connection);
-    setFirst(
+    const connection = $connection as unknown as PagedConnection;
+    const isNeeded = connection.neededCollection;
+    connection.setFirst(
       computed([$first, $last, $before], ([first, last, before]) =>
         first == null && last == null && before == null ? pageSize : first,
       ),
     );
-    setLast(
+    connection.setLast(
       computed([$first, $last, $before], ([first, last, before]) =>
         first == null && last == null && before != null ? pageSize : last,
       ),
     );
+    // Setting the size says that the page is needed, but nodes, edges and pageInfo say so themselves. A cursor must be checked.
+    if ([raw("after"), $before].every(isNothing)) connection.neededCollection = isNeeded;
     return $connection;
   };
 }
 
-function bindSetters($connection: Step | null): ConnectionSetters {
-  const connection = $connection as unknown as ConnectionSetters;
-  return {
-    setFirst: ($first) => connection.setFirst($first),
-    setLast: ($last) => connection.setLast($last),
-  };
-}
+const isNothing = ($step: Step): boolean => $step instanceof ConstantStep && $step.data == null;
 
 /** Computes during planning if all inputs are literals, so that such a plan is as simple as without this plugin. */
 function computed(inputs: readonly [Step, Step, Step], compute: (values: Count[]) => Count): Step {

@@ -8,19 +8,33 @@ import { OWN_ROWS, type OwnRows, owned, taggedOwnRows } from "./own-rows.ts";
 interface OpenedRows extends OwnRows {
   /** Whether a row without an owner is everybody's, and not of a person without an account. */
   readonly isForEverybody?: true;
+  /** The column with the id of a second person whose data the row has. */
+  readonly otherPerson?: string;
 }
 
-/** Tables and views that are listed in another way than those of OWN_ROWS, but show rows of other people by a permission too. */
+/** The audit logs have the address and the program of the account that acted. */
+const byActor = (permission: string): OpenedRows => ({
+  ...owned("user_id", permission),
+  otherPerson: "actor_id",
+});
+
+/** Tables and views that show rows of other people by a permission, but are not in OWN_ROWS, or name a second person. */
 const OTHERS: Readonly<Record<string, OpenedRows>> = {
   "billing.usage_limits": { ...owned("user_id", "manage_users"), isForEverybody: true },
   "learning.learning_analytics": owned("user_id", "manage_skills"),
   "learning.user_content_access": owned("user_id", "manage_content_access"),
   "rooms.general_chat_revisions": owned("author_id", "moderate_general_chat"),
+  "security.audit_trail": byActor("view_audit_log"),
+  "security.security_audit_log": byActor("view_audit_log"),
   "security.error_logs": owned("user_id", "view_audit_log"),
 };
 
 /** Functions that return rows of a type of their own, with the table that these rows are from. */
-const FUNCTIONS: Readonly<Record<string, OpenedRows & { readonly relation: string }>> = {
+export const FUNCTIONS: Readonly<Record<string, OpenedRows & { readonly relation: string }>> = {
+  "access.model_access_of": {
+    ...owned("account_id", "grant_model_access"),
+    relation: "access.user_model_access",
+  },
   "learning.course_learners": { ...owned("user_id", "manage_skills"), relation: "learning.content_progress" },
 };
 
@@ -89,20 +103,39 @@ export function openedRows({
 const nameOf = (pg: { readonly schemaName?: string; readonly name?: string } | undefined): string =>
   `${pg?.schemaName}.${pg?.name}`;
 
+/** A person whose data a row has. */
+export interface Person {
+  /** The id in SQL. */
+  readonly id: SQL;
+  /** Whether the person is somebody else and only a permission shows the row to the caller. */
+  readonly isMarked: SQL;
+}
+
 /**
- * The parts of a row's mark. Neither the caller's own row nor a row for a caller without the permissions is marked.
+ * The people whose data a row has. Neither the caller's own row nor a row for a caller without the permissions is marked.
  * @param isRow false where a join has not found a row
  */
-export function markedOwner(
-  { column, permissions, relation, isForEverybody }: NonNullable<ReturnType<typeof openedRows>>,
+export function peopleOf(
+  { column, otherPerson, permissions, isForEverybody }: NonNullable<ReturnType<typeof openedRows>>,
   alias: SQL,
   isRow: SQL,
-) {
+): readonly Person[] {
+  const held = sql.join(
+    permissions.map((name) => sql`(select access.has_permission(${sql.literal(name)}))`),
+    " or ",
+  );
+  const me = sql`(select plinth.current_user_id())`;
   const owner = sql`${alias}.${sql.identifier(column)}`;
-  const held = permissions.map((name) => sql`(select access.has_permission(${sql.literal(name)}))`);
-  const isAnothers = sql`${owner} <> (select plinth.current_user_id())`;
-  const isOthers = isForEverybody ? isAnothers : sql`${isAnothers} or ${owner} is null and ${isRow}`;
-  return { owner, mark: markOf(relation), isMarked: sql`(${isOthers}) and (${sql.join(held, " or ")})` };
+  const other = otherPerson && sql`${alias}.${sql.identifier(otherPerson)}`;
+  const isNobodys = sql`${owner} is null and ${isRow}${other ? sql` and ${other} is null` : sql.blank}`;
+  const isOthers = isForEverybody ? sql`${owner} <> ${me}` : sql`${owner} <> ${me} or ${isNobodys}`;
+  const people = [{ id: owner, isMarked: sql`(${isOthers}) and (${held})` }];
+  if (other)
+    people.push({
+      id: other,
+      isMarked: sql`${other} <> ${me} and ${other} is distinct from ${owner} and (${held})`,
+    });
+  return people;
 }
 
 /** Members of PgResource and PgSelectStep that their types leave out. */
@@ -123,15 +156,15 @@ function markRows(resource: PgResource): void {
   resource.applyAuthorizationChecksToPlan = ($step) => {
     authorize($step);
     const $select = $step as unknown as Selecting;
-    // A total has no rows.
+    // A total has no rows; see ReadsByFilterPlugin.
     if ($select.mode === "aggregate") return;
     // A row that a join has not found is null.
     const exists = (resource as unknown as Marking).getNullCheckExpression($select.alias);
     const isRow = exists ? sql`${exists} = 'true'` : sql`true`;
-    const { isMarked, mark, owner } = markedOwner(rows, $select.alias, isRow);
-    $select.selectAndReturnIndex(
-      sql`case when ${isMarked} then ${sql.literal(mark)} || coalesce(${owner}::text, '') end`,
-    );
+    for (const { id, isMarked } of peopleOf(rows, $select.alias, isRow))
+      $select.selectAndReturnIndex(
+        sql`case when ${isMarked} then ${sql.literal(markOf(rows.relation))} || coalesce(${id}::text, '') end`,
+      );
   };
 }
 

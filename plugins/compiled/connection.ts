@@ -1,7 +1,8 @@
-import type { PgResource, PgSelectQueryBuilder } from "@dataplan/pg";
+import type { PgSelectQueryBuilder } from "@dataplan/pg";
 import { type GraphQLObjectType, getNamedType, type SelectionSetNode } from "graphql";
 import { type SQL, sql } from "pg-sql2";
 import { addPaging } from "../paging/add-paging.ts";
+import { isNamingTotal } from "../reads-by-filter.ts";
 import { openedRows } from "../reads-of-others.ts";
 import { type FieldSource, NotCompilable, type PagePart, sourceOf } from "./field-source.ts";
 import { concatenated, type JsonText } from "./json-text.ts";
@@ -31,18 +32,19 @@ type Join = (alias: SQL) => readonly SQL[];
 export function connectionJson(
   compilation: Compilation,
   selected: Selected,
-  { resource, own }: FieldSource & { kind: "connection" },
+  source: FieldSource & { kind: "connection" },
   join: Join,
   rowJson: RowJson,
 ): JsonText {
-  if (!own) return pageJson(compilation, selected, resource, join, rowJson);
+  const { own } = source;
+  if (!own) return pageJson(compilation, selected, source, join, rowJson);
   const joinOwn: Join = (alias) => [...join(alias), own.condition(alias)];
-  if (own.unless.length === 0) return pageJson(compilation, selected, resource, joinOwn, rowJson);
+  if (own.unless.length === 0) return pageJson(compilation, selected, source, joinOwn, rowJson);
   // Each level would double the text.
   if (compilation.isBranch) throw new NotCompilable(`${selected.field.name} is in another list with owners.`);
   const branch = { ...compilation, isBranch: true };
-  const all = pageJson(branch, selected, resource, join, rowJson);
-  const owned = pageJson(branch, selected, resource, joinOwn, rowJson);
+  const all = pageJson(branch, selected, source, join, rowJson);
+  const owned = pageJson(branch, selected, source, joinOwn, rowJson);
   const held = own.unless.map((name) => sql`(select access.has_permission(${sql.literal(name)}))`);
   return [sql`case when ${sql.join(held, " or ")} then ${concatenated(all)} else ${concatenated(owned)} end`];
 }
@@ -50,7 +52,7 @@ export function connectionJson(
 function pageJson(
   compilation: Compilation,
   selected: Selected,
-  resource: PgResource,
+  { resource, on }: FieldSource & { kind: "connection" },
   join: Join,
   rowJson: RowJson,
 ): JsonText {
@@ -104,14 +106,22 @@ function pageJson(
         return objectOf((member) => page.info(partOf(member)));
       case "totalCount":
         countsTotal = true;
+        // The planner marks the people of all pages.
+        if (
+          isNamingTotal(
+            openedRows(resource),
+            given.filter,
+            on.map(([, remote]) => remote),
+          )
+        )
+          throw new NotCompilable(`The total of ${field.name} names people.`);
         return [sql`(select count(*)::text from ${resource.from as SQL} as ${alias}${where(total)})`];
       default:
         throw new NotCompilable(`${part.field.name} is not a part of a connection.`);
     }
   });
-  // Its cursors contain values of rows that no mark would name, and the total of a filter tells whether a guess at a value is right.
-  if (openedRows(resource) && !hasRows && (hasPageInfo || given.filter != null))
-    throw new NotCompilable(`${field.name} has no rows.`);
+  // Its cursors contain values of rows that no mark would name.
+  if (openedRows(resource) && !hasRows && hasPageInfo) throw new NotCompilable(`${field.name} has no rows.`);
   // Then the statement would not ask whether the caller may read the table.
   if (!page.isAsked && !countsTotal) throw new NotCompilable(`${field.name} reads nothing.`);
   return page.query(json, sql`${resource.from as SQL} as ${alias}${where(parts.conditions)}`);

@@ -4,12 +4,13 @@ import type { CallPrivateFunction } from "./service-caller.ts";
 
 /**
  * A statement that a permission may let read rows of other people returns a mark for each such row, in a column or in the JSON text
- * of its response: `<MARK>_<number of the relation>_<owner's id>`. Random, so that no stored text contains it, and different in each
- * process. A mark has letters, digits, `_` and `-` only, and so stays the same in JSON of any depth.
+ * of its response: `<MARK>_<number of the relation>_<owner's id>`. The people of a total that are not named are one mark, with
+ * `and<number>` instead of the id. Random, so that no stored text contains it, and different in each process. A mark has letters,
+ * digits, `_` and `-` only, and so stays the same in JSON of any depth.
  */
 const MARK = `read_${randomBytes(16).toString("hex")}`;
 
-const FOUND = new RegExp(`${MARK}_(\\d+)_([0-9a-f-]{36})?`, "g");
+const FOUND = new RegExp(`${MARK}_(\\d+)_(?:([0-9a-f-]{36})|and(\\d+))?`, "g");
 /** As a member of a compiled response's object, after other members. */
 const MEMBER = new RegExp(`,"${MARK}_\\d+_[0-9a-f-]*":0`, "g");
 
@@ -36,14 +37,14 @@ export class ReadsOfOthers {
   add(value: unknown): void {
     if (typeof value === "string") {
       if (value.includes(MARK))
-        for (const [, relation, owner = ""] of value.matchAll(FOUND))
-          this.#count(relations[Number(relation)]!, owner);
+        for (const [, relation, owner = "", rest = 1] of value.matchAll(FOUND))
+          this.#count(relations[Number(relation)]!, owner, Number(rest));
     } else if (Array.isArray(value)) for (const each of value) this.add(each);
   }
 
-  #count(relation: string, owner: string): void {
+  #count(relation: string, owner: string, rows: number): void {
     const owners = this.#rows.get(relation) ?? new Map<string, number>();
-    this.#rows.set(relation, owners.set(owner, (owners.get(owner) ?? 0) + 1));
+    this.#rows.set(relation, owners.set(owner, (owners.get(owner) ?? 0) + rows));
   }
 
   toJSON(): unknown {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
-import { READS_OF_OTHERS } from "../../plugins/reads-of-others.ts";
+import { FUNCTIONS, READS_OF_OTHERS } from "../../plugins/reads-of-others.ts";
 import { documentHash } from "../../src/documents/document-hash.ts";
 import { type Actor, seedActors } from "../support/access-seed.ts";
 import { type Api, codeOf, startApi } from "../support/api.ts";
@@ -68,6 +68,41 @@ test("knows each table whose rows a permission shows and that names the person t
   expect(names.filter((name) => !(name in READS_OF_OTHERS)).sort()).toEqual(Object.keys(NOT_PERSONAL).sort());
 });
 
+/** Functions that ask for a permission, but whose answer is no row of a person, each with its reason. */
+const NOT_ROWS: Readonly<Record<string, string>> = {
+  "access.enforce": "Whether a rule allows something.",
+  "access.enforce_abac": "Whether a rule allows something.",
+  "access.enforce_many": "Whether a rule allows something.",
+  "access.has_permission": "The caller's own permissions.",
+  "learning.is_content_editor": "The caller's own permissions.",
+  "learning.may_ask_about": "It raises an error or not.",
+  "security.activity_counts": "Counts.",
+  "security.error_counts": "Counts.",
+  "security.revenue_counts": "Counts.",
+  "security.sign_in_counts": "Counts.",
+  "security.system_state": "Counts and states of the system.",
+  "security.token_use_counts": "Counts.",
+};
+
+test("knows each function of the API that reads for holders of a permission", async () => {
+  const functions = await inRolledBackTransaction(db, (tx) =>
+    tx.rows<{ name: string }>(
+      `select distinct p.pronamespace::regnamespace || '.' || p.proname as name
+       from pg_proc p
+       where p.pronamespace::regnamespace::text = any ('{identity,access,billing,llm,rooms,learning,security}')
+         and p.provolatile <> 'v' and p.prorettype <> 'trigger'::regtype
+         and p.prosrc ~ 'has_permission|require_(asker|operations|administration)|casbin_require'
+         and has_function_privilege($1, p.oid, 'execute')
+       order by 1`,
+      [`${db.rolePrefix}_user`],
+    ),
+  );
+  expect(functions.map(({ name }) => name).filter((name) => !(name in FUNCTIONS))).toEqual(
+    Object.keys(NOT_ROWS).sort(),
+  );
+  expect(Object.keys(FUNCTIONS).filter((name) => !functions.some((each) => each.name === name))).toEqual([]);
+});
+
 interface Row extends Record<string, unknown> {
   readonly user_id: string | null;
   readonly relations: string[];
@@ -76,19 +111,26 @@ interface Row extends Record<string, unknown> {
 const recorded = () =>
   asOwner<Row>("select * from security.personal_data_reads order by created_at, user_id", []);
 
-/** The number of rows by relation and person, from SQL. */
+/** The number of rows by person, from SQL: the owner, and the actor of an audit log. */
 async function rowsOfOthers(relations: readonly string[], actor = "admin"): Promise<Map<string, number>> {
   return inRolledBackTransaction(db, async (tx) => {
     await tx.asUser(idOf(actor));
     const counts = new Map<string, number>();
     for (const relation of relations) {
-      const { column, isForEverybody } = READS_OF_OTHERS[relation]!;
-      const rows = await tx.rows<{ owner: string | null; n: number }>(
-        `select ${column} as owner, count(*)::int as n from ${relation} where ${column} ${isForEverybody ? "<>" : "is distinct from"} $1 group by 1`,
+      const { column, otherPerson = "null::uuid", isForEverybody } = READS_OF_OTHERS[relation]!;
+      const rows = await tx.rows<{ person: string | null; n: number }>(
+        `select p.person, count(*)::int as n
+         from ${relation} r
+         cross join lateral (
+           select distinct unnest(case when num_nulls(${column}, ${otherPerson}) = 2 then array[null::uuid]
+             else array_remove(array[${column}, ${otherPerson}], null) end)
+         ) p (person)
+         where p.person ${isForEverybody ? "<>" : "is distinct from"} $1
+         group by 1`,
         [idOf(actor)],
       );
-      for (const { owner, n } of rows)
-        counts.set(owner ?? "nobody", (counts.get(owner ?? "nobody") ?? 0) + n);
+      for (const { person, n } of rows)
+        counts.set(person ?? "nobody", (counts.get(person ?? "nobody") ?? 0) + n);
     }
     return counts;
   });
@@ -154,6 +196,33 @@ describe.each(["planned", "compiled"])("operations that are %s [C11, A6]", (mode
         missing.push(way);
     }
     expect(missing).toEqual([]);
+  });
+
+  test("records the models of another user, and their number", async () => {
+    await asOwner(
+      "insert into access.user_model_access (user_id, model_id) select $1, id from llm.models on conflict do nothing",
+      [idOf("ada")],
+    );
+    for (const part of ["nodes { source }", "totalCount"]) {
+      await asOwner("delete from security.personal_data_reads", []);
+      const query = `{ modelAccessOf(userId: "${idOf("ada")}") { ${part} } }`;
+      expect((await ask(query, "ada")).errors).toBeUndefined();
+      expect(await recorded()).toEqual([]);
+      expect((await ask(query)).errors).toBeUndefined();
+      expect(await recorded()).toMatchObject([
+        { user_id: idOf("ada"), relations: ["access.user_model_access"] },
+      ]);
+    }
+  });
+
+  test("records the actor of an event of the audit log, too", async () => {
+    await asOwner(
+      `insert into security.audit_trail (user_id, actor_id, table_name, operation, row_key, transaction_number, source)
+       values ($1, $2, 'identity.users', 'INSERT', '{}', 1, 'x')`,
+      [idOf("ada"), idOf("bob")],
+    );
+    await ask(`{ auditTrails(filter: { actorId: { equalTo: "${idOf("bob")}" } }) { nodes { ipAddress } } }`);
+    expect((await recorded()).map(({ user_id }) => user_id)).toContain(idOf("bob"));
   });
 
   test("records the total of a guess, and the rows of a function", async () => {
