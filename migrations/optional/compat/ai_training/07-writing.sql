@@ -41,10 +41,7 @@ $$;
 comment on function compat_ai_training.write_users() is
   'Trigger: creates, changes and erases accounts. A name or address that is taken is rejected (23505).';
 
-create trigger write
-  instead of insert or update or delete on compat_ai_training.users
-  for each row
-  execute function compat_ai_training.write_users();
+call compat.write_through('ai_training', 'users', 'insert or update or delete');
 
 grant insert, update (username, email, password_hash, first_name, last_name, account_status), delete
   on compat_ai_training.users to :PLINTH_APPLICATION;
@@ -68,10 +65,7 @@ $$;
 
 comment on function compat_ai_training.write_user_roles() is 'Trigger: grants and revokes roles.';
 
-create trigger write
-  instead of insert or delete on compat_ai_training.user_roles
-  for each row
-  execute function compat_ai_training.write_user_roles();
+call compat.write_through('ai_training', 'user_roles', 'insert or delete');
 
 grant insert, delete on compat_ai_training.user_roles to :PLINTH_APPLICATION, :PLINTH_USER;
 
@@ -90,10 +84,7 @@ $$;
 
 comment on function compat_ai_training.write_user_security_settings() is 'Trigger: changes the rules for sign-in of an account.';
 
-create trigger write
-  instead of update on compat_ai_training.user_security_settings
-  for each row
-  execute function compat_ai_training.write_user_security_settings();
+call compat.write_through('ai_training', 'user_security_settings', 'update');
 
 grant update (session_timeout_minutes, allowed_networks) on compat_ai_training.user_security_settings
   to :PLINTH_APPLICATION, :PLINTH_USER;
@@ -128,10 +119,7 @@ $$;
 comment on function compat_ai_training.write_user_content_permissions() is
   'Trigger: allows and denies content to single users.';
 
-create trigger write
-  instead of insert or update or delete on compat_ai_training.user_content_permissions
-  for each row
-  execute function compat_ai_training.write_user_content_permissions();
+call compat.write_through('ai_training', 'user_content_permissions', 'insert or update or delete');
 
 grant insert, update (permission, reason, expires_at), delete on compat_ai_training.user_content_permissions
   to :PLINTH_APPLICATION, :PLINTH_USER;
@@ -167,9 +155,6 @@ $$;
 comment on function compat_ai_training.write_content_consumption() is
   'Trigger: records that a user played an item, and rates it.';
 
-create trigger write
-  instead of insert or update on compat_ai_training.content_consumption
-  for each row
-  execute function compat_ai_training.write_content_consumption();
+call compat.write_through('ai_training', 'content_consumption', 'insert or update');
 
 grant insert, update (rating, review) on compat_ai_training.content_consumption to :PLINTH_APPLICATION, :PLINTH_USER;

@@ -209,10 +209,7 @@ $$;
 comment on function compat_cedrina.write_users() is
   'Trigger: creates, changes and erases accounts. PL403 for the state of an account with a user''s claims, PL404 for an unknown role or tier, 23505 for a name, an address or a number that is taken.';
 
-create trigger write
-  instead of insert or update or delete on compat_cedrina.users
-  for each row
-  execute function compat_cedrina.write_users();
+call compat.write_through('cedrina', 'users', 'insert or update or delete');
 
 grant insert, update, delete on compat_cedrina.users to :PLINTH_APPLICATION;
 grant update (username, profile_data, preferences) on compat_cedrina.users to :PLINTH_USER;

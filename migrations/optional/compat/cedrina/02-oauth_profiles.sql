@@ -65,10 +65,7 @@ $$;
 comment on function compat_cedrina.write_oauth_profiles() is
   'Trigger: links, changes and unlinks accounts at providers, with a NOTICE for tokens.';
 
-create trigger write
-  instead of insert or update or delete on compat_cedrina.oauth_profiles
-  for each row
-  execute function compat_cedrina.write_oauth_profiles();
+call compat.write_through('cedrina', 'oauth_profiles', 'insert or update or delete');
 
 grant insert, update (provider, provider_user_id, access_token, refresh_token, token_expires_at, user_info, updated_at), delete
   on compat_cedrina.oauth_profiles to :PLINTH_APPLICATION;

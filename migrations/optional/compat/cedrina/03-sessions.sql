@@ -108,10 +108,7 @@ $$;
 comment on function compat_cedrina.write_sessions() is
   'Trigger: records, changes and ends sessions. PL409 for an ended session that is to be active again.';
 
-create trigger write
-  instead of insert or update or delete on compat_cedrina.sessions
-  for each row
-  execute function compat_cedrina.write_sessions();
+call compat.write_through('cedrina', 'sessions', 'insert or update or delete');
 
 grant
   insert, delete,

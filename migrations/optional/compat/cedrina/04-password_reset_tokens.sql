@@ -82,10 +82,7 @@ $$;
 
 comment on function compat_cedrina.write_password_reset_tokens() is 'Trigger: records, ends and deletes requests to reset a password.';
 
-create trigger write
-  instead of insert or update or delete on compat_cedrina.password_reset_tokens
-  for each row
-  execute function compat_cedrina.write_password_reset_tokens();
+call compat.write_through('cedrina', 'password_reset_tokens', 'insert or update or delete');
 
 grant insert, update (is_used, expires_at, used_at, client_ip, user_agent, security_context), delete
   on compat_cedrina.password_reset_tokens to :PLINTH_APPLICATION;

@@ -66,10 +66,7 @@ $$;
 comment on function compat_cedrina.write_casbin_rules() is
   'Trigger: writes rules of the model default. PL422 for a rule that the model does not allow; 23503 before plinth access import has stored a model.';
 
-create trigger write
-  instead of insert or update or delete on compat_cedrina.casbin_rules
-  for each row
-  execute function compat_cedrina.write_casbin_rules();
+call compat.write_through('cedrina', 'casbin_rules', 'insert or update or delete');
 
 grant insert, update (ptype, v0, v1, v2, v3, v4, v5, updated_at, updated_by, is_active), delete
   on compat_cedrina.casbin_rules to :PLINTH_APPLICATION;

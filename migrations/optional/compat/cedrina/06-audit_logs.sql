@@ -86,9 +86,6 @@ $$;
 comment on function compat_cedrina.write_audit_logs() is
   'Trigger: adds an event. PL403 for a change or a deletion, because the log is append-only.';
 
-create trigger write
-  instead of insert or update or delete on compat_cedrina.audit_logs
-  for each row
-  execute function compat_cedrina.write_audit_logs();
+call compat.write_through('cedrina', 'audit_logs', 'insert or update or delete');
 
 grant insert, update, delete on compat_cedrina.audit_logs to :PLINTH_APPLICATION;

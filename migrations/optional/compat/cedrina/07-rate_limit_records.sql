@@ -108,9 +108,6 @@ $$;
 comment on function compat_cedrina.write_rate_limit_records() is
   'Trigger: writes counters. 23514 for an unknown algorithm, or a count or limit below 1.';
 
-create trigger write
-  instead of insert or update or delete on compat_cedrina.rate_limit_records
-  for each row
-  execute function compat_cedrina.write_rate_limit_records();
+call compat.write_through('cedrina', 'rate_limit_records', 'insert or update or delete');
 
 grant insert, update, delete on compat_cedrina.rate_limit_records to :PLINTH_APPLICATION;

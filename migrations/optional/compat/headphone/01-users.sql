@@ -55,10 +55,7 @@ $$;
 comment on function compat_headphone.write_users() is
   'Trigger: creates, changes and erases accounts. A number in use is rejected (23505), and a name or address that is taken.';
 
-create trigger write
-  instead of insert or update or delete on compat_headphone.users
-  for each row
-  execute function compat_headphone.write_users();
+call compat.write_through('headphone', 'users', 'insert or update or delete');
 
 grant insert, update (username, email, password_hash, salt), delete on compat_headphone.users to :PLINTH_APPLICATION;
 grant update (username) on compat_headphone.users to :PLINTH_USER;

@@ -67,10 +67,7 @@ $$;
 comment on function compat_headphone.write_sessions() is
   'Trigger: opens, extends and ends sessions. A deleted session has ended, and its token is not valid any more.';
 
-create trigger write
-  instead of insert or update or delete on compat_headphone.sessions
-  for each row
-  execute function compat_headphone.write_sessions();
+call compat.write_through('headphone', 'sessions', 'insert or update or delete');
 
 grant insert, update (expires_at), delete on compat_headphone.sessions to :PLINTH_APPLICATION;
 grant delete on compat_headphone.sessions to :PLINTH_USER;

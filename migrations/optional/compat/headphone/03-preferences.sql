@@ -68,9 +68,6 @@ $$;
 comment on function compat_headphone.write_preferences() is
   'Trigger: replaces the preferences of an account, which exist from its creation on. A deleted row becomes an empty object.';
 
-create trigger write
-  instead of insert or update or delete on compat_headphone.preferences
-  for each row
-  execute function compat_headphone.write_preferences();
+call compat.write_through('headphone', 'preferences', 'insert or update or delete');
 
 grant insert, update (preferences_data, updated_at), delete on compat_headphone.preferences to :PLINTH_APPLICATION, :PLINTH_USER;

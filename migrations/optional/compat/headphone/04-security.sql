@@ -28,9 +28,6 @@ $$;
 comment on function compat_headphone.write_security() is
   'Trigger: stores nothing, because the hash names its algorithm and contains its salt.';
 
-create trigger write
-  instead of insert or update on compat_headphone.security
-  for each row
-  execute function compat_headphone.write_security();
+call compat.write_through('headphone', 'security', 'insert or update');
 
 grant insert, update (salt, hash_algorithm) on compat_headphone.security to :PLINTH_APPLICATION;

@@ -87,9 +87,6 @@ $$;
 comment on function compat_headphone.write_usage_tracking() is
   'Trigger: records an increase of token_count in the ledger, and starts a new period for 0.';
 
-create trigger write
-  instead of insert or update on compat_headphone.usage_tracking
-  for each row
-  execute function compat_headphone.write_usage_tracking();
+call compat.write_through('headphone', 'usage_tracking', 'insert or update');
 
 grant insert, update (token_count, last_reset) on compat_headphone.usage_tracking to :PLINTH_APPLICATION;

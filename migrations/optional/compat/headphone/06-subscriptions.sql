@@ -127,9 +127,6 @@ $$;
 
 comment on function compat_headphone.write_subscriptions() is 'Trigger: starts, changes, cancels and ends subscriptions.';
 
-create trigger write
-  instead of insert or update on compat_headphone.subscriptions
-  for each row
-  execute function compat_headphone.write_subscriptions();
+call compat.write_through('headphone', 'subscriptions', 'insert or update');
 
 grant insert, update (plan_type, renewal_date, status) on compat_headphone.subscriptions to :PLINTH_APPLICATION;

@@ -38,10 +38,7 @@ $$;
 
 comment on function compat_headphone.write_roles() is 'Trigger: creates, renames and deletes roles.';
 
-create trigger write
-  instead of insert or update or delete on compat_headphone.roles
-  for each row
-  execute function compat_headphone.write_roles();
+call compat.write_through('headphone', 'roles', 'insert or update or delete');
 
 grant insert, update (role_name), delete on compat_headphone.roles to :PLINTH_APPLICATION, :PLINTH_USER;
 
@@ -75,10 +72,7 @@ $$;
 
 comment on function compat_headphone.write_permissions() is 'Trigger: creates and deletes permissions.';
 
-create trigger write
-  instead of insert or delete on compat_headphone.permissions
-  for each row
-  execute function compat_headphone.write_permissions();
+call compat.write_through('headphone', 'permissions', 'insert or delete');
 
 grant insert, delete on compat_headphone.permissions to :PLINTH_APPLICATION, :PLINTH_USER;
 
@@ -112,10 +106,7 @@ $$;
 
 comment on function compat_headphone.write_role_permissions() is 'Trigger: adds permissions to roles and removes them.';
 
-create trigger write
-  instead of insert or delete on compat_headphone.role_permissions
-  for each row
-  execute function compat_headphone.write_role_permissions();
+call compat.write_through('headphone', 'role_permissions', 'insert or delete');
 
 grant insert, delete on compat_headphone.role_permissions to :PLINTH_APPLICATION, :PLINTH_USER;
 
@@ -150,9 +141,6 @@ $$;
 
 comment on function compat_headphone.write_user_roles() is 'Trigger: grants and revokes roles.';
 
-create trigger write
-  instead of insert or delete on compat_headphone.user_roles
-  for each row
-  execute function compat_headphone.write_user_roles();
+call compat.write_through('headphone', 'user_roles', 'insert or delete');
 
 grant insert, delete on compat_headphone.user_roles to :PLINTH_APPLICATION, :PLINTH_USER;

@@ -51,10 +51,7 @@ $$;
 comment on function compat_headphone.write_prompts() is
   'Trigger: writes prompts of the library, or of the user that the claims name.';
 
-create trigger write
-  instead of insert or update or delete on compat_headphone.prompts
-  for each row
-  execute function compat_headphone.write_prompts();
+call compat.write_through('headphone', 'prompts', 'insert or update or delete');
 
 grant insert, update (name, content), delete on compat_headphone.prompts to :PLINTH_APPLICATION, :PLINTH_USER;
 
@@ -120,9 +117,6 @@ $$;
 
 comment on function compat_headphone.write_user_prompts() is 'Trigger: counts uses of prompts.';
 
-create trigger write
-  instead of insert or update on compat_headphone.user_prompts
-  for each row
-  execute function compat_headphone.write_user_prompts();
+call compat.write_through('headphone', 'user_prompts', 'insert or update');
 
 grant insert, update (usage_count) on compat_headphone.user_prompts to :PLINTH_APPLICATION, :PLINTH_USER;

@@ -71,6 +71,21 @@ $$;
 comment on procedure compat.number_rows(text, text, regclass, name, name) is
   'Numbers the rows of a table for a system, now and when rows are inserted.';
 
+create or replace procedure compat.write_through(system text, relation text, events text)
+  language plpgsql
+  set search_path = pg_catalog
+as $$
+begin
+  execute format(
+    'create trigger write instead of %1$s on %2$I.%3$I for each row execute function %2$I.%4$I()',
+    write_through.events, 'compat_' || write_through.system, write_through.relation, 'write_' || write_through.relation
+  );
+end
+$$;
+
+comment on procedure compat.write_through(text, text, text) is
+  'Lets the function write_<view> of a system write what statements write to the view (events: insert or update or delete).';
+
 -- A command may name the columns that it writes: update (username).
 create or replace procedure compat.let_application(system text, source regclass, variadic commands text[])
   language plpgsql

@@ -135,7 +135,4 @@ $$;
 comment on function compat_rovertchat.write_users() is
   'Trigger: creates, changes and erases accounts. A user who changes the own token version signs out everywhere, an administrator ends another''s sessions.';
 
-create trigger write
-  instead of insert or update or delete on compat_rovertchat.users
-  for each row
-  execute function compat_rovertchat.write_users();
+call compat.write_through('rovertchat', 'users', 'insert or update or delete');

@@ -47,7 +47,4 @@ $$;
 
 comment on function compat_rovertchat.write_modelproviders() is 'Trigger: creates, changes and deletes providers.';
 
-create trigger write
-  instead of insert or update or delete on compat_rovertchat.modelproviders
-  for each row
-  execute function compat_rovertchat.write_modelproviders();
+call compat.write_through('rovertchat', 'modelproviders', 'insert or update or delete');

@@ -57,7 +57,4 @@ $$;
 
 comment on function compat_rovertchat.write_models() is 'Trigger: creates, changes and deletes models.';
 
-create trigger write
-  instead of insert or update or delete on compat_rovertchat.models
-  for each row
-  execute function compat_rovertchat.write_models();
+call compat.write_through('rovertchat', 'models', 'insert or update or delete');

@@ -53,7 +53,4 @@ $$;
 
 comment on function compat_rovertchat.write_chats() is 'Trigger: creates, renames, archives and deletes chats.';
 
-create trigger write
-  instead of insert or update or delete on compat_rovertchat.chats
-  for each row
-  execute function compat_rovertchat.write_chats();
+call compat.write_through('rovertchat', 'chats', 'insert or update or delete');

@@ -72,7 +72,4 @@ $$;
 comment on function compat_rovertchat.write_messages() is
   'Trigger: adds messages at the end of the chat''s active path; the application also completes answers.';
 
-create trigger write
-  instead of insert or update on compat_rovertchat.messages
-  for each row
-  execute function compat_rovertchat.write_messages();
+call compat.write_through('rovertchat', 'messages', 'insert or update');

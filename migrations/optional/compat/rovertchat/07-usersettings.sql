@@ -39,7 +39,4 @@ $$;
 comment on function compat_rovertchat.write_usersettings() is
   'Trigger: changes settings; an INSERT fills those that the account has from the start.';
 
-create trigger write
-  instead of insert or update on compat_rovertchat.usersettings
-  for each row
-  execute function compat_rovertchat.write_usersettings();
+call compat.write_through('rovertchat', 'usersettings', 'insert or update');

@@ -50,7 +50,4 @@ $$;
 comment on function compat_rovertchat.write_usermodelaccess() is
   'Trigger: grants models, suspends and deletes grants. An administrator''s own account is named as the one that granted.';
 
-create trigger write
-  instead of insert or update or delete on compat_rovertchat.usermodelaccess
-  for each row
-  execute function compat_rovertchat.write_usermodelaccess();
+call compat.write_through('rovertchat', 'usermodelaccess', 'insert or update or delete');

@@ -167,9 +167,6 @@ $$;
 comment on function compat_socializer.write_users() is
   'Trigger: creates, changes and erases accounts. A number in use is rejected (23505), and a name or hash of an address that is taken.';
 
-create trigger write
-  instead of insert or update or delete on compat_socializer.users
-  for each row
-  execute function compat_socializer.write_users();
+call compat.write_through('socializer', 'users', 'insert or update or delete');
 
 grant insert, update, delete on compat_socializer.users to :PLINTH_APPLICATION;

@@ -143,9 +143,6 @@ $$;
 
 comment on function compat_socializer.write_token_blacklist() is 'Trigger: revokes a token. Expired rows are deleted by a job.';
 
-create trigger write
-  instead of insert on compat_socializer.token_blacklist
-  for each row
-  execute function compat_socializer.write_token_blacklist();
+call compat.write_through('socializer', 'token_blacklist', 'insert');
 
 grant insert on compat_socializer.token_blacklist to :PLINTH_APPLICATION;

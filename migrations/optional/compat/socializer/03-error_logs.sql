@@ -55,9 +55,6 @@ $$;
 
 comment on function compat_socializer.write_error_logs() is 'Trigger: adds an error to the log.';
 
-create trigger write
-  instead of insert on compat_socializer.error_logs
-  for each row
-  execute function compat_socializer.write_error_logs();
+call compat.write_through('socializer', 'error_logs', 'insert');
 
 grant insert on compat_socializer.error_logs to :PLINTH_APPLICATION;

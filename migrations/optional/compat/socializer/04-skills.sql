@@ -34,9 +34,6 @@ $$;
 
 comment on function compat_socializer.write_skills() is 'Trigger: adds, renames and deletes skills; users need the permission manage_skills.';
 
-create trigger write
-  instead of insert or update or delete on compat_socializer.skills
-  for each row
-  execute function compat_socializer.write_skills();
+call compat.write_through('socializer', 'skills', 'insert or update or delete');
 
 grant insert, update, delete on compat_socializer.skills to :PLINTH_APPLICATION, :PLINTH_USER;

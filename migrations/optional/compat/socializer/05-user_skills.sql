@@ -44,10 +44,7 @@ $$;
 comment on function compat_socializer.write_user_skills() is
   'Trigger: adds a skill to a user and, for the application, sets its level, which is recorded as evidence. Users start at 0.';
 
-create trigger write
-  instead of insert or update or delete on compat_socializer.user_skills
-  for each row
-  execute function compat_socializer.write_user_skills();
+call compat.write_through('socializer', 'user_skills', 'insert or update or delete');
 
 grant insert, update, delete on compat_socializer.user_skills to :PLINTH_APPLICATION;
 grant insert on compat_socializer.user_skills to :PLINTH_USER;

@@ -62,10 +62,7 @@ $$;
 comment on function compat_socializer.write_training() is
   'Trigger: starts a training and, for the application, moves it on; full progress completes it. PL409 for an invalid transition.';
 
-create trigger write
-  instead of insert or update or delete on compat_socializer.training
-  for each row
-  execute function compat_socializer.write_training();
+call compat.write_through('socializer', 'training', 'insert or update or delete');
 
 grant insert, update, delete on compat_socializer.training to :PLINTH_APPLICATION;
 grant insert on compat_socializer.training to :PLINTH_USER;

@@ -51,9 +51,6 @@ $$;
 
 comment on function compat_socializer.write_user_preferences() is 'Trigger: writes the preferences of a user.';
 
-create trigger write
-  instead of insert or update or delete on compat_socializer.user_preferences
-  for each row
-  execute function compat_socializer.write_user_preferences();
+call compat.write_through('socializer', 'user_preferences', 'insert or update or delete');
 
 grant insert, update (preference_value, confidence), delete on compat_socializer.user_preferences to :PLINTH_APPLICATION, :PLINTH_USER;

@@ -91,10 +91,7 @@ $$;
 comment on function compat_socializer.write_chat_rooms() is
   'Trigger: creates a room as its creator, changes its name and settings, and deletes it. A direct room is made with createDirectRoom.';
 
-create trigger write
-  instead of insert or update or delete on compat_socializer.chat_rooms
-  for each row
-  execute function compat_socializer.write_chat_rooms();
+call compat.write_through('socializer', 'chat_rooms', 'insert or update or delete');
 
 grant insert, update (name, ai_enabled, is_public, password), delete on compat_socializer.chat_rooms to :PLINTH_APPLICATION;
 grant insert, update (name, ai_enabled, is_public), delete on compat_socializer.chat_rooms to :PLINTH_USER;

@@ -111,9 +111,6 @@ $$;
 comment on function compat_socializer.write_room_members() is
   'Trigger: for the application, adds a member; a user joins, or invites another. Changes roles, marks all messages as read, removes.';
 
-create trigger write
-  instead of insert or update or delete on compat_socializer.room_members
-  for each row
-  execute function compat_socializer.write_room_members();
+call compat.write_through('socializer', 'room_members', 'insert or update or delete');
 
 grant insert, update (role, last_read_at), delete on compat_socializer.room_members to :PLINTH_APPLICATION, :PLINTH_USER;

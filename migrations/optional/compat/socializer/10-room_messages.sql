@@ -97,9 +97,6 @@ $$;
 comment on function compat_socializer.write_room_messages() is
   'Trigger: posts as the sender, the AI or, for the application, the system; edits, deletes and restores. A deleted row stays, marked.';
 
-create trigger write
-  instead of insert or update or delete on compat_socializer.room_messages
-  for each row
-  execute function compat_socializer.write_room_messages();
+call compat.write_through('socializer', 'room_messages', 'insert or update or delete');
 
 grant insert, update (content, is_deleted), delete on compat_socializer.room_messages to :PLINTH_APPLICATION, :PLINTH_USER;

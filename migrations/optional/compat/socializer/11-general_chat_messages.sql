@@ -44,9 +44,6 @@ $$;
 
 comment on function compat_socializer.write_general_chat_messages() is 'Trigger: posts, edits and deletes a message of the public chat as its sender.';
 
-create trigger write
-  instead of insert or update or delete on compat_socializer.general_chat_messages
-  for each row
-  execute function compat_socializer.write_general_chat_messages();
+call compat.write_through('socializer', 'general_chat_messages', 'insert or update or delete');
 
 grant insert, update (content), delete on compat_socializer.general_chat_messages to :PLINTH_APPLICATION, :PLINTH_USER;

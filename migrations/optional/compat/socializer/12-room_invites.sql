@@ -85,9 +85,6 @@ $$;
 comment on function compat_socializer.write_room_invites() is
   'Trigger: invites as the inviter, answers as the invitee, and revokes. The invite of a member is accepted at once.';
 
-create trigger write
-  instead of insert or update or delete on compat_socializer.room_invites
-  for each row
-  execute function compat_socializer.write_room_invites();
+call compat.write_through('socializer', 'room_invites', 'insert or update or delete');
 
 grant insert, update (status), delete on compat_socializer.room_invites to :PLINTH_APPLICATION, :PLINTH_USER;
