@@ -13,7 +13,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import type { LoginRole } from "../../src/config/roles.ts";
+import { type LoginRole, roleName } from "../../src/config/roles.ts";
+import { enableCompat } from "../../src/database/compat/compat.ts";
 import type { Cluster } from "../../src/database/embedded/cluster.ts";
 import type { RunAs } from "../../src/database/embedded/programs.ts";
 import { migrateDatabase } from "../../src/database/migrate.ts";
@@ -73,6 +74,11 @@ async function shell(script: string, variables: Record<string, string> = {}, use
   });
   return stdout;
 }
+/** Of the application that uses the compatibility schema. */
+const applicationUrl = (adminUrl: string, name = db.name) =>
+  databaseUrl(adminUrl, name, roleName(db.rolePrefix, "application"), "secret");
+const NUMBERS = "select id, username from compat_headphone.users order by id";
+const NEW_USER = "insert into compat_headphone.users (username) values ('restored') returning id";
 const sql = (text: string, url = db.url("owner")) =>
   withClient(url, async (client) => (await client.query(withIds(text))).rows);
 
@@ -95,6 +101,12 @@ const sql = (text: string, url = db.url("owner")) =>
       await migrateDatabase({ ownerUrl: db.url("owner"), rolePrefix: db.rolePrefix, queues: QUEUES });
       await sql(SEED);
       await sql("delete from identity.account_deletions; delete from private.turns");
+      await enableCompat(["headphone"], {
+        ownerUrl: db.url("owner"),
+        rolePrefix: db.rolePrefix,
+        adminUrl: databaseUrl(live.adminUrl, db.name),
+        applicationPassword: "secret",
+      });
     });
     afterAll(async () => {
       for (const server of servers) await server.stop();
@@ -121,6 +133,11 @@ const sql = (text: string, url = db.url("owner")) =>
       const users = "select id, username from identity.users order by id";
       expect(await sql(users, restored.url("owner"))).toEqual(await sql(users));
       expect((await sql(users)).length).toBeGreaterThan(1);
+      // The application's own statements run, and a new row gets the next number.
+      const application = applicationUrl(live.adminUrl, "plinth_new");
+      const numbers = await sql(NUMBERS, applicationUrl(live.adminUrl));
+      expect(await sql(NUMBERS, application)).toEqual(numbers);
+      expect(await sql(NEW_USER, application)).toEqual([{ id: String(numbers.length + 1) }]);
     });
 
     test("a base backup and the WAL archive bring the database back to a named point, and rows from there", async () => {
@@ -140,6 +157,7 @@ const sql = (text: string, url = db.url("owner")) =>
       await shell(point!, { ADMIN_URL });
       await sql("insert into rooms.chat_rooms (name) values ('Too late')");
       const before = await sql(ROWS);
+      const numbers = await sql(NUMBERS, applicationUrl(live.adminUrl));
       await sql(`
         delete from rooms.chat_rooms where name = 'Reading circle';
         delete from learning.content_ratings;
@@ -151,7 +169,8 @@ const sql = (text: string, url = db.url("owner")) =>
       const copy = { ...cluster, dataDirectory: join(folder, "copy"), folder: join(folder, "copy/postgres") };
       await shell(restore!, { NEW_DATA: copy.folder }, runAs);
       appendFileSync(join(copy.folder, "postgresql.conf"), here(recovery!));
-      const { port } = new URL((await start(copy)).adminUrl);
+      const { adminUrl: copyAdminUrl } = await start(copy);
+      const { port } = new URL(copyAdminUrl);
       const COPY_URL = Object.assign(new URL(db.url("owner")), { port }).href;
       await until(async () => !(await sql("select pg_is_in_recovery() as is", COPY_URL))[0].is);
       const names =
@@ -159,6 +178,9 @@ const sql = (text: string, url = db.url("owner")) =>
       expect(await sql(names, COPY_URL)).toEqual([{ name: "Reading circle" }]);
       expect(await sql(names)).toEqual([{ name: "Too late" }]);
       expect(await sql(ROWS, COPY_URL)).toEqual(before);
+      const application = applicationUrl(copyAdminUrl);
+      expect(await sql(NUMBERS, application)).toEqual(numbers);
+      expect(await sql(NEW_USER, application)).toEqual([{ id: String(numbers.length + 1) }]);
       // The copy must not write into the archive of the live server.
       expect(
         readdirSync(join(folder, "wal")).filter((name) => !/^0{7}1[0-9A-F]{16}(\.|$)/.test(name)),
