@@ -21,8 +21,13 @@ const asOwner = rowsAs("owner", () => db);
 
 const bcrypt = (cost: number) =>
   `$2b$${String(cost).padStart(2, "0")}$${"abcdefghijklmnopqrstuu".padEnd(53, "x")}`;
-const argon2 = (memory: number, passes: number, lanes: number, salt = "c2FsdHNhbHQ", digest = "x".repeat(43)) =>
-  `$argon2id$v=19$m=${memory},t=${passes},p=${lanes}$${salt}$${digest}`;
+const argon2 = (
+  memory: number,
+  passes: number,
+  lanes: number,
+  salt = "c2FsdHNhbHQ",
+  digest = "x".repeat(43),
+) => `$argon2id$v=19$m=${memory},t=${passes},p=${lanes}$${salt}$${digest}`;
 const newUser = (hash: string) =>
   `insert into compat_headphone.users (username, password_hash) values ('eve', '${hash}')`;
 
