@@ -180,7 +180,9 @@ const sql = (text: string, url = db.url("owner")) =>
       expect(await sql(ROWS, COPY_URL)).toEqual(before);
       const application = applicationUrl(copyAdminUrl);
       expect(await sql(NUMBERS, application)).toEqual(numbers);
-      expect(await sql(NEW_USER, application)).toEqual([{ id: String(numbers.length + 1) }]);
+      // Numbers that the WAL has reserved are passed over.
+      const [{ id }] = await sql(NEW_USER, application);
+      expect(Number(id)).toBeGreaterThan(numbers.length);
       // The copy must not write into the archive of the live server.
       expect(
         readdirSync(join(folder, "wal")).filter((name) => !/^0{7}1[0-9A-F]{16}(\.|$)/.test(name)),
