@@ -4,11 +4,15 @@ import { type DatabaseUrl, parseDatabaseUrl } from "./database-url.ts";
 import { SET_SESSION_DEFAULTS } from "./session-defaults.ts";
 import { tlsWays } from "./tls.ts";
 
-/** Parts of node-postgres that are used beyond its types: where an unconnected client will connect to, and its sign-in. */
+/**
+ * Parts of node-postgres that are used beyond its types: where an unconnected client will connect to, its sign-in, and whether it sends a
+ * statement before the answer to the last one.
+ */
 interface Internals {
   host: string;
   port: number;
   ssl: unknown;
+  readonly pipeline: boolean;
   readonly connection: { ssl: unknown; emit(event: "error", error: Error): void };
   _handleAuthSASL(message: { readonly mechanisms: readonly string[] }): void;
   _handleAuthCleartextPassword(message: unknown): void;
@@ -40,7 +44,8 @@ export class DatabaseClient extends pg.Client {
     this.url = connectionString;
     this.#target = target;
     this.#ways = ways;
-    this.#connectionTimeoutMs = config.connectionTimeoutMillis;
+    const seconds = target?.connectTimeoutSeconds;
+    this.#connectionTimeoutMs = config.connectionTimeoutMillis ?? (seconds && seconds * 1_000);
     // The owner of the client listens only once the promise is fulfilled; the first bytes may already contain an error.
     this.on("error", () => {});
     if (target?.channelBinding === "require") this.#requireChannelBinding();
@@ -72,6 +77,11 @@ export class DatabaseClient extends pg.Client {
 
   /** Not as parameters of the connection, which PgBouncer rejects. */
   async #setDefaults(): Promise<void> {
+    if ((this as unknown as Internals).pipeline) {
+      // The next statement follows at once. It fails as well if the connection is lost.
+      this.query(SET_SESSION_DEFAULTS).catch(() => {});
+      return;
+    }
     // A server that hangs now has not connected in time.
     const query = { text: SET_SESSION_DEFAULTS, query_timeout: this.#connectionTimeoutMs };
     try {

@@ -177,5 +177,6 @@ for (const { name, isHere, missing, major, start } of PLACES)
           await copy.drop();
         }
       },
+      300_000,
     );
   });

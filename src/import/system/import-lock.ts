@@ -18,8 +18,6 @@ export async function holdingImportLock<T>(client: pg.ClientBase, work: () => Pr
     await client.query("set plinth.keeps_times = 'on'");
     return await work();
   } finally {
-    await client
-      .query(`reset plinth.keeps_times; select pg_advisory_unlock(${LOCK})`)
-      .catch(() => {});
+    await client.query(`reset plinth.keeps_times; select pg_advisory_unlock(${LOCK})`).catch(() => {});
   }
 }
