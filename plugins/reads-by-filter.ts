@@ -9,6 +9,7 @@ import {
 } from "@dataplan/pg";
 import {
   type ConnectionStep,
+  constant,
   type FieldPlanResolver,
   type GrafastFieldConfig,
   lambda,
@@ -93,7 +94,8 @@ function withMarkedTotal(
     const $select = $connection.getSubplan();
     if (!($select instanceof PgSelectStep))
       throw new Error(`${info.field.name} reads an unknown kind of step.`);
-    $select.apply(lambda(args.getRaw("filter") as Step, markTotal));
+    const hasFilter = info.field.args.some(({ name }) => name === "filter");
+    $select.apply(lambda((hasFilter ? args.getRaw("filter") : constant(undefined)) as Step, markTotal));
     return $connection;
   };
 }
