@@ -35,7 +35,7 @@ export const EXCUSED: readonly Excuse[] = [
   },
   {
     commands: /^(export|PLINTH_LLM_URL=)[^\n]*(example\.com|openai\.com|localhost|openssl rand)/,
-    reason: "names a server of the reader: its settings are checked below",
+    reason: "names a server of the reader: every-block.test.ts checks its settings",
   },
   {
     commands: /^psql "\$SUPERUSER_URL"|^npx plinth memory /,
