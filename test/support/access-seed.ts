@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { createAccessTokens } from "../../src/auth/access-token.ts";
 import { parseSigningKeys } from "../../src/auth/signing-keys.ts";
 import { SEED, withIds } from "./access-probes.ts";
@@ -25,16 +24,21 @@ export async function seedActors(db: TestDatabase): Promise<ReadonlyMap<string, 
     await client.query(
       withIds(`insert into identity.users (id, username) values (:new, 'admin');
         insert into access.user_roles (user_id, role_id) select :new, id from access.roles where role_name = 'admin';
-        update identity.users set email = username || '@example.org' where username in ('ada', 'bob')`),
+        update identity.users set email = username || '@example.org' where username in ('ada', 'bob');
+        insert into identity.user_sessions (user_id)
+          select id from identity.users where id not in (select user_id from identity.user_sessions);
+        update identity.user_sessions set ip_address = '127.0.0.1'`),
     );
-    const { rows } = await client.query<{ name: string; id: string; version: number }>(
-      "select username as name, id, token_version as version from identity.users",
+    // Tokens that the database accepts, because the server asks it whenever its listener is late.
+    const { rows } = await client.query<{ name: string; id: string; version: number; session: string }>(
+      `select u.username as name, u.id, u.token_version as version, s.id as session
+       from identity.users u join identity.user_sessions s on s.user_id = u.id`,
     );
     const actors = new Map<string, Actor>([["visitor", { userId: null, token: undefined }]]);
-    for (const { name, id, version } of rows)
+    for (const { name, id, version, session } of rows)
       actors.set(name, {
         userId: id,
-        token: tokens.sign({ userId: id, sessionId: randomUUID(), tokenVersion: version }).token,
+        token: tokens.sign({ userId: id, sessionId: session, tokenVersion: version }).token,
       });
     return actors;
   });

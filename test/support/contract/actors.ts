@@ -26,6 +26,11 @@ const MORE_USERS = `
   update security.security_audit_log set created_at = now();
 `;
 
+/** An actor whose tokens the database accepts, because the server asks it whenever its listener is late. */
+export interface ApiActor extends Actor {
+  readonly tokenVersion: number;
+}
+
 /** Adds the rows that the attempts read and change. `client` is connected as the owner. */
 export async function seedContract(client: pg.ClientBase): Promise<void> {
   // In one transaction, so that all rows have the same time.
@@ -38,30 +43,36 @@ export async function seedContract(client: pg.ClientBase): Promise<void> {
 }
 
 /** Every role of the database except the owner, which may do everything; the role of users once for each kind of user. */
-export async function readActors(client: pg.ClientBase): Promise<readonly Actor[]> {
-  const { rows } = await client.query<{ username: string; id: string; session: string; is_holder: boolean }>(
-    `select u.username, u.id, p.id is not null as is_holder,
+export async function readActors(client: pg.ClientBase): Promise<readonly ApiActor[]> {
+  const { rows } = await client.query<{
+    username: string;
+    id: string;
+    session: string;
+    version: number;
+    is_holder: boolean;
+  }>(
+    `select u.username, u.id, u.token_version as version, p.id is not null as is_holder,
        (select s.id from identity.user_sessions s where s.user_id = u.id) as session
      from identity.users u left join access.permissions p on p.permission_name = u.username
      where u.username in ('ada', 'other', 'member', 'administrator') or p.id is not null order by u.username`,
   );
-  const user = (name: string, username: string): Actor => {
-    const { id, session } = rows.find((row) => row.username === username)!;
-    return { name, role: "user", userId: id, sessionId: session };
+  const user = (name: string, username: string): ApiActor => {
+    const { id, session, version } = rows.find((row) => row.username === username)!;
+    return { name, role: "user", userId: id, sessionId: session, tokenVersion: version };
   };
+  const none = { userId: null, sessionId: null, tokenVersion: 0 };
   return [
-    { name: "anonymous", role: "anonymous", userId: null, sessionId: null },
+    { name: "anonymous", role: "anonymous", ...none },
     user(USER, "ada"),
     user(OTHER_USER, "other"),
     user("member", "member"),
-    { name: NO_ACCOUNT, role: "user", userId: UNKNOWN_USER, sessionId: null },
+    { name: NO_ACCOUNT, role: "user", userId: UNKNOWN_USER, sessionId: null, tokenVersion: 0 },
     ...rows.filter(({ is_holder }) => is_holder).map(({ username }) => user(username, username)),
     user("administrator", "administrator"),
     ...(["authenticator", "service", "worker", "analyst"] as const).map((role) => ({
       name: role,
       role,
-      userId: null,
-      sessionId: null,
+      ...none,
     })),
   ];
 }

@@ -7,19 +7,19 @@ import {
   isNonNullType,
   isObjectType,
 } from "postgraphile/graphql";
-import type { Actor } from "../../../src/access-contract/actors.ts";
 import { createAccessTokens } from "../../../src/auth/access-token.ts";
 import { parseSigningKeys } from "../../../src/auth/signing-keys.ts";
 import { type Answer, type Api, SIGNING_KEYS } from "../api.ts";
+import type { ApiActor } from "./actors.ts";
 import { argumentsOf, type Samples } from "./samples.ts";
 
 /** Of the seeded sessions. Any other one would be recorded as a change of network when the attempts take longer than a minute. */
 const SEEDED_ADDRESS = "192.0.2.1";
 
 /** Asks the API as an actor. */
-export type Ask = (actor: Actor, document: string) => Promise<Answer>;
+export type Ask = (actor: ApiActor, document: string) => Promise<Answer>;
 
-export function tokenOf({ userId, sessionId }: Actor): string | undefined {
+export function tokenOf({ userId, sessionId, tokenVersion }: ApiActor): string | undefined {
   if (userId === null || sessionId === null) return undefined;
   const tokens = createAccessTokens({
     keys: parseSigningKeys(SIGNING_KEYS),
@@ -27,10 +27,10 @@ export function tokenOf({ userId, sessionId }: Actor): string | undefined {
     audience: "plinth",
     ttlSeconds: 3_600,
   });
-  return tokens.sign({ userId, sessionId, tokenVersion: 0 }).token;
+  return tokens.sign({ userId, sessionId, tokenVersion }).token;
 }
 
-export function askerOf(api: Pick<Api, "ask">, actors: readonly Actor[]): Ask {
+export function askerOf(api: Pick<Api, "ask">, actors: readonly ApiActor[]): Ask {
   const tokens = new Map(actors.map((actor) => [actor, tokenOf(actor)]));
   return (actor, document) =>
     api.ask(document, { token: tokens.get(actor), headers: { "x-forwarded-for": SEEDED_ADDRESS } });

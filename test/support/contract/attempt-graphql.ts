@@ -1,6 +1,6 @@
 import type pg from "pg";
 import type { GraphQLObjectType } from "postgraphile/graphql";
-import { type Actor, NO_ACCOUNT } from "../../../src/access-contract/actors.ts";
+import { NO_ACCOUNT } from "../../../src/access-contract/actors.ts";
 import type { Cell } from "../../../src/access-contract/cells.ts";
 import { IDS } from "../access-probes.ts";
 import { type Api, startApi } from "../api.ts";
@@ -8,7 +8,7 @@ import { withClient } from "../client.ts";
 import { type GeneratedField, readSurface } from "../generated-fields.ts";
 import { openSocket } from "../socket.ts";
 import type { TestDatabase } from "../test-database.ts";
-import { readActors } from "./actors.ts";
+import { type ApiActor, readActors } from "./actors.ts";
 import { askerOf, callOf, selectionOf, tokenOf } from "./asking.ts";
 import { withRolledBackPools } from "./rolled-back-pools.ts";
 import { attemptRoot } from "./root-fields.ts";
@@ -53,7 +53,8 @@ export async function attemptGraphql(db: TestDatabase): Promise<readonly Cell[]>
 }
 
 /** A token without an account does not pass the server's front door, whatever it asks. */
-const isOfApi = ({ role, name }: Actor) => role === "anonymous" || (role === "user" && name !== NO_ACCOUNT);
+const isOfApi = ({ role, name }: ApiActor) =>
+  role === "anonymous" || (role === "user" && name !== NO_ACCOUNT);
 
 /** The first row of each table, of Ada's if she has any, by the root fields that are generated from it. */
 async function readRowsOfFields(
@@ -78,7 +79,7 @@ async function readRowsOfFields(
 
 async function attemptSubscriptions(
   api: Pick<Api, "url">,
-  actors: readonly Actor[],
+  actors: readonly ApiActor[],
   type: GraphQLObjectType,
   samples: Samples,
 ): Promise<readonly Cell[]> {

@@ -1,7 +1,7 @@
 import { type GraphQLField, type GraphQLObjectType, getNamedType, isObjectType } from "postgraphile/graphql";
-import type { Actor } from "../../../src/access-contract/actors.ts";
 import type { Cell } from "../../../src/access-contract/cells.ts";
 import type { GraphqlError } from "../api.ts";
+import type { ApiActor } from "./actors.ts";
 import { type Ask, callOf, rowsField, selectionOf } from "./asking.ts";
 import type { Samples } from "./samples.ts";
 
@@ -13,7 +13,7 @@ const BATCH = 20;
  */
 export async function attemptRoot(
   ask: Ask,
-  actors: readonly Actor[],
+  actors: readonly ApiActor[],
   root: { readonly keyword: "query" | "mutation"; readonly type: GraphQLObjectType },
   samples: Samples,
   rowOf: ReadonlyMap<string, Samples>,

@@ -5,8 +5,8 @@ import {
   getNamedType,
   isObjectType,
 } from "postgraphile/graphql";
-import type { Actor } from "../../../src/access-contract/actors.ts";
 import type { Cell } from "../../../src/access-contract/cells.ts";
+import type { ApiActor } from "./actors.ts";
 import { type Ask, callOf, rowsField, selectionOf } from "./asking.ts";
 import { valueOutcome } from "./root-fields.ts";
 import type { Samples } from "./samples.ts";
@@ -22,7 +22,7 @@ interface Way {
 /** Reads every field of every type that a query can reach, as each actor. Pages have no content of their own. */
 export async function attemptTypes(
   ask: Ask,
-  actors: readonly Actor[],
+  actors: readonly ApiActor[],
   schema: GraphQLSchema,
   samples: Samples,
   rowOf: ReadonlyMap<string, Samples>,
@@ -74,7 +74,7 @@ const isStructure = (type: GraphQLObjectType): boolean => {
 };
 
 /** Such as `data`, or `data: id, name; null: note`. */
-async function readType(ask: Ask, actor: Actor, way: Way, samples: Samples): Promise<string> {
+async function readType(ask: Ask, actor: ApiActor, way: Way, samples: Samples): Promise<string> {
   const fields = Object.values(way.type.getFields());
   const outcomes = (await readFields(ask, actor, way, fields, samples)) ?? [];
   if (outcomes.length === 0)
@@ -99,7 +99,7 @@ async function readType(ask: Ask, actor: Actor, way: Way, samples: Samples): Pro
 /** The outcome of each field; undefined if the whole operation failed, so that each field needs its own. */
 async function readFields(
   ask: Ask,
-  actor: Actor,
+  actor: ApiActor,
   { calls }: Way,
   fields: readonly Field[],
   samples: Samples,
