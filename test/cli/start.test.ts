@@ -209,6 +209,8 @@ test("runs the API alone with serve, and the jobs beside it with work", async ()
 
   const worker = startCli(["work"], env);
   const worked = outcomeOf(worker);
+  // It has started, so that Ctrl-C ends it in order.
+  await new Promise((resolve) => worker.stderr!.once("data", resolve));
   await until(async () => {
     const { findings } = JSON.parse((await cli(["doctor", "--json"], { env })).stdout);
     return findings.some(
