@@ -1,4 +1,7 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
 // In a Turkish or Azerbaijani database, lower('INSERT') is ınsert. So functions change the case of words in collation "C", unless they
@@ -48,6 +51,15 @@ test("functions change the case of Plinth's own words in collation C", async () 
     .filter(({ text }) => callsIn(text).some((call) => !call.includes('COLLATE "C"')))
     .map(({ name }) => name);
   expect([...new Set(found)].sort()).toEqual([...TEXTS_OF_USERS, ...BOUNDS, ...WITHOUT_I].sort());
+});
+
+test("so do the views and functions of compatibility schemas", () => {
+  const folder = join(PACKAGE_ROOT, "migrations/optional/compat");
+  const found = readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".sql"))
+    .flatMap((file) => callsIn(readFileSync(join(folder, file), "utf8")).map((call) => `${file}: ${call}`))
+    .filter((call) => !call.includes('COLLATE "C"'));
+  expect(found).toEqual(["ai_training/04-content.sql: upper(c.covered)"]); // the bound of a range
 });
 
 /** The calls in SQL that change the case of a text, with their arguments. */

@@ -7,7 +7,7 @@ select
   u.is_active,
   u.is_verified,
   -- As identity.users_role and identity.users_tier, which analysts may not call.
-  upper(coalesce(
+  upper((coalesce(
     (
       select r.role_name
       from access.user_roles ur
@@ -17,8 +17,8 @@ select
       limit 1
     ),
     'guest'
-  ))::varchar as role,
-  upper(coalesce(
+  )) collate "C")::varchar collate "default" as role,
+  upper((coalesce(
     (
       select l.code
       from billing.user_subscriptions s
@@ -26,7 +26,7 @@ select
       where s.user_id = u.id and s.status in ('trialing', 'active', 'past_due')
     ),
     'free'
-  ))::varchar as tier,
+  )) collate "C")::varchar collate "default" as tier,
   u.created_at,
   u.updated_at,
   u.last_login_at,
@@ -78,7 +78,7 @@ begin
   if plinth.current_user_id() is not null then
     raise exception 'Only the application sets a tier.' using errcode = 'PL403';
   end if;
-  if lower(tier) = 'free' then
+  if lower(tier collate "C") = 'free' then
     perform private.transition_subscription(s.id, 'canceled', now())
     from private.lock_subscriber(set_tier.user_id, now()) s
     where s.id is not null;
@@ -86,11 +86,11 @@ begin
   end if;
   select p.id into v_plan_id
   from billing.subscription_plans p
-  where p.code = lower(tier) and p.is_active and p.superseded_at is null
+  where p.code = lower(tier collate "C") and p.is_active and p.superseded_at is null
   order by p.billing_cycle <> 'monthly', p.currency
   limit 1;
   if v_plan_id is null then
-    raise exception 'There is no plan %.', lower(tier) using errcode = 'PL404', column = 'tier';
+    raise exception 'There is no plan %.', lower(tier collate "C") using errcode = 'PL404', column = 'tier';
   end if;
   perform private.grant_subscription_at(set_tier.user_id, v_plan_id, now());
 end
@@ -108,9 +108,9 @@ create function compat_cedrina.set_role(user_id uuid, old_role text, new_role te
   set search_path = pg_catalog
 as $$
 begin
-  perform access.grant_role(set_role.user_id, lower(new_role));
-  if lower(old_role) not in ('user', 'guest') then
-    perform access.revoke_role(set_role.user_id, lower(old_role));
+  perform access.grant_role(set_role.user_id, lower(new_role collate "C"));
+  if lower(old_role collate "C") not in ('user', 'guest') then
+    perform access.revoke_role(set_role.user_id, lower(old_role collate "C"));
   end if;
 end
 $$;
@@ -163,10 +163,10 @@ begin
   if new.hashed_password is not null then
     perform compat.set_password(v_id, new.hashed_password);
   end if;
-  if upper(new.role) is distinct from v_old.role then
+  if upper(new.role collate "C") is distinct from v_old.role then
     perform compat_cedrina.set_role(v_id, v_old.role, new.role);
   end if;
-  if upper(new.tier) is distinct from v_old.tier then
+  if upper(new.tier collate "C") is distinct from v_old.tier then
     perform compat_cedrina.set_tier(v_id, new.tier);
   end if;
   if new.is_verified is distinct from v_old.is_verified and new.email_verified_at is not distinct from v_old.email_verified_at then

@@ -45,7 +45,7 @@ begin
   if tg_op = 'INSERT' then
     insert into identity.oauth_profiles as o (user_id, provider, provider_user_id, token_expires_at, user_info)
     values (
-      compat.row_id('cedrina', 'users', new.user_id), lower(new.provider), new.provider_user_id, new.token_expires_at,
+      compat.row_id('cedrina', 'users', new.user_id), lower(new.provider collate "C"), new.provider_user_id, new.token_expires_at,
       coalesce(new.user_info, '{}')
     )
     returning o.id into v_id;
@@ -53,7 +53,7 @@ begin
   else
     update identity.oauth_profiles o
     set
-      provider = lower(new.provider), provider_user_id = new.provider_user_id, token_expires_at = new.token_expires_at,
+      provider = lower(new.provider collate "C"), provider_user_id = new.provider_user_id, token_expires_at = new.token_expires_at,
       user_info = coalesce(new.user_info, '{}')
     where o.id = v_id;
   end if;

@@ -9,7 +9,7 @@ select
   p.user_agent,
   p.correlation_id::varchar as correlation_id,
   l.created_at,
-  upper(l.severity)::varchar as severity,
+  upper(l.severity collate "C")::varchar collate "default" as severity,
   coalesce(p.metadata #>> '{cedrina,source}', l.source)::varchar as source,
   p.metadata - 'cedrina' as metadata
 from security.security_audit_log l
@@ -70,13 +70,13 @@ begin
      actor_kind, acting_role, has_ignored_claims)
   select
     v_user_id, v_event.event_type, case when jsonb_typeof(new.event_data) = 'object' then new.event_data else '{}' end,
-    lower(coalesce(new.severity, 'info')), session_user, new.client_ip, new.user_agent, new.correlation_id,
+    lower(coalesce(new.severity, 'info') collate "C"), session_user, new.client_ip, new.user_agent, new.correlation_id,
     v_event.metadata, a.actor_kind, a.acting_role, a.has_ignored_claims
   from private.audit_actor() a
   returning l.* into v_event;
   new.id := compat.new_number('cedrina', 'audit_logs', v_event.id, new.id);
   new.created_at := v_event.created_at;
-  new.severity := upper(v_event.severity);
+  new.severity := upper(v_event.severity collate "C");
   new.source := coalesce(new.source, v_event.source);
   new.metadata := v_event.metadata - 'cedrina';
   return new;

@@ -73,7 +73,7 @@ begin
   v_key_hash := case
     when new.key_hash ~ '^[0-9a-f]{64}$' then decode(new.key_hash, 'hex') else sha256(convert_to(new.key_hash, 'UTF8'))
   end;
-  v_algorithm := regexp_replace(lower(new.algorithm), '[^a-z]+', '_', 'g');
+  v_algorithm := regexp_replace(lower(new.algorithm collate "C"), '[^a-z]+', '_', 'g');
   new.request_count := coalesce(new.request_count, 1);
   v_tokens := case when v_algorithm = 'token_bucket' then
     new.request_count * trunc(extract(epoch from new.window_end - new.window_start) * 1000000)

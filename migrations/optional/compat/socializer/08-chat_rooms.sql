@@ -61,7 +61,7 @@ begin
     v_before := compat.act_as(compat.row_id('socializer', 'users', new.creator_id));
     select r.id into v_id
     from rooms.create_room(
-      coalesce(nullif(trim(new.name), ''), initcap(new.room_type) || ' room'), new.room_type, '', coalesce(new.is_public, false),
+      coalesce(nullif(trim(new.name), ''), initcap(new.room_type collate "C") || ' room'), new.room_type, '', coalesce(new.is_public, false),
       coalesce(new.ai_enabled, false)
     ) r;
     if new.password is not null then
