@@ -1,11 +1,11 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { walFolder } from "../database/embedded/archiving.ts";
-import { acquireLock } from "../database/embedded/lock.ts";
 import { PlinthError } from "../support/errors.ts";
 import { namesIn, syncFolder } from "../support/files.ts";
+import { lockBackups } from "./backup-lock.ts";
 import { type Backup, baseFolder, listBackups, listPoints, pointsFolder } from "./records.ts";
-import { backupLockPath, explainBackups } from "./take-backup.ts";
+import { explainBackups } from "./take-backup.ts";
 import { parseLsn, parseSegmentName, segmentOf } from "./wal-names.ts";
 
 export interface Pruned {
@@ -53,7 +53,7 @@ async function deleteBackups(
   choose: (listed: ReturnType<typeof listBackups>) => readonly string[],
 ): Promise<Pruned> {
   await using held = new AsyncDisposableStack();
-  const lock = await acquireLock(backupLockPath(folder), "command", log).catch((error) => {
+  const lock = await lockBackups(folder, log).catch((error) => {
     throw explainBackups(error, folder);
   });
   held.defer(() => lock.release());

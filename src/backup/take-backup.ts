@@ -1,13 +1,12 @@
 import { mkdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import { backupKeysOf } from "../auth/backup-keys.ts";
 import type { BackupSettings } from "../config/backup-settings.ts";
 import type { Database } from "../database/database.ts";
-import { acquireLock } from "../database/embedded/lock.ts";
 import { errno, giveToOwnerOf, makeFolder } from "../support/files.ts";
 import type { OnProgress } from "../support/progress.ts";
 import { explainUnwritable } from "../support/unwritable.ts";
 import { awaitArchived } from "./await-archived.ts";
+import { lockBackups } from "./backup-lock.ts";
 import { takeBaseBackup } from "./base-backup.ts";
 import { type Backup, baseFolder, writeBackup } from "./records.ts";
 import { takeReference } from "./reference.ts";
@@ -24,14 +23,9 @@ export interface TakeOptions {
   readonly log: (line: string) => void;
 }
 
-/** Held while a folder of backups is changed, so that a folder without backup.json is known to be left over. */
-export function backupLockPath(folder: string): string {
-  return join(folder, "backup.lock");
-}
-
 /**
  * Makes a base backup of a running server.
- * @throws LockHeld, PlinthError ARCHIVING_OFF, ARCHIVING_FAILS, BACKUPS_NOT_WRITABLE
+ * @throws PlinthError BACKUPS_IN_USE, ARCHIVING_OFF, ARCHIVING_FAILS, BACKUPS_NOT_WRITABLE
  */
 export async function takeBackup(options: TakeOptions): Promise<Backup> {
   try {
@@ -57,7 +51,7 @@ async function take(options: TakeOptions): Promise<Backup> {
   if (keys.length === 0) log("The backup is not encrypted, because PLINTH_BACKUP_KEY is not set.");
   return withArchivingServer(database, settings, async (client) => {
     await using held = new AsyncDisposableStack();
-    const lock = await acquireLock(backupLockPath(settings.folder), "command", log);
+    const lock = await lockBackups(settings.folder, log);
     held.defer(() => lock.release());
     const startedAt = new Date();
     const { id, folder } = createFolder(settings.folder, startedAt);

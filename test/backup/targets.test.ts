@@ -2,6 +2,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { lockBackups } from "../../src/backup/backup-lock.ts";
 import { createPoint } from "../../src/backup/create-point.ts";
 import { pruneBackups } from "../../src/backup/prune.ts";
 import { type Backup, baseFolder, writeBackup, writeVerification } from "../../src/backup/records.ts";
@@ -121,6 +122,21 @@ test("says that the folder of backups cannot be changed", async () => {
     code: "BACKUPS_NOT_WRITABLE",
     message: expect.stringContaining(file),
   });
+});
+
+test("says that another process makes or deletes a backup, and never to end it", async () => {
+  const folder = join(root, "busy");
+  makeFolder(folder);
+  const lock = await lockBackups(folder, () => {});
+  await expect(pruneBackups(folder, 2, () => {})).rejects.toMatchObject({
+    code: "BACKUPS_IN_USE",
+    message: expect.stringContaining(
+      `Process ${process.pid} has been making or deleting a backup in ${folder}`,
+    ),
+    hint: expect.not.stringContaining("kill"),
+  });
+  lock.release();
+  expect(await pruneBackups(folder, 2, () => {})).toEqual({ backups: [], segments: 0 });
 });
 
 test("keeps the newest sound backups, whatever the clock said and however many newer ones are damaged", async () => {
