@@ -32,7 +32,7 @@ export interface RelationState {
 
 /** The file of a relation, which a rewrite replaces, its scans in this transaction, its columns and its indexes. */
 const stateOf = (oid: string) => `
-    (select c.relfilenode::bigint::double precision from pg_catalog.pg_class c where c.oid = ${oid}) as file,
+    (select f.relfilenode::bigint::double precision from pg_catalog.pg_class f where f.oid = ${oid}) as file,
     pg_catalog.pg_stat_get_xact_numscans(${oid})::double precision as scans,
     (
       select coalesce(sum(pg_catalog.pg_stat_get_xact_numscans(i.indexrelid)), 0)::double precision

@@ -406,7 +406,7 @@ describe("old months of logs [A8, A14, C13]", () => {
     );
     await expect(attachArchive(writer(owner), archive.id)).rejects.toMatchObject({
       code: "ARCHIVE_DAMAGED",
-      message: expect.stringContaining("other columns"),
+      message: expect.stringContaining("does not have the columns of the file"),
     });
     writeFileSync(`${path}.manifest.json`, manifest);
     // A file that would fill the memory or the log is not even opened.

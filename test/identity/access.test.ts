@@ -305,7 +305,12 @@ describe("roles and permissions", () => {
       await tx.asUser(moderator);
       await expectSqlState(tx.attempt("select identity.set_account_status($1, 'disabled')", [ada]), "PL403");
       expect(await tx.rows("delete from identity.users returning id")).toEqual([]);
-      await tx.asUser(admin);
+      await tx.asOwner();
+      const [session] = await tx.rows<{ id: string }>(
+        "insert into identity.user_sessions (user_id) values ($1) returning id",
+        [admin],
+      );
+      await tx.asUser(admin, session!.id);
       await tx.rows("select identity.set_account_status($1, 'disabled')", [ada]);
       await expectSqlState(tx.attempt("select identity.set_account_status($1, 'angry')", [ada]), "23514");
       expect(await tx.rows("delete from identity.users where id = $1 returning username", [ada])).toEqual([

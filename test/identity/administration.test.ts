@@ -83,7 +83,12 @@ describe.each(ACTIONS)("to %s an account", (_, sql) => {
 test("rejects deleting an administrator with delete_user alone", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await makeKeeper(tx);
-    await tx.asUser(keeper);
+    await tx.asOwner();
+    const [session] = await tx.rows<{ id: string }>(
+      "insert into identity.user_sessions (user_id) values ($1) returning id",
+      [keeper],
+    );
+    await tx.asUser(keeper, session!.id);
     expect(await tx.rows("delete from identity.users where id = $1 returning id", [admin])).toEqual([]);
     expect(await tx.rows("delete from identity.users where id = $1 returning id", [ada])).toEqual([
       { id: ada },

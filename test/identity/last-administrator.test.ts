@@ -81,7 +81,14 @@ async function inSession<T>(
 ): Promise<T> {
   return withClient(db.url(by === "self" ? "authenticator" : "owner"), async (client) => {
     await client.query(`begin isolation level ${isolation}`);
-    if (by === "self") await asRole(client, { name: "user", prefix: db.rolePrefix }, { user_id: id });
+    if (by === "self") {
+      // Deleting an account needs a recent sign-in.
+      const [session] = await asOwner<{ id: string }>(
+        "insert into identity.user_sessions (user_id) values ($1) returning id",
+        [id],
+      );
+      await asRole(client, { name: "user", prefix: db.rolePrefix }, { user_id: id, session_id: session!.id });
+    }
     return use(client);
   });
 }
@@ -116,14 +123,6 @@ test.each(PATHS.map((path, i) => [path[0], PATHS[(i + 1) % PATHS.length]![0], i]
   },
 );
 
-async function signInRecently(client: pg.Client, id: string): Promise<void> {
-  const [session] = await asOwner<{ id: string }>(
-    "insert into identity.user_sessions (user_id) values ($1) returning id",
-    [id],
-  );
-  await client.query("select set_config('jwt.claims.session_id', $1, true)", [session!.id]);
-}
-
 const REPLACE = [
   "select access.grant_role($1, 'admin')",
   `delete from access.user_roles where user_id <> $1 and ${ADMINS}`,
@@ -140,7 +139,6 @@ test.each([
       await administrators(1);
       const heir = await registerUser(db, `heir${++counter}`);
       await inSession(by, heir, async (leaving) => {
-        if (by === "self") await signInRecently(leaving, heir);
         const leave = () => leaving.query(sql, by === "self" ? [] : [heir]);
         await inSession("owner", heir, async (granting) => {
           const replace = async () => {

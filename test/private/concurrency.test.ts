@@ -16,13 +16,19 @@ const ACCOUNTS = 3;
 
 let db: TestDatabase;
 let admin: string;
+let adminSession: string;
 beforeAll(async () => {
   db = await createTestDatabase();
   admin = await registerUser(db, "admin");
   await grantRole(db, admin, "admin");
   // A deleted account's attempts lose the name, so they are counted when they are made.
-  await withClient(db.url("owner"), (client) =>
-    client.query(`
+  await withClient(db.url("owner"), async (client) => {
+    const { rows } = await client.query(
+      "insert into identity.user_sessions (user_id) values ($1) returning id",
+      [admin],
+    );
+    adminSession = rows[0].id;
+    await client.query(`
       create table private.made_attempts (email text);
       create function private.count_attempt() returns trigger language plpgsql security definer as $$
       begin
@@ -30,8 +36,8 @@ beforeAll(async () => {
         return null;
       end $$;
       create trigger count_attempt after insert on security.login_attempts
-        for each row execute function private.count_attempt();`),
-  );
+        for each row execute function private.count_attempt();`);
+  });
 });
 afterAll(async () => {
   await db.drop();
@@ -240,10 +246,10 @@ const unlessGone = (run: Run, statement: Promise<unknown>) =>
 
 const asAdmin = async (run: Run, sql: string, params: unknown[]) => {
   await run("begin");
-  await run("select set_config('role', $1, true), set_config('jwt.claims.user_id', $2, true)", [
-    `${db.rolePrefix}_user`,
-    admin,
-  ]);
+  await run(
+    `select set_config('role', $1, true), set_config('jwt.claims.user_id', $2, true), set_config('jwt.claims.session_id', $3, true)`,
+    [`${db.rolePrefix}_user`, admin, adminSession],
+  );
   await run(sql, params);
   await run("commit");
 };
