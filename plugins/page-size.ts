@@ -23,6 +23,7 @@ type Count = number | null | undefined;
 interface PagedConnection {
   setFirst($first: Step): void;
   setLast($last: Step): void;
+  pageInfo(): Step;
   /** Whether the rows of the page are read, and not only their total; its type leaves it out. */
   neededCollection?: boolean;
 }
@@ -79,8 +80,15 @@ function withDefaultPage(plan: FieldPlanResolver, pageSize: number): FieldPlanRe
         first == null && last == null && before != null ? pageSize : last,
       ),
     );
-    // Setting the size says that the page is needed, but nodes, edges and pageInfo say so themselves. A cursor must be checked.
-    if ([raw("after"), $before].every(isNothing)) connection.neededCollection = isNeeded;
+    // Setting the size says that the page is needed, but nodes and edges say so themselves. A cursor must be checked.
+    if ([raw("after"), $before].every(isNothing)) {
+      connection.neededCollection = isNeeded;
+      const { pageInfo } = connection;
+      connection.pageInfo = () => {
+        connection.neededCollection = true;
+        return pageInfo.call(connection);
+      };
+    }
     return $connection;
   };
 }

@@ -204,6 +204,15 @@ const MUST_BE_PLANTED = [
   "security.security_audit_log.user_agent",
 ];
 
+/** Acts as a user with a recent sign-in, which deleting an account needs. */
+async function asRecentUser(tx: Transaction, userId: string): Promise<void> {
+  const [session] = await tx.rows<{ id: string }>(
+    "insert into identity.user_sessions (user_id) values ($1) returning id",
+    [userId],
+  );
+  await tx.asUser(userId, session!.id);
+}
+
 async function deleteAda({ client }: Transaction): Promise<void> {
   const deleted = await client.query("delete from identity.users where id = $1", [ada]);
   expect(deleted.rowCount).toBe(1);
@@ -212,7 +221,7 @@ async function deleteAda({ client }: Transaction): Promise<void> {
 const WAYS: Readonly<Record<string, (tx: Transaction) => Promise<unknown>>> = {
   "plain SQL": deleteAda,
   "an administrator": async (tx) => {
-    await tx.asUser(IDS.chief!);
+    await asRecentUser(tx, IDS.chief!);
     await deleteAda(tx);
   },
   "the job, after its owner's request": async (tx) => {
@@ -233,7 +242,7 @@ const WAYS: Readonly<Record<string, (tx: Transaction) => Promise<unknown>>> = {
   },
   "an administrator's own hand": async (tx) => {
     await tx.rows("select access.grant_role($1, 'admin')", [ada]);
-    await tx.asUser(ada);
+    await asRecentUser(tx, ada);
     await tx.set("plinth.client_ip", CANARY_ADDRESS);
     await tx.set("plinth.user_agent", CANARY);
     await tx.set("plinth.correlation_id", CANARY);

@@ -239,12 +239,27 @@ async function page(read: Read): Promise<{ rows: string[]; faults: string[] }> {
 
 const rowsOf = ({ edges }: Page): string[] => edges.map(({ node }) => JSON.stringify(node));
 
+/** Whether each part of pageInfo has the same value alone as beside the rows. */
+async function pageInfoFaults(list: List, nodeId: string | undefined): Promise<string[]> {
+  const { name, field, args } = list;
+  const select = (alias: string, selection: string) =>
+    `${alias}: ${field.name}(${[args, "first: 1"].filter(Boolean).join(", ")}) { ${selection} }`;
+  const parts = ["hasNextPage", "startCursor", "endCursor"];
+  const alone = parts.map((part) => select(part, `pageInfo { ${part} }`));
+  const together = select("together", `edges { cursor } pageInfo { ${parts.join(" ")} }`);
+  const data = await api.ask(`{ ${within(list, nodeId, [...alone, together].join(" "))} }`);
+  const answer = list.parent ? data.parent : data;
+  return parts
+    .filter((part) => answer[part].pageInfo[part] !== answer.together.pageInfo[part])
+    .map((part) => `${name}: ${part} without rows is ${answer[part].pageInfo[part]}`);
+}
+
 /** Pages a list in each of its orders; returns the number of rows and the faults found. */
 async function pageByEach(
   list: List,
   nodeId: string | undefined,
 ): Promise<{ count: number; faults: string[] }> {
-  const faults: string[] = [];
+  const faults = await pageInfoFaults(list, nodeId);
   const rowsBy = new Map<string | undefined, string[]>();
   for (const order of list.orders) {
     const result = await page(reader(list, nodeId, order));
