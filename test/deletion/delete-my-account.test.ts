@@ -229,7 +229,7 @@ describe("the deletion of another account", () => {
     const other = await signUp(api, `other${counter}`);
     await grantRole(db, user.userId, "admin");
     const { data } = await api.ask(
-      'mutation { createApiToken(input: { name: "script", scopes: ["read", "write"] }) { token } }',
+      'mutation { createApiToken(input: { name: "script", scopes: [read, write] }) { token } }',
       as(user.token),
     );
     const byToken = await api.ask(byId(other.userId), as(data.createApiToken.token));

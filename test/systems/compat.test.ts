@@ -209,6 +209,7 @@ test("the commands and statements of docs/compatibility.md run in their order, a
   await disableCompat(compatSystems(), compatOptions(db));
   const commands = codeOfPage("sh")
     .flatMap((code) => code.trim().split("\n"))
+    .filter((line) => !line.startsWith("#"))
     .map((line) => line.split("#")[0]!.trim().split(" ").slice(2));
   const outcomes = new Map<string, Outcome>();
   let inUrl: unknown;
