@@ -85,7 +85,7 @@ const SENTENCES: Readonly<Record<string, Evidence>> = {
   "Plinth also runs [inside your own server]": [
     "test/mount/frameworks.test.ts: answers operations with the headers of the API",
   ],
-  "The users of an existing product come along with their passwords and data": [
+  "One command moves the users of an existing product with their passwords and data": [
     "test/systems/headphone-import.test.ts",
     "test/server/imported-passwords.test.ts",
   ],
@@ -102,10 +102,10 @@ const SENTENCES: Readonly<Record<string, Evidence>> = {
   "No role is a superuser, and only the owner bypasses row-level security": [
     "test/schema/roles.test.ts: no role is a superuser, bypasses row security, creates databases or replicates",
   ],
-  "so two Plinths can share a cluster": [
+  "so several Plinths can share a server": [
     "test/database/bootstrap.test.ts: can run several times at once, in one database and in two",
   ],
-  "sign in for the API and become one of the next two; owns and reads nothing itself": [
+  "log in for the API and become one of the next two; it owns and reads nothing itself": [
     "test/schema/roles.test.ts: can become only a visitor or a user",
   ],
   "become `plinth_anonymous` and `plinth_user` to explain access": [
@@ -120,7 +120,7 @@ const SENTENCES: Readonly<Record<string, Evidence>> = {
 
 /** The cells of the last column of the table, as phrases. */
 function phrases(): string[] {
-  const section = readme.slice(readme.indexOf("\n## What else you could use\n")).split(/\n## /)[1]!;
+  const section = readme.slice(readme.indexOf("\n## Alternatives\n")).split(/\n## /)[1]!;
   const cells = [...section.matchAll(/^\| .*\| ([^|]+) \|$/gm)].map(([, cell]) => cell!).slice(1);
   return cells
     .filter((cell) => !/^-+$/.test(cell) && cell !== OF_THE_READER)
@@ -166,7 +166,7 @@ test("evidence that is gone is found", () => {
 });
 
 test("what Plinth lacks is not in its schema", () => {
-  expect(prose).toContain("if you need hosting, file storage, organizations with tenants of their own");
+  expect(prose).toContain("if you need hosting, file storage, organizations with separate tenants");
   expect(read("migrations/schema/catalogue.json")).not.toMatch(
     /"(\w+\.)?(organi[sz]ations?|tenants?|files|buckets)"/i,
   );

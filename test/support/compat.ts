@@ -1,6 +1,6 @@
 import { enableCompat } from "../../src/database/compat/compat.ts";
 import { compatSystems } from "../../src/database/compat/systems.ts";
-import { type TestDatabase, testSetup } from "./test-database.ts";
+import type { TestDatabase } from "./test-database.ts";
 
 /** Enables compatibility schemas, by default all, in a database of a test. */
 export async function enableSystems(db: TestDatabase, systems: readonly string[] = compatSystems()) {
@@ -13,6 +13,6 @@ export function compatOptions(db: TestDatabase) {
     ownerUrl: db.url("owner"),
     rolePrefix: db.rolePrefix,
     adminUrl: db.adminUrl,
-    applicationPassword: testSetup().passwords.application,
+    applicationPassword: new URL(db.url("application")).password,
   };
 }

@@ -60,7 +60,7 @@ test("schema check --live and doctor name the command that mends a schema, and p
       const context = { client, role: "owner", config: loadConfig(databaseEnv(db)), application: {} };
       return (await checkDrift(context as unknown as DoctorContext)).filter(({ status }) => status !== "ok");
     });
-  expect(printMend(await live())).toBe("-- The database is what its migrations make.");
+  expect(printMend(await live())).toBe("-- The database matches its migrations.");
   expect(await findings()).toEqual([]);
 
   const [application, user] = [roleName(db.rolePrefix, "application"), roleName(db.rolePrefix, "user")];
@@ -108,7 +108,7 @@ test("schema check --live and doctor name the command that mends a schema, and p
 
   await withClient(db.url("owner"), async (client) => client.query(printMend(await live())));
   await enableSystems(db, ["headphone"]);
-  expect(printMend(await live())).toBe("-- The database is what its migrations make.");
+  expect(printMend(await live())).toBe("-- The database matches its migrations.");
   expect(await findings()).toEqual([]);
   expect(
     await asOwner("select has_table_privilege($1, 'compat_headphone.users', 'select') as may", [user]),

@@ -54,7 +54,7 @@ const { adminIsSuperuser } = testSetup();
         {
           check: "drift-access",
           details: ["row_security", "search_path"].map(
-            (name) => `setting ${name} of the database: not made by the migrations`,
+            (name) => `setting ${name} of the database: not created by the migrations`,
           ),
         },
       ]);
