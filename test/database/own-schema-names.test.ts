@@ -170,6 +170,8 @@ test("uninstall keeps a neighbour's schemas and, if an earlier version made the 
       expect.stringMatching(/^PUBLIC may not connect\. .*grant connect, temporary on database/),
       // This owner may not change roles.
       expect.stringMatching(/^An administrator can reset it: alter role "\w+_analyst"/),
+      expect.stringMatching(/^An administrator can reset it: .* reset statement_timeout;$/),
+      expect.stringMatching(/^An administrator can reset it: .* reset idle_in_transaction_session_timeout;$/),
     ],
   });
   expect(await places()).toEqual(["graphile_migrate", "pgboss"]);
