@@ -17,7 +17,7 @@ export const ELSEWHERE: readonly Elsewhere[] = [
   },
   {
     page: "docs/operations.md",
-    commands: /^(pg_dump|createdb|pg_restore|npx plinth migrate) ?/,
+    commands: /^(pg_dump|createdb|pg_restore|npx plinth (migrate|compat enable)) ?/,
     test: "test/docs/backups.test.ts",
   },
   { page: "docs/operations.md", commands: /^npx plinth uninstall/, test: "test/database/uninstall.test.ts" },
