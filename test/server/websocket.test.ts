@@ -141,13 +141,13 @@ describe("a connection", () => {
     const orphan = await startApi(lost);
     try {
       const open = connect({ authorization: `Bearer ${ada.token}` }, orphan.url);
+      const done = askOver(open, "{ __typename }");
       // Keeps the socket open.
-      await new Promise((resolve) =>
-        open.subscribe(
-          { query: "subscription { unreadCounts { __typename } }" },
-          { next: resolve, error() {}, complete() {} },
-        ),
+      open.subscribe(
+        { query: "subscription { unreadCounts { __typename } }" },
+        { next() {}, error() {}, complete() {} },
       );
+      await done;
       await lost.drop();
       await until(async () => (await fetch(`${orphan.url}/readyz`)).status === 503);
       const query = "{ __typename }";
