@@ -243,6 +243,7 @@ export const TEXTS: Readonly<Record<string, string>> = {
   "ExplainAccessPayload.result": "The explanation.",
   "grantRole.reason": "The reason of the grant, for auditors.",
   ModelAccessOfRecord: "A model that the user may use, and why.",
+  "ModelAccessOfRecord.accountId": "The user's id, as in the argument.",
   "ModelAccessOfRecord.source": "public, user, role or plan.",
   "ModelAccessOfRecord.roleId": "The role that it is granted to, if the source is role.",
   "ModelAccessOfRecord.planCode": "Code of the plan that it is granted to, if the source is plan.",
