@@ -1,5 +1,5 @@
 --! Previous: sha1:4c3374307a79a48b0c09483e74b26426c7af4e40
---! Hash: sha1:6c9294e4b1553eae9243bfa29d82b60059982245
+--! Hash: sha1:d65caf009279866193de0e42635e27361d7eca85
 --! Message: revenue, reads and deletions by administrators
 
 -- Enter migration here
@@ -214,11 +214,12 @@ comment on function security.revenue_counts(integer) is
   'Returns payments, what of them was refunded or is in dispute, and net revenue by currency for each day (UTC) with a payment, or each of the last 24 hours for one day; oldest first. Needs read_operations (PL403).';
 grant execute on function security.revenue_counts(integer) to :PLINTH_USER;
 --! EndIncluded security/functions/revenue_counts.sql
+-- Its rows get a column.
+drop function access.model_access_of(uuid);
 --! Included access/functions/model_access_of.sql
 -- The reasons why a user may use models. Another user's reasons are for those who grant access, and each row names the user, so that
 -- the read is recorded.
-drop function if exists access.model_access_of(uuid);
-create function access.model_access_of(user_id uuid default plinth.current_user_id())
+create or replace function access.model_access_of(user_id uuid default plinth.current_user_id())
   returns table (model_id uuid, source text, role_id uuid, plan_code text, expires_at timestamptz, account_id uuid)
   language plpgsql
   stable
