@@ -52,14 +52,19 @@ export const PageSizePlugin: GraphileConfig.Plugin = {
         return {
           ...field,
           extensions: { ...field.extensions, ...mark },
-          plan: withDefaultPage(field.plan, plinthPageSize),
+          // A function is always called, because it checks its arguments.
+          plan: withDefaultPage(field.plan, plinthPageSize, scope.pgFieldResource?.parameters !== undefined),
         };
       },
     },
   },
 };
 
-function withDefaultPage(plan: FieldPlanResolver, pageSize: number): FieldPlanResolver {
+function withDefaultPage(
+  plan: FieldPlanResolver,
+  pageSize: number,
+  isAlwaysRead: boolean,
+): FieldPlanResolver {
   return ($parent, args, info) => {
     const $connection = plan($parent, args, info);
     const raw = (name: string): Step =>
@@ -81,7 +86,7 @@ function withDefaultPage(plan: FieldPlanResolver, pageSize: number): FieldPlanRe
       ),
     );
     // Setting the size says that the page is needed, but nodes and edges say so themselves. A cursor must be checked.
-    if ([raw("after"), $before].every(isNothing)) {
+    if (!isAlwaysRead && [raw("after"), $before].every(isNothing)) {
       connection.neededCollection = isNeeded;
       const { pageInfo } = connection;
       connection.pageInfo = () => {
