@@ -1113,19 +1113,7 @@ create or replace function access.model_access_of(user_id uuid default plinth.cu
   returns table(model_id uuid, source text, role_id uuid, plan_code text, expires_at timestamp with time zone, account_id uuid)
   language plpgsql
   stable security definer
-  set search_path to 'pg_catalog'
-as $$
-#variable_conflict use_column
-begin
-  if model_access_of.user_id is distinct from plinth.current_user_id() and not access.has_permission('grant_model_access') then
-    raise exception 'This needs the permission grant_model_access.' using errcode = 'PL403';
-  end if;
-  return query
-  select a.model_id, a.source, a.role_id, a.plan_code, a.expires_at, model_access_of.user_id
-  from private.model_access(model_access_of.user_id) a
-  order by a.model_id, a.source, a.role_id;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/model_access_of.sql
 
 comment on function access.model_access_of(user_id uuid) is 'Returns the models that a user may use, the caller by default, once for each source: public, user, role or plan. Needs grant_model_access for another user (PL403).';
 revoke execute on function access.model_access_of(user_id uuid) from public;
