@@ -7,7 +7,7 @@ const DEFAULTS: Readonly<Record<string, string>> = {
   default_transaction_isolation: "read committed",
   // Off makes statements under policies fail instead of leaving out rows.
   row_security: "on",
-  // What a literal, a comparison with null and a null in an array mean; also in the bodies of functions.
+  // They decide the meaning of a literal, a comparison with null and a null in an array, also in the bodies of functions.
   standard_conforming_strings: "on",
   transform_null_equals: "off",
   array_nulls: "on",

@@ -1,16 +1,10 @@
 import pg from "pg";
-import {
-  type AnyLoginRole,
-  LOGIN_ROLES,
-  type LoginRole,
-  ROLES,
-  type Role,
-  roleName,
-} from "../config/roles.ts";
+import { LOGIN_ROLES, type LoginRole, ROLES, type Role, roleName } from "../config/roles.ts";
+import { analystLimitsSql } from "./analyst-limits.ts";
 import { createRoles, literal, type WantedRole } from "./create-roles-sql.ts";
 import { lostConnectionsSql } from "./neighbour/lost-connections.ts";
+import { passwordSql } from "./role-password-sql.ts";
 import { SCHEMAS } from "./schemas.ts";
-import { scramVerifier } from "./scram.ts";
 
 export interface BootstrapOptions {
   readonly prefix: string;
@@ -21,15 +15,6 @@ export interface BootstrapOptions {
   /** Sent as SCRAM verifiers only. A role without a password here keeps its current one, or has none. */
   readonly passwords?: Partial<Record<LoginRole, string>> | undefined;
 }
-
-/**
- * Limits of the analyst, whose questions share the server with the API: a question that runs away, or a transaction that a notebook
- * left open, which keeps VACUUM from removing dead rows.
- */
-export const ANALYST_LIMITS = {
-  statement_timeout: "5min",
-  idle_in_transaction_session_timeout: "10min",
-} as const;
 
 /** Lets people at a prompt (the owner, analysts) omit schema names. */
 const SEARCH_PATH = SCHEMAS.join(", ");
@@ -49,7 +34,7 @@ export function bootstrapSql(options: BootstrapOptions): string {
     ownerMembershipSql(options),
     databaseSql(options),
     searchPathSql(options),
-    analystLimitsSql(options),
+    analystLimitsSql(roleName(options.prefix, "analyst")),
     ...passwordsSql(options),
     "commit;",
     "",
@@ -248,48 +233,12 @@ end
 $search_path$;`;
 }
 
-function analystLimitsSql({ prefix }: BootstrapOptions): string {
-  const analyst = roleName(prefix, "analyst");
-  const rows = Object.entries(ANALYST_LIMITS).map(([name, value]) => `(${literal(name)}, ${literal(value)})`);
-  return `-- Limits of the analyst's statements and transactions. A value that the role already has stays, also 0 (no limit).
-do $limits$
-declare
-  v_limit record;
-begin
-  for v_limit in select * from (values ${rows.join(", ")}) as limits (name, value)
-  loop
-    if not exists (
-      select
-      from pg_db_role_setting s
-      cross join unnest(s.setconfig) c (setting)
-      where s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
-        and s.setrole = to_regrole(${literal(pg.escapeIdentifier(analyst))})
-        and starts_with(c.setting, v_limit.name || '=')
-    ) then
-      begin
-        execute format(
-          'alter role %I in database %I set %I = %L', ${literal(analyst)}, current_database(), v_limit.name, v_limit.value
-        );
-      exception when insufficient_privilege then
-        raise warning 'the % of ${analyst.replaceAll("%", "%%").replaceAll("'", "''")} could not be set', v_limit.name;
-      end;
-    end if;
-  end loop;
-end
-$limits$;`;
-}
-
 function passwordsSql(options: BootstrapOptions): string[] {
   const { prefix, ownerIsCurrentUser, passwords } = options;
   if (isScript(options)) return [passwordAdvice(options)];
   return LOGIN_ROLES.filter((role) => passwords?.[role] && !(role === "owner" && ownerIsCurrentUser)).map(
     (role) => passwordSql(prefix, role, passwords![role]!),
   );
-}
-
-/** Sets a password without revealing it to the server: only its SCRAM verifier is sent, and perhaps logged. */
-export function passwordSql(prefix: string, role: AnyLoginRole, password: string): string {
-  return `alter role ${pg.escapeIdentifier(roleName(prefix, role))} password ${literal(scramVerifier(password))};`;
 }
 
 function passwordAdvice(options: BootstrapOptions): string {

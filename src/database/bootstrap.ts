@@ -1,7 +1,8 @@
 import pg from "pg";
 import { LOGIN_ROLES, type LoginRole, ROLES, roleName } from "../config/roles.ts";
 import { PlinthError } from "../support/errors.ts";
-import { type BootstrapOptions, bootstrapSql, passwordSql } from "./bootstrap-sql.ts";
+import { type BootstrapOptions, bootstrapSql } from "./bootstrap-sql.ts";
+import { passwordSql } from "./role-password-sql.ts";
 
 export { type BootstrapOptions, bootstrapSql };
 

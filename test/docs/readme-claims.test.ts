@@ -85,7 +85,7 @@ const SENTENCES: Readonly<Record<string, Evidence>> = {
   "Plinth also runs [inside your own server]": [
     "test/mount/frameworks.test.ts: answers operations with the headers of the API",
   ],
-  "One command moves the users of an existing product with their passwords and data": [
+  "`npx plinth import system` moves the users of an existing product with their passwords and data": [
     "test/systems/headphone-import.test.ts",
     "test/server/imported-passwords.test.ts",
   ],

@@ -73,7 +73,7 @@ const NOT_ROWS: Readonly<Record<string, string>> = {
   "access.enforce": "Whether a rule allows something.",
   "access.enforce_abac": "Whether a rule allows something.",
   "access.enforce_many": "Whether a rule allows something.",
-  "access.required_change": "What its argument, the parts of a policy, would need.",
+  "access.required_change": "The change that the parts of a policy, its argument, would need.",
   "learning.is_content_editor": "The caller's own permissions.",
   "learning.may_ask_about": "It raises an error or not.",
   "security.activity_counts": "Counts.",

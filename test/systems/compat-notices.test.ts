@@ -97,7 +97,7 @@ test("the limits of a password hash are those of an import", async () => {
     "select h.hash, compat.password_cost(h.hash) as cost from unnest($1::text[]) with ordinality h (hash, n) order by h.n",
     [hashes],
   );
-  // What an import wraps, the database stores with a notice, or not at all.
+  // The database stores with a notice, or not at all, the hashes that an import wraps.
   const expected = hashes.map((hash) => {
     if (!isKnownPasswordHash({ hash })) return "rejected";
     if (unwrappedPasswordHash({ hash })) return "fit";

@@ -7,7 +7,7 @@ import {
   mayLogIn,
   roleName,
 } from "../../config/roles.ts";
-import { ANALYST_LIMITS } from "../../database/bootstrap-sql.ts";
+import { ANALYST_LIMITS } from "../../database/analyst-limits.ts";
 import { findOwner } from "../../drift/read-catalogue.ts";
 import { type Membership, type RoleRow, readRoles, readStrangers } from "../../drift/roles.ts";
 import {

@@ -1,8 +1,8 @@
 import pg from "pg";
 import { COMPAT_ROLES, roleName } from "../../config/roles.ts";
 import { PlinthError } from "../../support/errors.ts";
-import { passwordSql } from "../bootstrap-sql.ts";
 import { withConnection } from "../connection.ts";
+import { passwordSql } from "../role-password-sql.ts";
 import { compatRolesSql } from "./compat-roles-sql.ts";
 import type { CompatOptions } from "./options.ts";
 

@@ -1,6 +1,6 @@
 import pg from "pg";
 import { ALL_ROLES, roleName } from "../../config/roles.ts";
-import { ANALYST_LIMITS } from "../bootstrap-sql.ts";
+import { resetAnalystLimits } from "../analyst-limits.ts";
 import type { BeforeInstall } from "../neighbour/before-install.ts";
 
 /**
@@ -65,33 +65,6 @@ export async function restoreSettings(
       notes.push(`An administrator can reset it: ${alter} reset search_path;`);
     }
   }
-  if (roles.includes(analyst)) await resetLimits(client, { analyst, database, notes });
+  if (roles.includes(analyst)) await resetAnalystLimits(client, { analyst, database, notes });
   return notes;
-}
-
-/** Resets the analyst's limits that an install has set; an administrator's own stay. */
-async function resetLimits(
-  client: pg.ClientBase,
-  { analyst, database, notes }: { analyst: string; database: string; notes: string[] },
-): Promise<void> {
-  const { rows } = await client.query<{ setting: string }>(
-    `select c.setting
-     from pg_db_role_setting s
-     cross join unnest(s.setconfig) c (setting)
-     where s.setrole = to_regrole(quote_ident($1))
-       and s.setdatabase = (select oid from pg_database where datname = current_database())`,
-    [analyst],
-  );
-  for (const [name, value] of Object.entries(ANALYST_LIMITS)) {
-    if (!rows.some(({ setting }) => setting === `${name}=${value}`)) continue;
-    const reset = `alter role ${pg.escapeIdentifier(analyst)} in database ${database} reset ${name}`;
-    await client.query("savepoint limits");
-    try {
-      await client.query(reset);
-    } catch (error) {
-      if (!(error instanceof pg.DatabaseError) || error.code !== "42501") throw error;
-      await client.query("rollback to savepoint limits");
-      notes.push(`An administrator can reset it: ${reset};`);
-    }
-  }
 }
