@@ -19,7 +19,7 @@ export const aiTraining: SystemMapping = {
   ],
   leaves: {
     user_verifications:
-      "verified addresses and numbers came along with their accounts; open links must be sent again",
+      "verified addresses and numbers are imported with their accounts; open links must be sent again",
     user_sessions: "sessions are not imported: users sign in again",
     api_tokens: "API tokens are not imported: users create new ones",
     refresh_tokens: "refresh tokens are not imported: users sign in again",

@@ -116,7 +116,7 @@ export const changes: AnyStep = defineStep({
       context,
     ),
   map(row, decimals) {
-    if (FIRST.has(row.change_type ?? "")) return { omitted: "the start came along with its subscription" };
+    if (FIRST.has(row.change_type ?? "")) return { omitted: "the start is imported with its subscription" };
     const currency = currencyOf(row["subscription_plans.currency"]);
     const amount = minorUnits(row.prorated_amount, decimals.get(currency)!);
     const event = codeFrom(row.change_type ?? "", 50);
