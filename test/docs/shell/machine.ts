@@ -27,7 +27,7 @@ export const MACHINE: readonly Recipe[] = [
 ask '{"query": "mutation { requestDataExport(input: {}) { result { id } } }"}' >request
 ID=$(sed 's/.*"id":"\\([^"]*\\)".*/\\1/' request)
 tries=0; until ask '{"query": "{ dataExports { nodes { status } } }"}' | grep -q ready; do
-  tries=$((tries + 1)); [ $tries -lt 100 ] || break; sleep 0.2
+  tries=$((tries + 1)); [ $tries -lt 600 ] || break; sleep 0.2
 done`,
       "curl -s http://127.0.0.1:5678/graphql -H 'content-type: application/json' -d '{\n  \"documentId\"": `ME='{ currentUser { username } }'
 HASH=$(printf '%s' "$ME" | sha256sum | cut -d ' ' -f 1)
