@@ -18,9 +18,8 @@ export interface Attempt {
 export interface Attempted {
   /** SQLSTATE of the failure; null if the statement succeeded. */
   readonly state: string | null;
+  /** In the language of the server. */
   readonly message: string | null;
-  /** Whether PostgreSQL rejected the statement itself, and not a function that it called. */
-  readonly isDirect: boolean;
   /** The texts that were read or observed. */
   readonly found: readonly string[];
 }
@@ -62,11 +61,10 @@ declare
   statement text;
   state text;
   message text;
-  context text;
   found_texts text[];
 begin
   for statement in select jsonb_array_elements_text(attempt -> 'statements') loop
-    state := null; message := null; context := ''; found_texts := '{}';
+    state := null; message := null; found_texts := '{}';
     begin
       if actor ->> 'session' is not null then
         perform set_config('session_authorization', actor ->> 'session', true);
@@ -90,8 +88,7 @@ begin
       end if;
       raise exception using errcode = 'PLEND';
     exception when others then
-      get stacked diagnostics state = returned_sqlstate, message = message_text, context = pg_exception_context;
-      if state = 'PLEND' then state := null; message := null; end if;
+      if sqlstate <> 'PLEND' then state := sqlstate; message := sqlerrm; end if;
       -- Since version 18, PostgreSQL has a code of its own for a foreign key with RESTRICT.
       if state = '23001' then state := '23503'; end if;
     end;
@@ -100,7 +97,6 @@ begin
   return jsonb_build_object(
     'state', state,
     'message', message,
-    'isDirect', (select count(*) from regexp_matches(context, '^(PL/pgSQL|SQL) function', 'gn')) <= 1,
     'found', to_jsonb(coalesce(found_texts, '{}'))
   );
 end

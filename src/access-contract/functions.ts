@@ -1,6 +1,6 @@
 import type pg from "pg";
 import type { Actor, SqlActor } from "./actors.ts";
-import { type Attempt, type Attempted, attemptAll } from "./attempt.ts";
+import { type Attempt, attemptAll } from "./attempt.ts";
 import { type Cell, INSUFFICIENT_PRIVILEGE, NO_PRIVILEGE } from "./cells.ts";
 
 export interface SqlFunction {
@@ -49,18 +49,52 @@ export async function attemptFunctions(
   actors: ReadonlyMap<Actor, SqlActor>,
   functions: readonly SqlFunction[],
 ): Promise<readonly Cell[]> {
+  const isOutOfReach = await readOutOfReach(client, functions, [...actors.values()]);
   const each = functions.flatMap((fn) => [...actors].map(([actor, sqlActor]) => ({ fn, actor, sqlActor })));
   const results = await attemptAll(
     client,
     each.map(({ fn, sqlActor }): Attempt => ({ actor: sqlActor, statements: [callOf(fn)] })),
   );
-  return each.map(({ fn, actor }, i) => ({
-    object: `function ${fn.name}`,
-    operation: "call",
-    role: actor.name,
-    outcome: isDenied(fn, results[i]!) ? NO_PRIVILEGE : (results[i]!.state ?? "called"),
-  }));
+  return each.map(({ fn, actor, sqlActor }, i) => {
+    const { state } = results[i]!;
+    return {
+      object: `function ${fn.name}`,
+      operation: "call",
+      role: actor.name,
+      outcome:
+        state === INSUFFICIENT_PRIVILEGE && isOutOfReach(fn, sqlActor) ? NO_PRIVILEGE : (state ?? "called"),
+    };
+  });
 }
+
+/**
+ * Tells a call that PostgreSQL rejects from a function that fails with the same code. The messages of both differ, but they are in the
+ * language of the server.
+ */
+async function readOutOfReach(
+  client: pg.ClientBase,
+  functions: readonly SqlFunction[],
+  actors: readonly SqlActor[],
+): Promise<(fn: SqlFunction, actor: SqlActor) => boolean> {
+  const { rows } = await client.query<{ name: string; role: string }>(OUT_OF_REACH, [
+    functions.map(({ name }) => name),
+    actors.map(({ role }) => role),
+  ]);
+  const found = new Set(rows.map(({ name, role }) => `${role} ${name}`));
+  return ({ name }, { role }) => found.has(`${role} ${name}`);
+}
+
+/** The call names the schemas of the function and of its arguments' types. */
+const OUT_OF_REACH = `
+select f.name, r.name as role
+from unnest($1::text[]) f (name)
+cross join (select distinct unnest($2::text[]) as name) r
+join pg_proc p on p.oid = f.name::regprocedure
+where not has_function_privilege(r.name, p.oid, 'execute')
+  or not has_schema_privilege(r.name, p.pronamespace, 'usage')
+  or exists (
+    select from unnest(p.proargtypes) a (type) join pg_type t on t.oid = a.type
+    where not has_schema_privilege(r.name, t.typnamespace, 'usage'))`;
 
 /** `offset 0` keeps the planner from answering a strict call itself, without looking at the privilege. */
 function callOf({ bare, parameters, isProcedure }: SqlFunction): string {
@@ -95,10 +129,3 @@ const VALUES: Readonly<Record<string, string>> = {
   date: "2020-01-01",
   bytea: "\\x00",
 };
-
-/** A schema is also named by the types of the arguments: without it, the function is out of reach too. */
-function isDenied({ bare }: SqlFunction, { state, message, isDirect }: Attempted): boolean {
-  if (state !== INSUFFICIENT_PRIVILEGE || !isDirect) return false;
-  const [, kind, name] = /^permission denied for (function|procedure|schema) (.+)$/.exec(message ?? "") ?? [];
-  return kind === "schema" || name === bare.split(".").at(-1)!.replaceAll('"', "");
-}

@@ -140,6 +140,31 @@ describe("shows", () => {
     );
   });
 
+  // In any language of the server: each fails with 42501, and only the message differs.
+  test("a function that fails for lack of a right, and one that is out of reach", async () => {
+    const inside = await changesBy(
+      `create or replace function access.has_permission(permission text) returns boolean language plpgsql
+       as $$ begin raise insufficient_privilege using message = 'permission denied for function has_permission'; end $$`,
+      { functions: ["access.has_permission(text)"] },
+    );
+    expect(inside).toContainEqual(
+      expect.stringMatching(
+        /^anonymous, user.*: call function access\.has_permission\(text\): called → 42501$/,
+      ),
+    );
+    const withoutGrant = await changesBy(
+      `revoke execute on function access.has_permission(text) from public, ${role("anonymous")}`,
+      { functions: ["access.has_permission(text)"] },
+    );
+    expect(withoutGrant).toContainEqual(
+      expect.stringMatching(/^anonymous: call function access\.has_permission\(text\): called → -$/),
+    );
+    const withoutSchema = await changesBy(`revoke usage on schema access from ${role("anonymous")}`, {
+      functions: ["access.has_permission(text)"],
+    });
+    expect(withoutSchema).toEqual(withoutGrant);
+  });
+
   test("a function that answers instead of failing", async () => {
     const changes = await changesBy(
       `create or replace function access.has_permission(permission text) returns boolean language sql stable
