@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { compileIncludes, compilePlaceholders } from "graphile-migrate/dist/migration.js";
@@ -22,15 +23,31 @@ export async function listFixtures(migrationsFolder: string): Promise<string[]> 
     .sort();
 }
 
-/** Returns the fixture of each function, by the function's name with its schema. Overloads are in one file. */
-export async function functionFixtures(migrationsFolder: string): Promise<Map<string, string>> {
-  const found = new Map<string, string>();
+interface FunctionFixture {
+  /** Path below the migrations folder. */
+  readonly file: string;
+  readonly text: string;
+  /** Names with their schema. Overloads are in one file. */
+  readonly functions: readonly string[];
+}
+
+/** Reads the fixtures that create functions. */
+export async function readFunctionFixtures(migrationsFolder: string): Promise<FunctionFixture[]> {
+  const found: FunctionFixture[] = [];
   for (const name of await listFixtures(migrationsFolder)) {
-    const text = await readFile(join(migrationsFolder, "fixtures", name), "utf8");
-    for (const [, defined] of text.matchAll(/^ *create or replace function ([a-z_0-9]+\.[a-z_0-9]+)/gm))
-      found.set(defined!, `fixtures/${name}`);
+    const file = `fixtures/${name}`;
+    // For a thousand small files, the thread pool costs more than the reading.
+    const text = readFileSync(join(migrationsFolder, file), "utf8");
+    const functions = [...text.matchAll(/^ *create or replace function ([a-z_0-9]+\.[a-z_0-9]+)/gm)];
+    if (functions.length > 0) found.push({ file, text, functions: functions.map(([, defined]) => defined!) });
   }
   return found;
+}
+
+/** Returns the fixture of each function, by the function's name with its schema. */
+export async function functionFixtures(migrationsFolder: string): Promise<Map<string, string>> {
+  const fixtures = await readFunctionFixtures(migrationsFolder);
+  return new Map(fixtures.flatMap(({ file, functions }) => functions.map((name) => [name, file] as const)));
 }
 
 /**

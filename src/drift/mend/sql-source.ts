@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { functionFixtures } from "../../database/fixtures.ts";
+import { readFunctionFixtures } from "../../database/fixtures.ts";
 import { lowerCaseKeywords, splitStatements } from "../../schema-dump/sql-text.ts";
 import { OPTIONAL_MIGRATIONS_FOLDER } from "../../support/paths.ts";
 import type { CatalogueObject } from "../catalogue.ts";
@@ -22,8 +22,8 @@ export async function readSqlSource(migrationsFolders: readonly string[]): Promi
   const index: Index = { created: new Map(), functions: new Map(), comments: new Map() };
   for (const folder of migrationsFolders) {
     for (const text of await readDumps(join(folder, "schema"))) addStatements(index, text);
-    for (const file of new Set((await functionFixtures(folder)).values()))
-      addStatements(index, await readFile(join(folder, file), "utf8"), { onlyFunctions: true });
+    for (const { text } of await readFunctionFixtures(folder))
+      addStatements(index, text, { onlyFunctions: true });
   }
   addStatements(index, await readFile(join(OPTIONAL_MIGRATIONS_FOLDER, "memory-vectors.sql"), "utf8"));
   return {
