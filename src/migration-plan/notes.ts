@@ -6,7 +6,7 @@ import { excerpt, type Statement } from "./statements.ts";
 
 /** Collects what statements lock and do. */
 interface Notes {
-  readonly oids: readonly number[];
+  readonly oids: ReadonlySet<number>;
   /** Quoted names of the tables that a bystander can lock. */
   readonly tables: readonly string[];
   add(statement: number, command: string, states: readonly RelationState[]): void;
@@ -19,7 +19,7 @@ export async function startObservation(
   statements: readonly Statement[],
 ): Promise<Notes> {
   const relations = new Map((await readRelations(client)).map((relation) => [relation.oid, relation]));
-  const oids = [...relations.keys()];
+  const oids = new Set(relations.keys());
   const known = new Map((await readStates(client, oids)).map((state) => [state.oid, state]));
   const held = new Map<number, Set<string>>();
   const locks: SeenLock[] = [];

@@ -46,6 +46,9 @@ const stateOf = (oid: string) => `
       select i.indexrelid::bigint::double precision from pg_catalog.pg_index i where i.indrelid = ${oid}
     ) as indexes`;
 
+/** The first relation that is not of the system. */
+const FIRST_NORMAL_OID = 16_384;
+
 /** The locks of a session, and the state of each locked relation. A statement can change only what it has locked. */
 const LOCKED = `
   select
@@ -53,7 +56,7 @@ const LOCKED = `
     array_agg(distinct l.mode::text) as modes,
     ${stateOf("l.relation")}
   from pg_catalog.pg_locks l
-  where l.pid = $1 and l.locktype = 'relation' and l.relation = any ($2::bigint[]::oid[])
+  where l.pid = $1 and l.locktype = 'relation' and l.relation >= ${FIRST_NORMAL_OID}
     and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = current_database())
   group by l.relation`;
 
@@ -73,13 +76,15 @@ export async function readRelations(client: pg.ClientBase): Promise<Relation[]> 
 export async function readLocked(
   client: pg.ClientBase,
   pid: number,
-  oids: readonly number[],
+  oids: ReadonlySet<number>,
 ): Promise<RelationState[]> {
-  return (await client.query<RelationState>(LOCKED, [pid, oids])).rows;
+  // It runs after each statement of a migration, so that it is planned once, and the thousand numbers are not sent each time.
+  const { rows } = await client.query<RelationState>({ name: "plinth-locked", text: LOCKED, values: [pid] });
+  return rows.filter(({ oid }) => oids.has(oid));
 }
 
-export async function readStates(client: pg.ClientBase, oids: readonly number[]): Promise<RelationState[]> {
-  return (await client.query<RelationState>(ALL, [oids])).rows;
+export async function readStates(client: pg.ClientBase, oids: ReadonlySet<number>): Promise<RelationState[]> {
+  return (await client.query<RelationState>(ALL, [[...oids]])).rows;
 }
 
 /** `schema.name` with both parts quoted. */

@@ -17,7 +17,8 @@ import { checkRetention } from "../../src/cli/doctor/retention.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { TIMETABLE } from "../../src/jobs/index.ts";
 import { PACKAGE_ROOT } from "../../src/support/paths.ts";
-import { cli, databaseEnv } from "../cli/run-cli.ts";
+import { databaseEnv } from "../cli/run-cli.ts";
+import { runHere } from "../cli/run-here.ts";
 import { registerUser } from "../support/accounts.ts";
 import { createTestDatabase, inRolledBackTransaction, type TestDatabase } from "../support/database.ts";
 
@@ -242,7 +243,7 @@ describe("old months of logs [A8, A14, C13]", () => {
       { log: "security.login_attempts", month: "2012-03", action: "archive", estimatedRows: 3_000 },
       { log: "security.login_attempts", month: "2013-02", action: "archive", estimatedRows: 3_000 },
     ]);
-    const { code, stdout } = await cli(["archive", "run", "--plan", "--json"], { env: databaseEnv(db) });
+    const { code, stdout } = await runHere(["archive", "run", "--plan", "--json"], { env: databaseEnv(db) });
     expect([code, JSON.parse(stdout)]).toEqual([0, { due }]);
     expect(await allRows()).toEqual(before);
   });
@@ -261,7 +262,7 @@ describe("old months of logs [A8, A14, C13]", () => {
       await killedAt(step, db.url("worker"), "run");
       // The month is in a table of its own now, which no operator should take for a stray one.
       if (step === ": detached") {
-        const { stdout } = await cli(["doctor", "--json"], { env: databaseEnv(db) });
+        const { stdout } = await runHere(["doctor", "--json"], { env: databaseEnv(db) });
         const findings: { check: string; status: string }[] = JSON.parse(stdout).findings;
         const statusOf = (name: string) => findings.find(({ check }) => check === name)!.status;
         expect([statusOf("archives"), statusOf("drift-extra")]).toEqual(["warn", "ok"]);
@@ -417,7 +418,7 @@ describe("old months of logs [A8, A14, C13]", () => {
     ).rejects.toMatchObject({ code: "ARCHIVE_DAMAGED", message: expect.stringContaining("not the file") });
     expect(loaded).toEqual([]);
     rmSync(path);
-    const { code, stderr } = await cli(["archive", "verify"], {
+    const { code, stderr } = await runHere(["archive", "verify"], {
       env: { ...databaseEnv(db), PLINTH_ARCHIVES: directory, PLINTH_BACKUP_KEY: key.toString("base64") },
     });
     expect([code, stderr]).toEqual([1, expect.stringContaining("does not exist")]);
@@ -491,7 +492,7 @@ describe("old months of logs [A8, A14, C13]", () => {
       owner.query("insert into security.login_attempts (status, created_at) values ('failed', '2011-05-06')");
     await late();
     await ensurePartitions();
-    const { stdout } = await cli(["archive", "run"], {
+    const { stdout } = await runHere(["archive", "run"], {
       env: { ...databaseEnv(db), PLINTH_ARCHIVES: directory, PLINTH_BACKUP_KEY: key.toString("base64") },
     });
     expect(stdout).toBe("Archived 1 month with 1 row, dropped 0 months with 0 rows.\n");

@@ -36,7 +36,8 @@ import { claimBackups } from "../../src/database/embedded/claim-backups.ts";
 import { clusterFolder, restoredFolder } from "../../src/database/embedded/replace-cluster.ts";
 import { type EmbeddedServer, openEmbedded } from "../../src/database/embedded/server.ts";
 import { open } from "../../src/wal/sealed.ts";
-import { cli, outcomeOf, startCli } from "../cli/run-cli.ts";
+import { outcomeOf, startCli } from "../cli/run-cli.ts";
+import { runHere } from "../cli/run-here.ts";
 import { withClient } from "../support/database.ts";
 
 // A single server and its backups. The tests run in order: each works on what the earlier ones left.
@@ -337,7 +338,7 @@ describe("the commands", () => {
     const { id } = unfinished()!;
     child.kill("SIGKILL");
     await ended;
-    const list = await cli(["backup", "list", "--json"], { env });
+    const list = await runHere(["backup", "list", "--json"], { env });
     expect(JSON.parse(list.stdout)).toMatchObject({
       backups: [
         { id: first.id, isComplete: true },

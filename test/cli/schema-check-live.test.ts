@@ -17,6 +17,7 @@ import { createEmptyTestDatabase, testSetup } from "../support/database.ts";
 import type { Fault } from "../support/drift-faults/fault.ts";
 import { FAULTS } from "../support/drift-faults/faults.ts";
 import { cli, databaseEnv } from "./run-cli.ts";
+import { runHere } from "./run-here.ts";
 
 // With its own roles: roles belong to the server, and some faults change them. All changes are rolled back, so one database serves all
 // cases. A check reads the whole catalogue, so the faults are made in few rounds of many.
@@ -303,8 +304,8 @@ describe("the owner's part of the printed SQL", () => {
 });
 
 describe("plinth schema check --live", () => {
-  const live = (args: string[], env = databaseEnv(db)) =>
-    cli(["schema", "check", "--live", ...args], { env });
+  const live = (...args: string[]) =>
+    runHere(["schema", "check", "--live", ...args], { env: databaseEnv(db) });
 
   (existsSync(PSQL) ? test : test.skip)("prints a file for psql, and nothing once that has run", async () => {
     await admin.query(
@@ -315,7 +316,8 @@ describe("plinth schema check --live", () => {
     );
     // Any role reads the catalogue.
     const { PLINTH_ANALYST_URL = "", PLINTH_ROLE_PREFIX = "" } = databaseEnv(db);
-    const { code, stdout, stderr } = await live([], { PLINTH_ANALYST_URL, PLINTH_ROLE_PREFIX });
+    const env = { PLINTH_ANALYST_URL, PLINTH_ROLE_PREFIX };
+    const { code, stdout, stderr } = await cli(["schema", "check", "--live"], { env });
     expect([code, stdout, stderr]).toEqual([
       1,
       expect.stringContaining("differs from its migrations in 2 objects"),
@@ -329,14 +331,14 @@ describe("plinth schema check --live", () => {
     } finally {
       await rm(folder, { recursive: true });
     }
-    const after = await live(["--json"]);
+    const after = await live("--json");
     expect([after.code, JSON.parse(after.stdout)]).toEqual([0, { differences: [], statements: [] }]);
   });
 
   test("asks for pending migrations first", async () => {
     const options = { ownerUrl: db.url("owner"), rolePrefix: db.rolePrefix, queues: QUEUES };
     const { rolledBack: names } = await rollback({ ...options, steps: 1 });
-    const { code, stdout, stderr } = await live([]);
+    const { code, stdout, stderr } = await live();
     expect([code, stdout]).toEqual([1, ""]);
     expect(stderr).toContain(`The database lacks 1 migration: ${names[0]}.\nhint: Run plinth migrate first`);
     await migrateDatabase(options);

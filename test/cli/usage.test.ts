@@ -1,34 +1,19 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, jest, test } from "@jest/globals";
+import { describe, expect, test } from "@jest/globals";
 import type { Command } from "commander";
 import { buildProgram } from "../../src/cli/program.ts";
-import { run } from "../../src/cli/run.ts";
 import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { cli } from "./run-cli.ts";
+import { runHere } from "./run-here.ts";
 
 // No command here should reach a database; if one does, it must not be the embedded one of this folder.
-process.env.PLINTH_OWNER_URL = "postgres://nobody@127.0.0.1:1/nowhere";
+const env = { PLINTH_OWNER_URL: "postgres://nobody@127.0.0.1:1/nowhere" };
+const plinth = (argv: readonly string[]) => runHere(argv, { env });
 
 /** Every command and group of commands, as the words that call it. */
 function commandLines(command: Command, words: string[] = []): string[][] {
   return [words, ...command.commands.flatMap((child) => commandLines(child, [...words, child.name()]))];
-}
-
-/** Runs in this process, so that forty command lines do not start Node forty times. */
-async function runHere(argv: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const written = { stdout: "", stderr: "" };
-  const spies = (["stdout", "stderr"] as const).map((name) =>
-    jest.spyOn(process[name], "write").mockImplementation((text) => {
-      written[name] += text;
-      return true;
-    }),
-  );
-  try {
-    return { code: await run(argv), ...written };
-  } finally {
-    for (const spy of spies) spy.mockRestore();
-  }
 }
 
 describe("help", () => {
@@ -68,7 +53,7 @@ describe("help", () => {
   test.each(lines.map((words) => [words.join(" ") || "(none)", words]))(
     "of %s says what it does, with an example",
     async (_name, words) => {
-      const { code, stdout, stderr } = await runHere([...(words as string[]), "--help"]);
+      const { code, stdout, stderr } = await plinth([...(words as string[]), "--help"]);
       expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
       expect(stdout).toMatch(/^Usage: plinth/);
       expect(stdout).toMatch(/^Example:\n {2}\$ /m);
@@ -76,13 +61,13 @@ describe("help", () => {
   );
 
   test("of migrate lists the options of its default subcommand", async () => {
-    const { stdout } = await runHere(["migrate", "--help"]);
+    const { stdout } = await plinth(["migrate", "--help"]);
     for (const option of ["--plan", "--wait <seconds>", "--print-roles", "--json"])
       expect(stdout).toMatch(new RegExp(`^ {2}${option} +\\S`, "m"));
   });
 
   test("of the program lists the exit codes", async () => {
-    const { stdout } = await runHere(["--help"]);
+    const { stdout } = await plinth(["--help"]);
     for (const code of [0, 1, 2, 70, 130]) expect(stdout).toMatch(new RegExp(`^ +${code} {2}\\S`, "m"));
   });
 
@@ -114,13 +99,13 @@ describe("wrong usage exits with 2, writes to stderr and writes nothing to stdou
       ["user", "create", "ada", "--email", "a@b", "--generate-password", "--password-stdin"],
     ],
   ])("rejects %s", async (_name, argv) => {
-    const { code, stdout, stderr } = await runHere(argv as string[]);
+    const { code, stdout, stderr } = await plinth(argv as string[]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).not.toMatch(/\n\s+at /);
   });
 
   test("suggests a command for a mistyped one", async () => {
-    expect((await runHere(["strat"])).stderr).toContain("start");
+    expect((await plinth(["strat"])).stderr).toContain("start");
   });
 });
 
@@ -139,7 +124,7 @@ test("reports an unreachable database in a sentence with a hint and exits with 1
 });
 
 test("prints its version", async () => {
-  const { code, stdout } = await runHere(["--version"]);
+  const { code, stdout } = await plinth(["--version"]);
   expect(code).toBe(0);
   const { version } = JSON.parse(readFileSync(join(PACKAGE_ROOT, "package.json"), "utf8"));
   expect(version).toMatch(/^\d+\.\d+\.\d+(-rc\.\d+)?$/);

@@ -17,6 +17,7 @@ import { QUEUES } from "../../src/jobs/index.ts";
 import { planMigrations } from "../../src/migration-plan/plan-migrations.ts";
 import { dumpSchema } from "../../src/schema-dump/dump.ts";
 import { cli, startCli } from "../cli/run-cli.ts";
+import { runHere } from "../cli/run-here.ts";
 import { withClient } from "../support/database.ts";
 import { makeMigrationsFolder } from "../support/migrations-folder.ts";
 import { type StockServer, startStockServer } from "../support/stock-server.ts";
@@ -42,7 +43,7 @@ const asOwner = <Row extends object>(sql: string): Promise<Row[]> =>
 const asAdmin = <Row extends object>(sql: string): Promise<Row[]> =>
   withClient(databaseUrl(adminUrl, database), async (client) => (await client.query<Row>(sql)).rows);
 const settings = () => ({ PLINTH_OWNER_URL: ownerUrl, PLINTH_ROLE_PREFIX: prefix });
-const plinth = (...args: string[]) => cli(args, { env: settings() });
+const plinth = (...args: string[]) => runHere(args, { env: settings() });
 const cleanups: (() => Promise<void>)[] = [];
 
 /** The whole database as text, with its privileges and the settings of roles in it. */
@@ -234,7 +235,6 @@ describe("plinth uninstall", () => {
       create materialized view shop.counted as select count(*) from identity.users;
       create table llm.notes (id integer)`);
     await asAdmin(`alter table llm.notes owner to ${server ? "admin" : "current_user"}`);
-    const found = await dump();
     const plan = await planUninstall(target());
     expect(plan.blockers).toEqual([
       "materialized view shop.counted",
@@ -284,7 +284,6 @@ describe("plinth uninstall", () => {
         hint: expect.stringContaining(`${roleName(prefix, "service")}: 1 (a server)`),
       });
     });
-    expect(found).toContain("identity");
     expect(await asOwner("select count(*) > 20 as kept from plinth_migrate.migrations")).toEqual([
       { kept: true },
     ]);
@@ -307,7 +306,7 @@ describe("plinth uninstall", () => {
       name: roleName(prefix, "analyst"),
       usedBy: [`member ${prefix}_friend`],
     });
-    expect((await plinth("uninstall")).code).toBe(2);
+    expect((await cli(["uninstall"], { env: settings() })).code).toBe(2);
     await asAdmin(`drop role ${prefix}_friend`);
   });
 

@@ -2,7 +2,8 @@ import { readdirSync } from "node:fs";
 import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import type pg from "pg";
 import { getRollbackPlans } from "pg-boss";
 import { planLines } from "../../src/cli/plan-lines.ts";
@@ -16,7 +17,8 @@ import type { WithScratchServer } from "../../src/migration-plan/plan.ts";
 import { planMigrations } from "../../src/migration-plan/plan-migrations.ts";
 import { planRollback } from "../../src/migration-plan/plan-rollback.ts";
 import { MIGRATIONS_FOLDER } from "../../src/support/paths.ts";
-import { cli, databaseEnv } from "../cli/run-cli.ts";
+import { databaseEnv } from "../cli/run-cli.ts";
+import { runHere } from "../cli/run-here.ts";
 import {
   createEmptyTestDatabase,
   createTestDatabase,
@@ -55,18 +57,16 @@ const relationNames = (url: string): Promise<Set<string>> =>
     return new Set(rows.map(({ name }) => name));
   });
 
-/**
- * Returns the locks on relations that existed before, while `run` waits to record its migration. A forecast of several migrations
- * leaves out the tables that an earlier one of them creates: `planned` are those that existed when it was made.
- */
-async function locksOf(
-  url: string,
-  run: () => Promise<unknown>,
-  planned?: ReadonlySet<string>,
-): Promise<string[]> {
+interface Lock {
+  readonly name: string;
+  readonly mode: string;
+}
+
+/** Returns the locks on relations that existed before, while `run` waits to record its migration. */
+async function locksOf(url: string, run: () => Promise<unknown>): Promise<Lock[]> {
   return withClient(url, async (blocker) =>
     withClient(url, async (client) => {
-      const rows = async (sql: string) => (await client.query<{ name: string; mode: string }>(sql)).rows;
+      const rows = async (sql: string) => (await client.query<Lock>(sql)).rows;
       const before = await relationNames(url);
       // A run from before own-schema-names moves the record first.
       const record = [...before].find(isRecord);
@@ -74,17 +74,17 @@ async function locksOf(
       await blocker.query(`begin; lock table ${record} in share mode`);
       const running = run();
       const waiting = `select from pg_locks where not granted and relation = ${oid}`;
-      while ((await rows(waiting)).length === 0) {}
+      while ((await rows(waiting)).length === 0) await sleep(10);
       const locks = await rows(LOCKS);
       await blocker.query("rollback");
       await running;
-      return locks
-        .filter(({ name }) => before.has(name) && (planned ?? before).has(name) && !isOfHistory(name))
-        .map(({ name, mode }) => `${name}: ${lockMode(mode)}`)
-        .sort();
+      return locks.filter(({ name }) => before.has(name) && !isOfHistory(name));
     }),
   );
 }
+
+const described = (locks: readonly Lock[]) =>
+  locks.map(({ name, mode }) => `${name}: ${lockMode(mode)}`).sort();
 
 const locksIn = (forecast: Forecast | undefined) =>
   forecast!.locks.map(({ relation, mode }) => `${relation}: ${mode}`).sort();
@@ -248,7 +248,7 @@ describe("hand-written migrations", () => {
       const folder = await folderWith(index + 1);
       const forecast = locksIn(plan.steps[index]!.forecast);
       // A concurrent build has released its lock when it is recorded.
-      const expected = await locksOf(db.url("owner"), () => migrateDatabase(options(folder)));
+      const expected = described(await locksOf(db.url("owner"), () => migrateDatabase(options(folder))));
       if (name === "000009-concurrent.sql") expect(forecast).toEqual(["one.parent: SHARE UPDATE EXCLUSIVE"]);
       else expect([name, ...forecast]).toEqual([name, ...expected]);
       if (name !== "000009-concurrent.sql") expect(forecast.length).toBeGreaterThan(0);
@@ -336,14 +336,17 @@ describe("Plinth's own migrations", () => {
     .sort();
   /** The one that moves the record and the job queue: a part of the files before it cannot run with this version of Plinth. */
   const moving = names.findIndex((name) => name.endsWith("-own-schema-names.sql"));
+  const latest = names.length - 8;
   let db: TestDatabase;
   let folder: string;
-  beforeEach(async () => {
+  // The tests run in order: the database goes back once, and then forward.
+  beforeAll(async () => {
     db = await createTestDatabase();
     folder = await mkdtemp(join(tmpdir(), "plinth-test-plan-"));
     await mkdir(join(folder, "committed"));
+    await rollback({ ...target(), steps: names.length - moving });
   });
-  afterEach(async () => {
+  afterAll(async () => {
     await rm(folder, { recursive: true });
     await db.drop();
   });
@@ -353,37 +356,46 @@ describe("Plinth's own migrations", () => {
       await cp(join(MIGRATIONS_FOLDER, "committed", name), join(folder, "committed", name));
     return { ...target(), migrationsFolder: folder };
   };
-  const plan = async () => {
-    const env = { ...databaseEnv(db), TEST_DATABASE_URL: testSetup().adminUrl };
-    const planned = await cli(["migrate", "--plan", "--json"], { env });
-    expect(planned).toMatchObject({ code: 0 });
-    return (JSON.parse(planned.stdout) as Awaited<ReturnType<typeof planMigrations>>).steps;
-  };
-
-  test.each([
-    ["of the latest eight", names.length - 8, "drop schema plinth_jobs cascade"],
-    ["of those since the job queue has its own schema", moving + 1, getRollbackPlans("plinth_jobs")],
-  ])("the forecast %s equals the locks that they hold", async (_, applied, change) => {
-    await withClient(db.url("owner"), (client) => client.query(change));
-    await rollback({ ...target(), steps: names.length - applied });
-    const planned = await relationNames(db.url("owner"));
-    const steps = await plan();
-    expect(steps.map(({ name }) => name)).toEqual([...names.slice(applied), "job queue"]);
-    for (const [index, { name, forecast }] of steps.slice(0, -1).entries()) {
-      const files = await upTo(applied + index + 1);
-      const locks = await locksOf(db.url("owner"), () => migrateDatabase(files), planned);
-      expect([name, ...onceInSession(locksIn(forecast))]).toEqual([name, ...onceInSession(locks)]);
-    }
-  });
+  const dropQueue = (schema: string) =>
+    withClient(db.url("owner"), (client) => client.query(getRollbackPlans(schema)));
 
   test("the forecast includes the job queue under its former name", async () => {
-    await rollback({ ...target(), steps: names.length - moving });
-    await withClient(db.url("owner"), (client) => client.query(getRollbackPlans("pgboss")));
-    const steps = await plan();
+    await dropQueue("pgboss");
+    const env = { ...databaseEnv(db), TEST_DATABASE_URL: testSetup().adminUrl };
+    const planned = await runHere(["migrate", "--plan", "--json"], { env });
+    expect(planned).toMatchObject({ code: 0 });
+    const { steps } = JSON.parse(planned.stdout) as Awaited<ReturnType<typeof planMigrations>>;
     const moves = steps.find(({ name }) => name === names[moving]);
     expect(locksIn(moves!.forecast)).toContainEqual(expect.stringMatching(/\.bam: /));
     // Its tables have other names by then, so that they are new to the live database.
     expect(steps.at(-1)).toMatchObject({ name: "job queue", forecast: { locks: [] } });
-    expect((await migrateDatabase(target())).applied).toEqual(names.slice(moving));
+    expect((await migrateDatabase(await upTo(moving + 1))).applied).toEqual([names[moving]]);
+  });
+
+  /**
+   * A forecast of several migrations leaves out the tables that an earlier one of them creates, so that the one of the latest eight
+   * tells more of them.
+   */
+  test("the forecasts of those since the job queue has its own schema, and of the latest eight, equal the locks that they hold", async () => {
+    const forecasts: { planned: ReadonlySet<string>; steps: Map<string, Forecast | undefined> }[] = [];
+    for (let index = moving + 1; index < names.length; index++) {
+      if (index === moving + 1 || index === latest) {
+        await dropQueue("plinth_jobs");
+        const planned = await relationNames(db.url("owner"));
+        const { steps } = await planMigrations({ ...target(), withScratchServer });
+        expect(steps.map(({ name }) => name)).toEqual([...names.slice(index), "job queue"]);
+        forecasts.push({ planned, steps: new Map(steps.map((step) => [step.name, step.forecast])) });
+      }
+      const name = names[index]!;
+      const files = await upTo(index + 1);
+      const locks = await locksOf(db.url("owner"), async () =>
+        expect((await migrateDatabase(files)).applied).toEqual([name]),
+      );
+      for (const { planned, steps } of forecasts) {
+        const held = described(locks.filter((lock) => planned.has(lock.name)));
+        expect([name, ...onceInSession(locksIn(steps.get(name)))]).toEqual([name, ...onceInSession(held)]);
+      }
+    }
+    expect(forecasts).toHaveLength(2);
   });
 });
