@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { backupKeysOf } from "../../auth/backup-keys.ts";
 import type { BackupSettings } from "../../config/backup-settings.ts";
 import { errno, isDirectory, makeFolder } from "../../support/files.ts";
+import { COMPRESSED, ENCRYPTED } from "../../wal/packed.ts";
 import { claimBackups } from "./claim-backups.ts";
 import type { RunAs } from "./programs.ts";
 import { findWalProgram, quoteForSetting } from "./wal-program.ts";
@@ -60,9 +61,12 @@ export async function recoveryArchive(
   const folder = walFolder(backups.folder);
   if (runAs) giveTo(folder, runAs);
   const { command } = await findWalProgram(folder, runAs, "fetch");
+  const place = quoteForSetting(folder);
+  // PostgreSQL also asks for what does not exist, such as the history of the next timeline: the shell says so without a start of Node.
+  const exists = [ENCRYPTED, COMPRESSED].map((ending) => `[ -e ${place}/%f${ending} ]`).join(" || ");
   return {
     settings: {
-      restore_command: `${command.replaceAll("%", "%%")} fetch ${quoteForSetting(folder)} %f %p`,
+      restore_command: `{ ${exists}; } && exec ${command.replaceAll("%", "%%")} fetch ${place} %f %p`,
     },
     env: { ...archiveEnvironment(backups), ...(isSealed && { PLINTH_BACKUP_IS_SEALED: "1" }) },
   };
