@@ -22,6 +22,7 @@ import {
 } from "../../src/auth/signing-keys.ts";
 import { LOGIN_ROLES, roleName } from "../../src/config/roles.ts";
 import { cli, databaseEnv } from "../cli/run-cli.ts";
+import { runHere } from "../cli/run-here.ts";
 import { registerUser } from "../support/accounts.ts";
 import { createTestDatabase, inRolledBackTransaction, type TestDatabase } from "../support/database.ts";
 
@@ -528,9 +529,9 @@ test("prints anchors and findings, and exits with 1 for an altered row [C6]", as
     ...databaseEnv(db),
     PLINTH_ARCHIVES: archives.directory,
     PLINTH_JWT_KEYS: generateSigningKey(),
+    PLINTH_BACKUP_KEY: archives.keys[0]!.toString("base64url"),
   };
-  const run = (...args: string[]) =>
-    cli(["audit", ...args], { env: { ...env, PLINTH_BACKUP_KEY: archives.keys[0]!.toString("base64url") } });
+  const run = (...args: string[]) => runHere(["audit", ...args], { env });
   const file = join(folder, "anchors.jsonl");
   expect(await run("anchor", "--output", file)).toMatchObject({ code: 0, stdout: "" });
   const verified = await run("verify", "--anchors", file);
@@ -545,7 +546,7 @@ test("prints anchors and findings, and exits with 1 for an altered row [C6]", as
     "select id from security.audit_trail order by id limit 1",
   );
   await owner.query("update security.audit_trail set source = 'x' where id = $1", [rows[0]!.id]);
-  const altered = await run("verify", "--json");
+  const altered = await cli(["audit", "verify", "--json"], { env });
   expect(altered.code).toBe(1);
   expect(JSON.parse(altered.stdout).faults[0]).toMatchObject({ kind: "altered", id: rows[0]!.id });
 });

@@ -2,16 +2,25 @@ import { jest } from "@jest/globals";
 import { run } from "../../src/cli/run.ts";
 import { cleanEnv, type Outcome } from "./run-cli.ts";
 
+/** Ends when the last command has: the environment, the output and the exit code belong to the process. */
+let last: Promise<unknown> = Promise.resolve();
+
 /**
- * Runs a command line in this process, which has loaded Plinth already: a process of its own costs a second of a processor. Use `cli`
- * where a signal, the input, or the process itself matters.
+ * Runs a command line in the test's process, one after the other: for what a command does and prints. A process of its own takes a second
+ * of the processor more, and is for signals, stdin and the launcher; see `cli`.
  */
-export async function runHere(
+export function runHere(
   args: readonly string[],
-  { env = {} }: { env?: Record<string, string> } = {},
+  { env }: { env?: Record<string, string> } = {},
 ): Promise<Outcome> {
-  const before = { env: process.env, exitCode: process.exitCode };
+  const outcome = last.then(() => runAlone(args, env));
+  last = outcome.catch(() => {});
+  return outcome;
+}
+
+async function runAlone(args: readonly string[], env?: Record<string, string>): Promise<Outcome> {
   const written = { stdout: "", stderr: "" };
+  const before = { env: process.env, exitCode: process.exitCode };
   const spies = (["stdout", "stderr"] as const).map((name) =>
     jest.spyOn(process[name], "write").mockImplementation((text) => {
       written[name] += text;

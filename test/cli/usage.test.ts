@@ -7,9 +7,9 @@ import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { cli } from "./run-cli.ts";
 import { runHere } from "./run-here.ts";
 
-// No command here should reach a database; if one does, it must not be the embedded one of this folder.
-const env = { PLINTH_OWNER_URL: "postgres://nobody@127.0.0.1:1/nowhere" };
-const plinth = (argv: readonly string[]) => runHere(argv, { env });
+/** No command here should reach a database; if one does, it must not be the embedded one of this folder. */
+const runNowhere = (args: readonly string[]) =>
+  runHere(args, { env: { PLINTH_OWNER_URL: "postgres://nobody@127.0.0.1:1/nowhere" } });
 
 /** Every command and group of commands, as the words that call it. */
 function commandLines(command: Command, words: string[] = []): string[][] {
@@ -53,7 +53,7 @@ describe("help", () => {
   test.each(lines.map((words) => [words.join(" ") || "(none)", words]))(
     "of %s says what it does, with an example",
     async (_name, words) => {
-      const { code, stdout, stderr } = await plinth([...(words as string[]), "--help"]);
+      const { code, stdout, stderr } = await runNowhere([...(words as string[]), "--help"]);
       expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
       expect(stdout).toMatch(/^Usage: plinth/);
       expect(stdout).toMatch(/^Example:\n {2}\$ /m);
@@ -61,13 +61,13 @@ describe("help", () => {
   );
 
   test("of migrate lists the options of its default subcommand", async () => {
-    const { stdout } = await plinth(["migrate", "--help"]);
+    const { stdout } = await runNowhere(["migrate", "--help"]);
     for (const option of ["--plan", "--wait <seconds>", "--print-roles", "--json"])
       expect(stdout).toMatch(new RegExp(`^ {2}${option} +\\S`, "m"));
   });
 
   test("of the program lists the exit codes", async () => {
-    const { stdout } = await plinth(["--help"]);
+    const { stdout } = await runNowhere(["--help"]);
     for (const code of [0, 1, 2, 70, 130]) expect(stdout).toMatch(new RegExp(`^ +${code} {2}\\S`, "m"));
   });
 
@@ -99,13 +99,13 @@ describe("wrong usage exits with 2, writes to stderr and writes nothing to stdou
       ["user", "create", "ada", "--email", "a@b", "--generate-password", "--password-stdin"],
     ],
   ])("rejects %s", async (_name, argv) => {
-    const { code, stdout, stderr } = await plinth(argv as string[]);
+    const { code, stdout, stderr } = await runNowhere(argv as string[]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).not.toMatch(/\n\s+at /);
   });
 
   test("suggests a command for a mistyped one", async () => {
-    expect((await plinth(["strat"])).stderr).toContain("start");
+    expect((await runNowhere(["strat"])).stderr).toContain("start");
   });
 });
 
@@ -124,7 +124,7 @@ test("reports an unreachable database in a sentence with a hint and exits with 1
 });
 
 test("prints its version", async () => {
-  const { code, stdout } = await plinth(["--version"]);
+  const { code, stdout } = await runNowhere(["--version"]);
   expect(code).toBe(0);
   const { version } = JSON.parse(readFileSync(join(PACKAGE_ROOT, "package.json"), "utf8"));
   expect(version).toMatch(/^\d+\.\d+\.\d+(-rc\.\d+)?$/);

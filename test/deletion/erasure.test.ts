@@ -21,6 +21,7 @@ import { certificatesSince } from "../../src/privacy/certificate-files.ts";
 import { eraseAccount } from "../../src/privacy/erase-account.ts";
 import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { cli, databaseEnv } from "../cli/run-cli.ts";
+import { runHere } from "../cli/run-here.ts";
 import { IDS, SEED, withIds } from "../support/access-probes.ts";
 import { grantRole, registerUser } from "../support/accounts.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
@@ -72,7 +73,7 @@ const env = () => ({
 });
 
 const plinth = async (...args: string[]) => {
-  const { code, stdout, stderr } = await cli(args, { env: env() });
+  const { code, stdout, stderr } = await runHere(args, { env: env() });
   if (code !== 0) throw new Error(stderr);
   return JSON.parse(stdout);
 };
@@ -96,14 +97,14 @@ describe("a legal hold [C11]", () => {
     const { id } = await plinth("privacy", "hold", "held", "--reason", "Case 4711", "--json");
     const { holds } = await plinth("privacy", "hold", "--list", "--json");
     expect(holds).toMatchObject([{ id, username: "held", reason: "Case 4711" }]);
-    const again = await cli(["privacy", "hold", "held", "--reason", "x"], { env: env() });
+    const again = await runHere(["privacy", "hold", "held", "--reason", "x"], { env: env() });
     expect([again.code, again.stderr]).toEqual([1, expect.stringContaining("has a legal hold already")]);
 
     await expect(owner.query("delete from identity.users where id = $1", [held])).rejects.toMatchObject({
       code: "PL409",
       message: "The deletion of this account is delayed.",
     });
-    const erased = await cli(["privacy", "erase", "held"], { env: env() });
+    const erased = await runHere(["privacy", "erase", "held"], { env: env() });
     expect([erased.code, erased.stderr]).toEqual([1, expect.stringContaining("A legal hold keeps it")]);
     await owner.query(
       `insert into identity.account_deletions (user_id, requested_at, due_at, next_attempt_at)
@@ -368,7 +369,7 @@ describe("archives [A14, C11]", () => {
   });
 
   test("the certificate is signed afterwards, verifies with the public key alone, and names the account only to its owner", async () => {
-    const early = await cli(["privacy", "certificate", certificate], { env: env() });
+    const early = await runHere(["privacy", "certificate", certificate], { env: env() });
     expect([early.code, early.stderr]).toEqual([1, expect.stringContaining("plinth privacy finish")]);
     expect(await plinth("privacy", "finish", "--json")).toMatchObject({ signed: 4, waiting: 0 });
     const { signed } = await plinth("privacy", "certificate", certificate, "--json");
@@ -376,7 +377,7 @@ describe("archives [A14, C11]", () => {
     const keys = join(folder, "jwks.json");
     writeFileSync(file, signed);
     writeFileSync(keys, JSON.stringify(publicKeySet(parseSigningKeys(signingKey))));
-    const offline = (...args: string[]) => cli(["privacy", "verify", ...args], { env: {} });
+    const offline = (...args: string[]) => runHere(["privacy", "verify", ...args], { env: {} });
     const valid = await offline(file, "--key", keys, "--account", ada, "--json");
     expect(JSON.parse(valid.stdout)).toMatchObject({
       valid: true,
@@ -408,7 +409,7 @@ describe("archives [A14, C11]", () => {
       `update security.erasure_certificates set statement = replace(statement::text, '"deleted"', '"deleted" ')::json where id = $1`,
       [certificate],
     );
-    const changed = await cli(["privacy", "verify", certificate], { env: env() });
+    const changed = await runHere(["privacy", "verify", certificate], { env: env() });
     expect(changed.stderr).toContain("not the one that was signed");
   });
 
@@ -418,7 +419,7 @@ describe("archives [A14, C11]", () => {
     expect((await owner.query("select from identity.users where id = $1", [eve])).rowCount).toBe(1);
     // The certificate is kept, so what it refers to must not name the account.
     for (const reference of ["Ticket-of-EVE-7", "eve@example.com", "4711 Eve"]) {
-      const refused = await cli(["privacy", "erase", "eve", "--reference", reference], { env: env() });
+      const refused = await runHere(["privacy", "erase", "eve", "--reference", reference], { env: env() });
       expect([refused.code, refused.stderr]).toEqual([
         1,
         expect.stringMatching(/A reference (must not|has)/),
@@ -457,7 +458,7 @@ describe("archives [A14, C11]", () => {
     const damaged = join(certificates, "damaged.jws");
     writeFileSync(damaged, "e30.e30");
     expect(certificatesSince(certificates, new Date(0))).toBe(6);
-    const refused = await cli(["privacy", "erase", "--from-certificates", certificates], { env: env() });
+    const refused = await runHere(["privacy", "erase", "--from-certificates", certificates], { env: env() });
     expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining("damaged.jws")]);
     rmSync(damaged);
     const third = await plinth("privacy", "erase", "--from-certificates", certificates, "--json");
@@ -541,6 +542,6 @@ test("the record of processing has each class with tables, retention, protection
     recipients: [],
   });
   expect(find("public.parcels", "content")).toMatchObject({ columns: ["note"] });
-  const csv = await cli(["privacy", "record", "--csv"], { env: env() });
+  const csv = await runHere(["privacy", "record", "--csv"], { env: env() });
   expect(csv.stdout.split("\r\n")).toHaveLength(activities.length + 2);
 });

@@ -13,7 +13,8 @@ import { listRuns } from "../../src/jobs/list-runs.ts";
 import { overdueSince } from "../../src/jobs/overdue.ts";
 import { queueRun } from "../../src/jobs/queue-run.ts";
 import { isWorkerConnected } from "../../src/jobs/worker-session.ts";
-import { cli, databaseEnv, outcomeOf, startCli } from "../cli/run-cli.ts";
+import { databaseEnv, outcomeOf, startCli } from "../cli/run-cli.ts";
+import { runHere } from "../cli/run-here.ts";
 import { collectLog, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 
@@ -110,7 +111,7 @@ async function findings(now?: Date) {
 
 test("jobs run queues a run, which the worker does, and prints its outcome, which the lists then show", async () => {
   await work(async () => ({ sent: 2, retried: 0, failed: 0 }));
-  const run = await cli(["jobs", "run", NAME], { env: databaseEnv(db) });
+  const run = await runHere(["jobs", "run", NAME], { env: databaseEnv(db) });
   expect(run).toMatchObject({
     code: 0,
     stdout: expect.stringMatching(/^Done in \d+ ms\. Changed: sent 2\.$/m),
@@ -124,11 +125,11 @@ test("jobs run queues a run, which the worker does, and prints its outcome, whic
     waiting: 0,
     failures: 0,
   });
-  expect((await cli(["jobs"], { env: databaseEnv(db) })).stdout).toMatch(
+  expect((await runHere(["jobs"], { env: databaseEnv(db) })).stdout).toMatch(
     /^deliver-mail +\* \* \* \* \* +\d{4}-\d\d-\d\d \d\d:\d\d +\d+ ms +sent 2 +\d{4}-.* 0 +0$/m,
   );
   const { job, runs } = JSON.parse(
-    (await cli(["jobs", "show", NAME, "--json"], { env: databaseEnv(db) })).stdout,
+    (await runHere(["jobs", "show", NAME, "--json"], { env: databaseEnv(db) })).stdout,
   );
   expect(job).toMatchObject({ name: NAME, schedule: "* * * * *" });
   expect(runs).toEqual([
@@ -161,7 +162,7 @@ test("jobs run reports a failure, and retry queues it once, after which the dead
     if (isBroken) throw new Error("the mail server is down");
     return { sent: 1 };
   });
-  expect(await cli(["jobs", "run", NAME], { env: databaseEnv(db) })).toMatchObject({
+  expect(await runHere(["jobs", "run", NAME], { env: databaseEnv(db) })).toMatchObject({
     code: 1,
     stderr: expect.stringMatching(
       /The job deliver-mail failed: the mail server is down\n.*plinth jobs retry/s,
@@ -282,7 +283,7 @@ test("bad input is answered with a sentence: unknown and left-out jobs, no queue
   }
   const usage = await Promise.all(
     [["retry"], ["retry", NAME, "--all"], ["run", NAME, "--data", "[1]"], ["run", NAME, "--data", "{}"]].map(
-      (args) => cli(["jobs", ...args], { env: databaseEnv(db) }),
+      (args) => runHere(["jobs", ...args], { env: databaseEnv(db) }),
     ),
   );
   expect(usage.map(({ code }) => code)).toEqual([2, 2, 2, 2]);

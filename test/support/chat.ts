@@ -1,5 +1,5 @@
 import pg from "pg";
-import { asRole, cutOff, type TestDatabase, withClient } from "./database.ts";
+import { asRole, cutOff, type TestDatabase, withKeptClient } from "./database.ts";
 
 /** A message as the tests see it. */
 export interface Message {
@@ -63,7 +63,7 @@ export async function startChat(
 
 /** Lets a turn's lease expire, as time would. */
 export async function expireLease(db: TestDatabase, message: string): Promise<void> {
-  await withClient(db.url("owner"), (client) =>
+  await withKeptClient(db.url("owner"), (client) =>
     client.query(
       "update private.turns set lease_expires_at = now() - interval '1 second' where message_id = $1",
       [message],

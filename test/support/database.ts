@@ -1,10 +1,11 @@
 import { expect } from "@jest/globals";
 import type pg from "pg";
 import { createScratchDatabase, type ScratchDatabase } from "../../src/database/scratch-database.ts";
-import { withClient } from "./client.ts";
+import { withKeptClient } from "./kept-connections.ts";
 import { testSetup } from "./test-database.ts";
 
 export { cutOff, rowsAs, withClient } from "./client.ts";
+export { withKeptClient } from "./kept-connections.ts";
 export { createTestDatabase, type TestDatabase, testSetup } from "./test-database.ts";
 export { asRole, inRolledBackTransaction, type Transaction } from "./transaction.ts";
 
@@ -14,9 +15,9 @@ export async function createEmptyTestDatabase(): Promise<ScratchDatabase> {
   return createScratchDatabase(adminUrl, rolePrefix);
 }
 
-/** Runs in a transaction of a new connection and commits. */
+/** Runs in a transaction of its own and commits. */
 export async function inTransaction<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
-  return withClient(url, async (client) => {
+  return withKeptClient(url, async (client) => {
     await client.query("begin");
     const result = await use(client);
     await client.query("commit");

@@ -9,11 +9,18 @@ import { aiTraining } from "../../src/import/system/ai_training/index.ts";
 import { importSystem } from "../../src/import/system/import-system.ts";
 import type { ImportReport } from "../../src/import/system/report.ts";
 import { openSource } from "../../src/import/system/sources/open.ts";
-import { cli, databaseEnv } from "../cli/run-cli.ts";
+import { databaseEnv } from "../cli/run-cli.ts";
+import { runHere } from "../cli/run-here.ts";
 import { type Api, codeOf, MASTER_KEYS, signIn, startApi } from "../support/api.ts";
 import { enableSystems } from "../support/compat.ts";
 import { type CompatCaller, callerOf } from "../support/compat-callers.ts";
-import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
+import {
+  createTestDatabase,
+  rowsAs,
+  type TestDatabase,
+  withClient,
+  withKeptClient,
+} from "../support/database.ts";
 import { unseenChanges } from "../support/unseen-changes.ts";
 import { hashesOfTables, tablesWith } from "../support/whole-database.ts";
 
@@ -65,7 +72,7 @@ async function run(): Promise<ImportReport> {
 
 /** Closes the chain of the audit logs and verifies it. */
 const auditFaults = () =>
-  withClient(db.url("owner"), async (client) => {
+  withKeptClient(db.url("owner"), async (client) => {
     await client.query("select private.close_audit_block(10000)");
     const { faults } = await verifyAudit(client, {
       anchors: [],
@@ -114,7 +121,7 @@ test("a dry run reports everything and changes nothing; in privacy mode it store
     writeFileSync(join(folder, `${name}.ndjson`), rows.map(({ line }) => line).join("\n"));
   }
   const before = await hashesOfTables(db);
-  const { code, stdout } = await cli(
+  const { code, stdout } = await runHere(
     ["import", "system", "ai-training", "--from", folder, "--dry-run", "--json"],
     { env: { ...databaseEnv(db), PLINTH_MASTER_KEYS: MASTER_KEYS, PLINTH_PRIVACY_MODE: "true" } },
   );

@@ -9,7 +9,8 @@ import { cedrinaWith } from "../../src/import/system/cedrina/index.ts";
 import { importSystem } from "../../src/import/system/import-system.ts";
 import type { ImportReport } from "../../src/import/system/report.ts";
 import { openSource } from "../../src/import/system/sources/open.ts";
-import { cli, databaseEnv } from "../cli/run-cli.ts";
+import { databaseEnv } from "../cli/run-cli.ts";
+import { runHere } from "../cli/run-here.ts";
 import { registerUser } from "../support/accounts.ts";
 import { type Api, codeOf, MASTER_KEYS, signIn, startApi } from "../support/api.ts";
 import { contextOf } from "../support/casbin/case.ts";
@@ -18,6 +19,7 @@ import { withClient } from "../support/client.ts";
 import { enableSystems } from "../support/compat.ts";
 import { type CompatCaller, callerOf } from "../support/compat-callers.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, testSetup } from "../support/database.ts";
+import { withKeptClient } from "../support/kept-connections.ts";
 import { unseenChanges } from "../support/unseen-changes.ts";
 import { hashesOfTables } from "../support/whole-database.ts";
 
@@ -81,7 +83,7 @@ let report: ImportReport;
 
 test("changes nothing in a dry run, which reports what the import will do", async () => {
   const before = await hashesOfTables(db);
-  const { code, stdout, stderr } = await cli(
+  const { code, stdout, stderr } = await runHere(
     ["import", "system", "cedrina", "--from-env", "CEDRINA_URL", "--dry-run", "--json"],
     {
       env: { ...databaseEnv(db), PLINTH_MASTER_KEYS: MASTER_KEYS, CEDRINA_URL: source },
@@ -430,7 +432,7 @@ describe("the audit log", () => {
 
   test("stays verifiable, before and after the job has made partitions of its months [C6]", async () => {
     const verify = () =>
-      withClient(db.url("owner"), (client) =>
+      withKeptClient(db.url("owner"), (client) =>
         verifyAudit(client, {
           anchors: [],
           folder: undefined,

@@ -17,7 +17,8 @@ import { findCompatSchemas } from "../../src/drift/compat-catalogues.ts";
 import { readCatalogue } from "../../src/drift/read-catalogue.ts";
 import { readDrift } from "../../src/drift/read-drift.ts";
 import { snapshotText } from "../../src/drift/snapshot.ts";
-import { cli, databaseEnv, type Outcome, startCli } from "../cli/run-cli.ts";
+import { databaseEnv, type Outcome, startCli } from "../cli/run-cli.ts";
+import { runHere } from "../cli/run-here.ts";
 import { registerUser } from "../support/accounts.ts";
 import { compatOptions, enableSystems } from "../support/compat.ts";
 import {
@@ -217,7 +218,7 @@ test("the commands and statements of docs/compatibility.md run in their order, a
     const name = args.join(" ");
     outcomes.set(
       name,
-      await cli(args, {
+      await runHere(args, {
         env: {
           ...databaseEnv(db),
           PLINTH_APPLICATION_URL: db.url("application"),
@@ -313,7 +314,7 @@ test("an owner who may not create roles learns what to run", async () => {
         hint: "Let an administrator run the statements that plinth compat enable --print-roles prints.",
       }),
     );
-    const { stdout } = await cli(["compat", "enable", "--print-roles"], { env: databaseEnv(scratch) });
+    const { stdout } = await runHere(["compat", "enable", "--print-roles"], { env: databaseEnv(scratch) });
     expect(stdout).toBe(
       compatRolesSql({ prefix: scratch.rolePrefix, owner: roleName(scratch.rolePrefix, "owner") }),
     );

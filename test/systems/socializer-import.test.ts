@@ -4,7 +4,8 @@ import { isAllowedEndpoint } from "../../src/answerer/endpoint-rules.ts";
 import type { ImportReport, Remark } from "../../src/import/system/report.ts";
 import { socializer } from "../../src/import/system/socializer/index.ts";
 import { openSource } from "../../src/import/system/sources/open.ts";
-import { cli, databaseEnv } from "../cli/run-cli.ts";
+import { databaseEnv } from "../cli/run-cli.ts";
+import { runHere } from "../cli/run-here.ts";
 import { type Api, codeOf, MASTER_KEYS, PASSWORD, startApi } from "../support/api.ts";
 import { enableSystems } from "../support/compat.ts";
 import { type CompatCaller, callerOf } from "../support/compat-callers.ts";
@@ -47,9 +48,12 @@ const query = async (text: string, values: readonly unknown[] = []) =>
   (await owner.query(text, [...values])).rows;
 
 async function run(...flags: string[]): Promise<ImportReport> {
-  const outcome = await cli(["import", "system", "socializer", "--from", source.path, "--json", ...flags], {
-    env: { ...databaseEnv(db), PLINTH_MASTER_KEYS: MASTER_KEYS },
-  });
+  const outcome = await runHere(
+    ["import", "system", "socializer", "--from", source.path, "--json", ...flags],
+    {
+      env: { ...databaseEnv(db), PLINTH_MASTER_KEYS: MASTER_KEYS },
+    },
+  );
   expect({ code: outcome.code, stderr: outcome.stderr }).toEqual({ code: 0, stderr: "" });
   return JSON.parse(outcome.stdout) as ImportReport;
 }
@@ -109,7 +113,7 @@ test("changes nothing in a dry run, which reports what an import would do", asyn
 test("rejects an unknown hash function of addresses, and one for a product that stores addresses", async () => {
   const rejected = async (system: string, algorithm: string) => {
     const args = ["import", "system", system, "--from", source.path, "--email-hash", algorithm];
-    const { code, stderr } = await cli(args, {
+    const { code, stderr } = await runHere(args, {
       env: { ...databaseEnv(db), PLINTH_MASTER_KEYS: MASTER_KEYS },
     });
     expect(code).not.toBe(0);
