@@ -2,7 +2,7 @@ import "graphile-build-pg";
 
 type Behavior = GraphileBuild.Build["behavior"];
 
-/** The methods whose results depend only on texts. The first two are private in the types. */
+/** The methods whose results depend only on their arguments. The first two are private in the types. */
 interface PureMethods {
   validateBehavior(entityType: string | null, source: string, text: string): void;
   getPreferencesAppliedBehaviors(entityType: string, inferred: Resolved, override: Resolved): Resolved;
@@ -13,6 +13,13 @@ interface PureMethods {
 interface Resolved {
   readonly behaviorString: string;
 }
+
+/** A place in a tree of lists: each branch is the next element. */
+interface Place {
+  readonly branches: Map<unknown, Place>;
+  behavior?: Resolved;
+}
+const newPlace = (): Place => ({ branches: new Map() });
 
 const remembering = new WeakSet<object>();
 
@@ -43,9 +50,10 @@ export const BehaviorMemoryPlugin: GraphileConfig.Plugin = {
 };
 
 export function rememberResults(methods: PureMethods): void {
-  const { validateBehavior, getPreferencesAppliedBehaviors, entityMatches } = methods;
+  const { validateBehavior, getPreferencesAppliedBehaviors, getBehaviorForEntity, entityMatches } = methods;
   const valid = new WeakMap<object, Map<string, true>>();
   const applied = new WeakMap<object, Map<string, Resolved>>();
+  const lists = new WeakMap<object, Map<string, Place>>();
   const matches = new WeakMap<object, Map<string, Map<string, boolean | undefined>>>();
 
   methods.validateBehavior = function (entityType, source, text) {
@@ -62,6 +70,15 @@ export function rememberResults(methods: PureMethods): void {
     return remember(mapOf(applied, this), key, () =>
       getPreferencesAppliedBehaviors.call(this, entityType, inferred, override),
     );
+  };
+
+  // An attribute of a table is a list of both, and the original compares it with each list of the schema.
+  methods.getBehaviorForEntity = function (entityType, entity) {
+    if (!Array.isArray(entity)) return getBehaviorForEntity.call(this, entityType, entity);
+    let place = remember(mapOf(lists, this), entityType, newPlace);
+    for (const element of entity) place = remember(place.branches, element, newPlace);
+    place.behavior ??= getBehaviorForEntity.call(this, entityType, entity);
+    return place.behavior;
   };
 
   methods.entityMatches = function (entityType, entity, filter) {
@@ -85,7 +102,7 @@ function mapOf<V>(maps: WeakMap<object, Map<string, V>>, owner: object): Map<str
   return map;
 }
 
-function remember<V>(map: Map<string, V>, key: string, compute: () => V): V {
+function remember<K, V>(map: Map<K, V>, key: K, compute: () => V): V {
   if (map.has(key)) return map.get(key) as V;
   const value = compute();
   map.set(key, value);

@@ -18,7 +18,8 @@ beforeEach(() => {
       asked.push(`apply ${entityType} ${behaviorString}`);
       return { behaviorString };
     }
-    getBehaviorForEntity(_entityType: string, entity: unknown) {
+    getBehaviorForEntity(entityType: string, entity: unknown) {
+      if (Array.isArray(entity)) asked.push(`behavior of ${entityType} ${entity}`);
       return { behaviorString: String(entity) };
     }
     entityMatches(entityType: string, entity: unknown, filter: string) {
@@ -51,6 +52,22 @@ test("matches each string once per type and filter, and checks the filter's regi
     "match list list",
     "is insert registered for resource",
     "match insert insert",
+  ]);
+});
+
+test("finds the behavior of each list of elements once, whichever array holds them", () => {
+  const behavior = new Behavior();
+  const [users, chats] = [{ toString: () => "users" }, { toString: () => "chats" }];
+  for (let i = 0; i < 2; i++)
+    for (const list of [[users, "id"], [users, "name"], [chats, "id"], [users]])
+      expect(behavior.getBehaviorForEntity("attribute", list).behaviorString).toBe(String(list));
+  behavior.getBehaviorForEntity("codec", [users]);
+  expect(asked).toEqual([
+    "behavior of attribute users,id",
+    "behavior of attribute users,name",
+    "behavior of attribute chats,id",
+    "behavior of attribute users",
+    "behavior of codec users",
   ]);
 });
 
