@@ -7,7 +7,7 @@ let last: Promise<unknown> = Promise.resolve();
 
 /**
  * Runs a command line in the test's process, one after the other: for what a command does and prints. A process of its own takes a second
- * of the processor more, and is for signals, stdin and the launcher; see `cli`.
+ * of the processor more, and is for signals, stdin, the end of the process and imports of files, which limit its memory; see `cli`.
  */
 export function runHere(
   args: readonly string[],

@@ -1,5 +1,6 @@
-import pg from "pg";
+import type pg from "pg";
 import { asRole, cutOff, type TestDatabase, withKeptClient } from "./database.ts";
+import { takeKeptClient } from "./kept-connections.ts";
 
 /** A message as the tests see it. */
 export interface Message {
@@ -27,9 +28,7 @@ export interface UserConnection {
 }
 
 export async function connectAs(db: TestDatabase, userId: string): Promise<UserConnection> {
-  const client = new pg.Client(db.url("authenticator"));
-  client.on("error", () => {});
-  await client.connect();
+  const { client, giveBack } = await takeKeptClient(db.url("authenticator"));
   return {
     async rows<Row extends object>(sql: string, params?: unknown[]) {
       await client.query("begin");
@@ -44,7 +43,7 @@ export async function connectAs(db: TestDatabase, userId: string): Promise<UserC
       }
     },
     kill: () => cutOff(client),
-    end: () => client.end().catch(() => {}),
+    end: giveBack,
   };
 }
 
@@ -73,13 +72,11 @@ export async function expireLease(db: TestDatabase, message: string): Promise<vo
 
 /** Runs statements on one connection of a login role. */
 export async function connect(db: TestDatabase, role: "service" | "owner" | "worker") {
-  const client = new pg.Client(db.url(role));
-  client.on("error", () => {});
-  await client.connect();
+  const { client, giveBack } = await takeKeptClient(db.url(role));
   return {
     rows: async <Row extends object = Record<string, unknown>>(sql: string, params?: unknown[]) =>
       (await client.query<Row & pg.QueryResultRow>(sql, params)).rows as Row[],
     kill: () => cutOff(client),
-    end: () => client.end().catch(() => {}),
+    end: giveBack,
   };
 }

@@ -17,13 +17,28 @@ const RESET = `reset session authorization; reset all; close all; deallocate all
 
 /** Runs `use` on a connection in the state of a new one. */
 export async function withKeptClient<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = idle.get(url)?.pop() ?? (await connect(url));
-  client.ref();
+  const { client, giveBack } = await takeKeptClient(url);
   try {
     return await use(client);
   } finally {
-    await keep(url, client).catch(() => client.end().catch(() => {}));
+    await giveBack();
   }
+}
+
+/** Takes a connection in the state of a new one, until it is given back. */
+export async function takeKeptClient(
+  url: string,
+): Promise<{ client: pg.Client; giveBack: () => Promise<void> }> {
+  const client = idle.get(url)?.pop() ?? (await connect(url));
+  client.ref();
+  let given: Promise<void> | undefined;
+  return {
+    client,
+    giveBack() {
+      given ??= keep(url, client).catch(() => client.end().catch(() => {}));
+      return given;
+    },
+  };
 }
 
 async function connect(url: string): Promise<Client> {
