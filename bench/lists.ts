@@ -14,7 +14,7 @@ import { runBootstrap } from "../src/database/bootstrap.ts";
 import { openEmbedded } from "../src/database/embedded/server.ts";
 import { databaseUrl } from "../src/database/scratch-database.ts";
 import { bringUpToDate } from "../src/start/up-to-date.ts";
-import { IDS } from "../test/support/access-probes.ts";
+import { IDS } from "../test/support/access-probes/ids.ts";
 import { seedActors } from "../test/support/access-seed.ts";
 import type { TestDatabase } from "../test/support/database.ts";
 import { type GeneratedField, readSurface } from "../test/support/generated-fields.ts";

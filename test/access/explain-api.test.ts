@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { IDS } from "../support/access-probes.ts";
+import { IDS } from "../support/access-probes/ids.ts";
 import { type Actor, seedActors } from "../support/access-seed.ts";
 import { type Answer, type Api, codeOf, startApi } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import type pg from "pg";
 import type { Explanation } from "../../src/cli/explanation-lines.ts";
 import { roleName } from "../../src/config/roles.ts";
-import { IDS } from "../support/access-probes.ts";
+import { IDS } from "../support/access-probes/ids.ts";
 import { seedActors } from "../support/access-seed.ts";
 import {
   createTestDatabase,

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import pg from "pg";
 import { type Role, roleName } from "../../src/config/roles.ts";
-import { IDS, PROBES } from "../support/access-probes.ts";
+import { IDS } from "../support/access-probes/ids.ts";
+import { PROBES } from "../support/access-probes/probes.ts";
 import { seedActors } from "../support/access-seed.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 

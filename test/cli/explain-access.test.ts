@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { roleName } from "../../src/config/roles.ts";
-import { IDS } from "../support/access-probes.ts";
+import { IDS } from "../support/access-probes/ids.ts";
 import { seedActors } from "../support/access-seed.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { cli, databaseEnv } from "./run-cli.ts";

@@ -8,7 +8,8 @@ import { readArchive } from "../../src/archive/archive-file.ts";
 import { generateAsymmetricSigningKey } from "../../src/auth/signing-keys.ts";
 import { databaseEnv } from "../cli/run-cli.ts";
 import { runHere } from "../cli/run-here.ts";
-import { IDS, SEED, withIds } from "../support/access-probes.ts";
+import { IDS, withIds } from "../support/access-probes/ids.ts";
+import { SEED } from "../support/access-probes/seed.ts";
 import { grantRole, registerUser, someHash } from "../support/accounts.ts";
 import { CANARY, CANARY_ADDRESS, plantCanaries } from "../support/canaries.ts";
 import {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import pg from "pg";
-import { IDS, SEED, withIds } from "../support/access-probes.ts";
+import { IDS, withIds } from "../support/access-probes/ids.ts";
+import { SEED } from "../support/access-probes/seed.ts";
 import { grantRole, registerUser } from "../support/accounts.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { inRolledBackTransaction } from "../support/transaction.ts";

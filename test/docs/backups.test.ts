@@ -26,7 +26,8 @@ import {
 import { QUEUES } from "../../src/jobs/index.ts";
 import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { cleanEnv, databaseEnv, LAUNCHER } from "../cli/run-cli.ts";
-import { IDS, SEED, withIds } from "../support/access-probes.ts";
+import { IDS, withIds } from "../support/access-probes/ids.ts";
+import { SEED } from "../support/access-probes/seed.ts";
 import { until } from "../support/api.ts";
 import { withClient } from "../support/database.ts";
 import { createStockCluster, type StockServer, startStockCluster } from "../support/stock-server.ts";

@@ -1,4 +1,5 @@
-import { IDS, RBAC_MODEL } from "../support/access-probes.ts";
+import { RBAC_MODEL } from "../support/access-probes/casbin-model.ts";
+import { IDS } from "../support/access-probes/ids.ts";
 
 /** Rows beyond those of SEED that mutations need to succeed. */
 export const MORE_ROWS = `

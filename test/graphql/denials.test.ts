@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
-import { withIds } from "../support/access-probes.ts";
+import { withIds } from "../support/access-probes/ids.ts";
 import { seedActors } from "../support/access-seed.ts";
 import { type Api, startApi } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";

@@ -1,4 +1,4 @@
-import { RBAC_MODEL } from "../support/access-probes.ts";
+import { RBAC_MODEL } from "../support/access-probes/casbin-model.ts";
 
 /**
  * How the generated mutations of a table are tried, in the order create, update, delete. Of values, `:ada` is an id of

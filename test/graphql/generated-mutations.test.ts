@@ -5,7 +5,7 @@ import {
   type GraphQLSchema,
   getNamedType,
 } from "postgraphile/graphql";
-import { IDS, withIds } from "../support/access-probes.ts";
+import { IDS, withIds } from "../support/access-probes/ids.ts";
 import { type Actor, seedActors } from "../support/access-seed.ts";
 import { type Api, startApi } from "../support/api.ts";
 import { canonical } from "../support/canonical.ts";

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { SEED, withIds } from "../support/access-probes.ts";
+import { withIds } from "../support/access-probes/ids.ts";
+import { SEED } from "../support/access-probes/seed.ts";
 import { CANARY } from "../support/canaries.ts";
 import { CANARY_ADDRESSES, plantCanariesEverywhere } from "../support/canaries-everywhere.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { IMPLIED, OWN_ROWS } from "../../plugins/own-rows.ts";
-import { IDS } from "../support/access-probes.ts";
+import { IDS } from "../support/access-probes/ids.ts";
 import { type Actor, seedActors } from "../support/access-seed.ts";
 import {
   createTestDatabase,

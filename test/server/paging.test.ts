@@ -10,7 +10,7 @@ import {
   isObjectType,
 } from "postgraphile/graphql";
 import { API_SCHEMAS } from "../../src/graphql/preset.ts";
-import { RBAC_MODEL } from "../support/access-probes.ts";
+import { RBAC_MODEL } from "../support/access-probes/casbin-model.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 import { makeRowsOfEveryTable, rowId } from "../support/rows-of-any-table.ts";
 import { openSchema, type SchemaInProcess } from "../support/schema-in-process.ts";

@@ -1,6 +1,7 @@
 import { createAccessTokens } from "../../src/auth/access-token.ts";
 import { parseSigningKeys } from "../../src/auth/signing-keys.ts";
-import { SEED, withIds } from "./access-probes.ts";
+import { withIds } from "./access-probes/ids.ts";
+import { SEED } from "./access-probes/seed.ts";
 import { SIGNING_KEYS } from "./api.ts";
 import { withClient } from "./client.ts";
 import type { TestDatabase } from "./test-database.ts";

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import type pg from "pg";
-import { IDS, SEED, withIds } from "../support/access-probes.ts";
+import { IDS, withIds } from "../support/access-probes/ids.ts";
+import { SEED } from "../support/access-probes/seed.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
 // The SQL of the five systems' documents, copied as it stands and run by the analyst over the safe views. Headphone Mode's and

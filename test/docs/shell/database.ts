@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { PACKAGE_ROOT } from "../../../src/support/paths.ts";
-import { SEED, withIds } from "../../support/access-probes.ts";
+import { withIds } from "../../support/access-probes/ids.ts";
+import { SEED } from "../../support/access-probes/seed.ts";
 import { fenced, fileOf, type Recipe } from "./recipe.ts";
 
 // The pages whose commands run on a migrated database of their own, as on an external server.

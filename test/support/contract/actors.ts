@@ -6,7 +6,8 @@ import {
   UNKNOWN_USER,
   USER,
 } from "../../../src/access-contract/actors.ts";
-import { SEED, withIds } from "../access-probes.ts";
+import { withIds } from "../access-probes/ids.ts";
+import { SEED } from "../access-probes/seed.ts";
 
 /**
  * A user without anything, a plain member of Ada's room and the administrator; a session of each user that has none in SEED; times

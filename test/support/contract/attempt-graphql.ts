@@ -2,7 +2,7 @@ import type pg from "pg";
 import type { GraphQLObjectType } from "postgraphile/graphql";
 import { NO_ACCOUNT } from "../../../src/access-contract/actors.ts";
 import type { Cell } from "../../../src/access-contract/cells.ts";
-import { IDS } from "../access-probes.ts";
+import { IDS } from "../access-probes/ids.ts";
 import { type Api, startApi } from "../api.ts";
 import { withClient } from "../client.ts";
 import { type GeneratedField, readSurface } from "../generated-fields.ts";

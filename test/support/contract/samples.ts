@@ -10,7 +10,7 @@ import {
   isListType,
   isNonNullType,
 } from "postgraphile/graphql";
-import { IDS } from "../access-probes.ts";
+import { IDS } from "../access-probes/ids.ts";
 
 /** Values by the name of an argument that takes one, such as roomId. */
 export type Samples = ReadonlyMap<string, string>;

@@ -1,6 +1,6 @@
 import type { GraphQLSchema } from "postgraphile/graphql";
 import { EXAMPLES } from "../../graphql/examples.ts";
-import { IDS } from "../access-probes.ts";
+import { IDS } from "../access-probes/ids.ts";
 import type { GeneratedField } from "../generated-fields.ts";
 import { type Argument, argumentsOf, type Input, withValue } from "./arguments.ts";
 import type { Caller } from "./caller.ts";

@@ -1,7 +1,8 @@
 import type pg from "pg";
 import { ROLES, type Role } from "../../../src/config/roles.ts";
 import { SCHEMAS } from "../../../src/database/schemas.ts";
-import { type Outcome, PROBES, type Probe } from "../access-probes.ts";
+import type { Outcome, Probe } from "../access-probes/probe.ts";
+import { PROBES } from "../access-probes/probes.ts";
 import { probesOfParts } from "./probes-of-parts.ts";
 import { PROBES_OF_VIEWS } from "./probes-of-views.ts";
 

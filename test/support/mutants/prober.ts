@@ -1,6 +1,7 @@
 import pg from "pg";
 import { roleName } from "../../../src/config/roles.ts";
-import { type Outcome, withIds } from "../access-probes.ts";
+import { withIds } from "../access-probes/ids.ts";
+import type { Outcome } from "../access-probes/probe.ts";
 import type { RoleProbe } from "./policy-probes.ts";
 
 /** Runs probes, each of which is rolled back immediately. */

@@ -1,4 +1,5 @@
-import { type Probe, RBAC_MODEL } from "../access-probes.ts";
+import { RBAC_MODEL } from "../access-probes/casbin-model.ts";
+import type { Probe } from "../access-probes/probe.ts";
 
 // Probes of single parts of policies, which few rows of the seed tell apart.
 

@@ -1,4 +1,4 @@
-import type { Probe } from "../access-probes.ts";
+import type { Probe } from "../access-probes/probe.ts";
 
 const analyst = (view: string, given?: string): Probe => [
   "visitor as analyst",

@@ -1,0 +1,125 @@
+import { DENIED, type Probe } from "./probe.ts";
+import { own, practised } from "./recurring.ts";
+
+export const LEARNING: Readonly<Record<string, readonly Probe[]>> = {
+  "learning.content_categories": [
+    ["visitor", "select from learning.content_categories", 2],
+    ["ada", "insert into learning.content_categories (slug, name) values ('x', 'x')", DENIED],
+    ["edit_content", "insert into learning.content_categories (slug, name) values ('x', 'x')", 1],
+    ["ada", "update learning.content_categories set name = 'y'", 0],
+    ["edit_content", "update learning.content_categories set name = 'y'", 2],
+    ["ada", "delete from learning.content_categories where slug = 'hidden'", 0],
+    ["edit_content", "delete from learning.content_categories where slug = 'hidden'", 1],
+  ],
+  "learning.content_items": [
+    ["visitor", "select from learning.content_items", 2],
+    ["bob", "select from learning.content_items", 2],
+    ["ada", "select from learning.content_items", 3],
+    ["edit_content", "select from learning.content_items", 3],
+    [
+      "ada",
+      "insert into learning.content_items (category_id, slug, content_type, title) values (:shown, 'x', 'lesson', 'x')",
+      DENIED,
+    ],
+    [
+      "edit_content",
+      "insert into learning.content_items (category_id, slug, content_type, title) values (:shown, 'x', 'lesson', 'x')",
+      1,
+    ],
+    ["ada", "update learning.content_items set title = 'y'", 0],
+    ["edit_content", "update learning.content_items set title = 'y'", 3],
+  ],
+  "learning.content_versions": [
+    ["visitor", "select from learning.content_versions", 2],
+    ["bob", "select from learning.content_versions", 2],
+    ["ada", "select from learning.content_versions", 3],
+    ["edit_content", "select from learning.content_versions", 3],
+  ],
+  "learning.content_bodies": [
+    ["visitor", "select from learning.content_bodies", 1],
+    ["bob", "select from learning.content_bodies", 1],
+    ["ada", "select from learning.content_bodies", 3],
+    ["edit_content", "select from learning.content_bodies", 3],
+  ],
+  "learning.content_prerequisites": [
+    ["visitor", "select from learning.content_prerequisites", 1],
+    ["ada", "select from learning.content_prerequisites", 2],
+    [
+      "ada",
+      "insert into learning.content_prerequisites (item_id, required_item_id) values (:hidden, :granted)",
+      DENIED,
+    ],
+    [
+      "edit_content",
+      "insert into learning.content_prerequisites (item_id, required_item_id) values (:hidden, :granted)",
+      1,
+    ],
+    ["ada", "delete from learning.content_prerequisites", 0],
+    ["edit_content", "delete from learning.content_prerequisites", 2],
+  ],
+  "learning.content_ratings": [
+    ...own("learning.content_ratings", "rating = 3"),
+    ["edit_content", "select from learning.content_ratings", 2],
+    ["ada", "insert into learning.content_ratings (item_id, user_id, rating) values (:granted, :ada, 1)", 1],
+    [
+      "ada",
+      "insert into learning.content_ratings (item_id, user_id, rating) values (:granted, :bob, 1)",
+      DENIED,
+    ],
+    [
+      "bob",
+      "insert into learning.content_ratings (item_id, user_id, rating) values (:granted, :bob, 1)",
+      DENIED,
+    ],
+    ["ada", "delete from learning.content_ratings", 1],
+    ["edit_content", "delete from learning.content_ratings", 2],
+  ],
+  "learning.user_content_permissions": [
+    ["visitor", "select from learning.user_content_permissions", 0],
+    ["ada", "select from learning.user_content_permissions", 1],
+    ["manage_content_access", "select from learning.user_content_permissions", 2],
+    [
+      "ada",
+      "insert into learning.user_content_permissions (user_id, item_id, permission) values (:ada, :shown, 'allow')",
+      DENIED,
+    ],
+    [
+      "manage_content_access",
+      "insert into learning.user_content_permissions (user_id, item_id, permission) values (:ada, :shown, 'allow')",
+      1,
+    ],
+    ["manage_content_access", "delete from learning.user_content_permissions", 2],
+  ],
+  "learning.skills": [
+    ["visitor", "select from learning.skills", 2],
+    ["ada", "select from learning.skills", 2],
+    ["manage_skills", "select from learning.skills", 3],
+    ["ada", "insert into learning.skills (skill_name) values ('x')", DENIED],
+    ["manage_skills", "insert into learning.skills (skill_name) values ('x')", 1],
+    ["manage_skills", "delete from learning.skills where id = :hidden", 1],
+  ],
+  "learning.user_skills": [
+    ...practised("learning.user_skills"),
+    ["ada", "insert into learning.user_skills (user_id, skill_id) values (:ada, :granted)", 1],
+    ["ada", "insert into learning.user_skills (user_id, skill_id) values (:bob, :granted)", DENIED],
+    ["ada", "insert into learning.user_skills (user_id, skill_id) values (:ada, :hidden)", DENIED],
+    ["ada", "update learning.user_skills set level = 10", 0],
+    ["ada", "delete from learning.user_skills", 0],
+  ],
+  "learning.skill_evidence": practised("learning.skill_evidence"),
+  "learning.training": practised("learning.training"),
+  "learning.content_skills": [
+    ["visitor", "select from learning.content_skills", 1],
+    ["bob", "select from learning.content_skills", 1],
+    ["edit_content", "select from learning.content_skills", 2],
+    ["ada", "insert into learning.content_skills (item_id, skill_id) values (:shown, :granted)", DENIED],
+    ["edit_content", "insert into learning.content_skills (item_id, skill_id) values (:shown, :granted)", 1],
+    ["ada", "delete from learning.content_skills", 0],
+    ["edit_content", "delete from learning.content_skills", 2],
+  ],
+  "learning.content_progress": practised("learning.content_progress"),
+  "learning.content_consumption": [
+    ["ada", "select from learning.content_consumption", 1],
+    ["manage_skills", "select from learning.content_consumption", 0],
+  ],
+};
