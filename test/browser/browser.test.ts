@@ -1,29 +1,37 @@
-import { execFile } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
-import { join } from "node:path";
-import { expect, test } from "@jest/globals";
-import { CHROMIUM } from "./chromium.ts";
+import { existsSync } from "node:fs";
+import { afterAll, beforeAll, describe, test } from "@jest/globals";
+import type { Browser } from "playwright-core";
+import { CHROMIUM, type InChromium } from "./chromium.ts";
+import { useClient } from "./client-in-chromium.ts";
+import { useNotebook } from "./notebook-in-chromium.ts";
+import { usePasskeys } from "./passkey-in-chromium.ts";
+import { launchChromium } from "./playwright.ts";
+import { useSchemaPage } from "./schema-page-in-chromium.ts";
+import { useWebChat } from "./web-chat-in-chromium.ts";
 
-// Each script opens pages in a real Chromium, which not every machine has. It runs alone too: `node test/browser/…`.
+// Pages in one real Chromium, which not every machine has. Each has contexts of its own there, as people have profiles.
 
-const SCRIPTS = readdirSync(import.meta.dirname).filter((file) => file.endsWith("-in-chromium.ts"));
-const inChromium = existsSync(CHROMIUM) ? test.each(SCRIPTS) : test.skip.each(SCRIPTS);
+const PAGES: Readonly<Record<string, (chromium: InChromium) => Promise<void>>> = {
+  "plinth/client": useClient,
+  "examples/notebook": useNotebook,
+  passkeys: usePasskeys,
+  "the page of the schema": useSchemaPage,
+  "examples/web-chat": useWebChat,
+};
 
-/** Ends a script that hangs, with its browsers and its database, before the time of the test is over. */
-const HOPELESS_MS = 570_000;
+(existsSync(CHROMIUM) ? describe : describe.skip)("in Chromium", () => {
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await launchChromium();
+  });
+  afterAll(() => browser.close());
 
-inChromium(
-  "%s",
-  async (script) => {
-    const { code, out } = await new Promise<{ code: unknown; out: string }>((resolve) => {
-      const path = join(import.meta.dirname, script);
-      execFile(process.execPath, [path], { timeout: HOPELESS_MS }, (error, stdout, stderr) =>
-        resolve({ code: error?.code ?? error?.signal ?? 0, out: stdout + stderr }),
-      );
-    });
-    expect(out.match(/^FAIL.*|.*Error.*/gm) ?? []).toEqual([]);
-    expect(out).toMatch(/^ok/m);
-    expect(code).toBe(0);
-  },
-  600_000,
-);
+  test.each(Object.entries(PAGES))(
+    "%s",
+    async (_page, use) => {
+      await using parts = new AsyncDisposableStack();
+      await use({ browser, parts });
+    },
+    600_000,
+  );
+});
