@@ -132,10 +132,11 @@ async function attemptAll(attempts: readonly Attempt[]): Promise<(number | pg.Da
   return withClient(db.adminUrl, async (client) => {
     const results: (number | pg.DatabaseError)[] = [];
     for (const attempt of attempts) {
-      await client.query("begin");
+      const role = pg.escapeLiteral(roleName(db.rolePrefix, roleOf(attempt)));
+      const userId = pg.escapeLiteral(attempt.userId ?? "");
+      // In one message, because there are thousands.
       await client.query(
-        "select set_config('role', $1, true), set_config('jwt.claims.user_id', $2, true), set_config('search_path', '', true)",
-        [roleName(db.rolePrefix, roleOf(attempt)), attempt.userId ?? ""],
+        `begin; select set_config('role', ${role}, true), set_config('jwt.claims.user_id', ${userId}, true), set_config('search_path', '', true)`,
       );
       results.push(
         await client.query(attempt.sql, [...(attempt.parameters ?? [])]).then(
