@@ -23,9 +23,12 @@ export async function createPoint(
     });
   return withArchivingServer(database, settings, async (client) => {
     if (listPoints(folder).some((point) => point.name === name)) throw pointExists(name);
+    // A transaction with an id leaves a commit in the WAL. Without one, an idle server could not be restored to a time before the point:
+    // a recovery ends at the first commit after its time.
     const { rows } = await client.query<{ lsn: string; timeline: number }>(
       `select
          pg_create_restore_point($1) as lsn,
+         pg_current_xact_id(),
          ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer as timeline`,
       [name],
     );
