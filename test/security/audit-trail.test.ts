@@ -345,9 +345,8 @@ describe("the deletion of an account", () => {
   });
 
   /**
-   * Rarely, PostgreSQL cancels a change of an account's row in favor of the deletion of the account: it waits for newer versions
-   * of a row that is being locked, `skip locked` or not. Clients receive CONFLICT and retry. Locks in the wrong order wait
-   * elsewhere.
+   * Rarely, a change of an account's row and the deletion of the account wait for each other: PostgreSQL waits for newer versions of a row
+   * that is being locked, `skip locked` or not. Clients receive CONFLICT and retry. Locks in the wrong order wait elsewhere.
    */
   const repeated = (client: pg.Client, sql: string, params: unknown[]): Promise<unknown> =>
     client.query(sql, params).catch((error: pg.DatabaseError) => {
@@ -357,6 +356,14 @@ describe("the deletion of an account", () => {
       )
         throw error;
       return repeated(client, sql, params);
+    });
+
+  /** Of two that wait for each other, PostgreSQL cancels the one that looks first: never this one, so that each change tells where it waited. */
+  const deleteAccount = (id: string) =>
+    withKeptClient(db.adminUrl, async (client) => {
+      if (db.adminIsSuperuser) await client.query("set deadlock_timeout = '1h'");
+      await client.query(`set role ${db.rolePrefix}_owner`);
+      await client.query("delete from identity.users where id = $1", [id]);
     });
 
   test("is neither blocked nor broken by changes of its rows on other connections [A5]", async () => {
@@ -376,9 +383,7 @@ describe("the deletion of an account", () => {
         change(
           "update access.user_roles set expires_at = now() + interval '1 day' * (? + 1) where user_id = $1",
         ),
-        withKeptClient(db.url("owner"), (client) =>
-          client.query("delete from identity.users where id = $1", [user]),
-        ),
+        deleteAccount(user),
       ]);
       expect((await trailAbout(user)).rows).toEqual([]);
       const { rows } = await trailAbout();
