@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import pg from "pg";
 import { registerUser } from "../support/accounts.ts";
 import { type Api, startApi } from "../support/api.ts";
+import { withClient } from "../support/client.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { withKeptClient } from "../support/kept-connections.ts";
 import { brokenLaws } from "../support/ledger.ts";
 import { makeRandom, SEED } from "../support/random.ts";
 import { at, deliver, type StripeEvent, WEBHOOK_SECRET } from "./stripe.ts";
@@ -63,9 +63,7 @@ async function newStory(
 async function send(events: readonly StripeEvent[]): Promise<void> {
   for (const each of events) expect((await deliver(api.url, each)).status).toBe(200);
   await owner.query("update payment_events set next_attempt_at = now() where processed_at is null");
-  await withKeptClient(db.url("worker"), (client) =>
-    client.query("select private.process_payment_events(1000)"),
-  );
+  await withClient(db.url("worker"), (client) => client.query("select private.process_payment_events(1000)"));
 }
 
 /** The state of a story in the database. */

@@ -20,7 +20,6 @@ import {
   type Transaction,
   testSetup,
   withClient,
-  withKeptClient,
 } from "../support/database.ts";
 import { dumpAsText, findPgDump } from "../support/pg-dump.ts";
 import { tablesWithAny } from "../support/whole-database.ts";
@@ -124,7 +123,7 @@ async function tryUnknownNames(): Promise<void> {
 
 async function seed(): Promise<Set<string>> {
   await tryUnknownNames();
-  return withKeptClient(db.url("owner"), async (client) => {
+  return withClient(db.url("owner"), async (client) => {
     await client.query(withIds(SEED));
     await client.query(withIds(MORE_ROWS));
     const planted = await plantCanaries(client, ada, WORDS_OF_THE_PRODUCT);
@@ -281,7 +280,7 @@ test("leaves no canary in the database and in archives after plinth privacy eras
   }).finally(() => worker.end());
   const archived = await archivedLines();
   expect(archived.filter((line) => line.includes(CANARY)).length).toBeGreaterThan(3);
-  const before = await withKeptClient(db.adminUrl, totals);
+  const before = await withClient(db.adminUrl, totals);
 
   const env = {
     ...databaseEnv(db),
@@ -291,8 +290,8 @@ test("leaves no canary in the database and in archives after plinth privacy eras
   const { code, stderr } = await runHere(["privacy", "erase", ada], { env });
   expect({ code, stderr }).toMatchObject({ code: 0 });
 
-  expect(await withKeptClient(db.adminUrl, search)).toEqual(LEFT);
-  expect(await withKeptClient(db.adminUrl, totals)).toEqual(before);
+  expect(await withClient(db.adminUrl, search)).toEqual(LEFT);
+  expect(await withClient(db.adminUrl, totals)).toEqual(before);
   const traces = [CANARY, CANARY_ADDRESS, ada];
   const lines = await archivedLines();
   expect(lines.length).toBe(archived.length);
@@ -322,7 +321,7 @@ async function archivedLines(): Promise<string[]> {
 test("deletes accounts that acted on each other at the same moment, while others sign in to them", async () => {
   for (let round = 0; round < 8; round++) {
     const pair = await Promise.all(["a", "b"].map((name) => registerUser(db, `${name}${round}`)));
-    await withKeptClient(db.url("owner"), (client) =>
+    await withClient(db.url("owner"), (client) =>
       client.query(
         `insert into security.security_audit_log (user_id, actor_id, event_type)
          select case n % 2 when 0 then $1 else $2 end::uuid, case n % 2 when 0 then $2 else $1 end::uuid, 'probe_of_pair'
@@ -332,20 +331,20 @@ test("deletes accounts that acted on each other at the same moment, while others
     );
     await Promise.all(
       pair.flatMap((user, index) => [
-        withKeptClient(db.url("service"), async (client) => {
+        withClient(db.url("service"), async (client) => {
           for (let i = 0; i < 10; i++)
             await client.query("select from private.finish_login($1, 'x@example.com', false, null, $2)", [
               user,
               someHash(),
             ]);
         }),
-        withKeptClient(db.url("owner"), (client) =>
+        withClient(db.url("owner"), (client) =>
           client.query("delete from identity.users where username = $1", [`${"ab"[index]}${round}`]),
         ),
       ]),
     );
   }
-  const left = await withKeptClient(db.url("owner"), (client) =>
+  const left = await withClient(db.url("owner"), (client) =>
     client.query(
       "select from security.security_audit_log where event_type = 'probe_of_pair' and coalesce(user_id, actor_id) is not null",
     ),

@@ -10,7 +10,7 @@ import {
   inRolledBackTransaction,
   type TestDatabase,
   type Transaction,
-  withKeptClient,
+  withClient,
 } from "../support/database.ts";
 
 // Every change that completes an item or course records the completion once, and no later change removes it.
@@ -31,7 +31,7 @@ afterAll(() => db.drop());
 const name = () => `c-${randomUUID()}`;
 const complete = (tx: Transaction, item: string) => tx.rows("select learning.complete_item($1)", [item]);
 const asOwner = (sql: string, params: unknown[] = []) =>
-  withKeptClient(db.url("owner"), async (client) => (await client.query(sql, params)).rows);
+  withClient(db.url("owner"), async (client) => (await client.query(sql, params)).rows);
 /** Runs one statement as the owner and returns to the previous role. */
 async function owner(
   tx: Transaction,
@@ -164,7 +164,7 @@ describe("a course of two parts, one of them completed,", () => {
     await asOwner("update learning.content_items set publish_from = now() + interval '1 day' where id = $1", [
       late,
     ]);
-    await withKeptClient(db.url("authenticator"), async (client) => {
+    await withClient(db.url("authenticator"), async (client) => {
       await client.query("begin");
       await asRole(client, { name: "user", prefix: db.rolePrefix }, { user_id: ada });
       await client.query("select learning.complete_item($1)", [a]);
@@ -286,7 +286,7 @@ describe("a corrected duration", () => {
 
   test("does not wait for a heartbeat that is being recorded; the job completes it later", async () => {
     const video = await addItem(db, name(), { type: "video", duration: 100 });
-    await withKeptClient(db.url("authenticator"), async (client) => {
+    await withClient(db.url("authenticator"), async (client) => {
       await client.query("begin");
       await asRole(client, { name: "user", prefix: db.rolePrefix }, { user_id: bob });
       await client.query("select learning.record_heartbeat($1, $2, 0, 45)", [video, randomUUID()]);

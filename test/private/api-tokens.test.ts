@@ -6,7 +6,7 @@ import {
   createTestDatabase,
   expectSqlState,
   type TestDatabase,
-  withKeptClient,
+  withClient,
 } from "../support/database.ts";
 
 // API tokens as the service and the API's roles use them in SQL, on real parallel connections.
@@ -34,7 +34,7 @@ const run = async <T extends object>(
   sql: string,
   params: unknown[] = [],
 ): Promise<T[]> =>
-  withKeptClient(db.url(role), async (client) => (await client.query<T>(sql, params)).rows as T[]);
+  withClient(db.url(role), async (client) => (await client.query<T>(sql, params)).rows as T[]);
 
 async function openSession(): Promise<string> {
   const [opened] = await run<{ session_id: string }>(
@@ -83,7 +83,7 @@ const asUser = <T extends object>(
   params: unknown[] = [],
   settings: Record<string, string> = {},
 ): Promise<T[]> =>
-  withKeptClient(db.url("authenticator"), async (client) => {
+  withClient(db.url("authenticator"), async (client) => {
     await client.query("begin");
     await asRole(client, { name: "user", prefix: db.rolePrefix }, { user_id: userId });
     for (const [name, value] of Object.entries(settings))
@@ -285,7 +285,7 @@ describe("a request with an API token [A5]", () => {
   test("cannot create another", async () => {
     const { id } = await create();
     await expectSqlState(
-      withKeptClient(db.url("service"), async (client) => {
+      withClient(db.url("service"), async (client) => {
         await client.query("select set_config('jwt.claims.api_token_id', $1, false)", [id]);
         await client.query(
           "select private.create_api_token($1, $2, 'x', '{read}', null, 'pla_xxxxxxxx', $3)",
@@ -306,7 +306,7 @@ describe("a request with an API token [A5]", () => {
     "select set_config('transaction_read_only', 'off', true)",
     "do $$ begin update identity.user_settings set display_name = 'x'; end $$",
   ])("cannot, with a read-only token, %s through psql", async (sql) => {
-    const code = await withKeptClient(db.url("authenticator"), async (client) => {
+    const code = await withClient(db.url("authenticator"), async (client) => {
       await client.query("begin");
       await asRole(client, { name: "user", prefix: db.rolePrefix }, { user_id: user });
       await client.query("select set_config('transaction_read_only', 'on', true)");
@@ -349,7 +349,7 @@ describe("the last use [A5]", () => {
 
   test("does not wait for a locked row", async () => {
     const { id } = await create();
-    await withKeptClient(db.url("owner"), async (holder) => {
+    await withClient(db.url("owner"), async (holder) => {
       await holder.query("begin");
       await holder.query("select from identity.api_tokens where id = $1 for update", [id]);
       expect((await touch([id], new Date()))[0]!.n).toBe(0);

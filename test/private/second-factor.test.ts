@@ -6,7 +6,7 @@ import {
   expectSqlState,
   rowsAs,
   type TestDatabase,
-  withKeptClient,
+  withClient,
 } from "../support/database.ts";
 import { untilWaiting } from "../support/waiting.ts";
 
@@ -36,7 +36,7 @@ const service = async <T extends object>(
   claims: Claims = {},
   ip = "203.0.113.7",
 ): Promise<T[]> =>
-  withKeptClient(db.url("service"), async (client) => {
+  withClient(db.url("service"), async (client) => {
     await client.query(
       `select set_config('plinth.client_ip', $1, false), set_config('jwt.claims.user_id', $2, false),
          set_config('jwt.claims.session_id', $3, false)`,
@@ -269,7 +269,7 @@ describe("the second step", () => {
   test("is rejected after signing out everywhere", async () => {
     const factor = await addTotp();
     const challenge = await challenged();
-    await withKeptClient(db.url("authenticator"), async (client) => {
+    await withClient(db.url("authenticator"), async (client) => {
       await client.query("begin");
       await client.query("select set_config('role', $1, true), set_config('jwt.claims.user_id', $2, true)", [
         ...[`${db.rolePrefix}_user`, user],
@@ -313,7 +313,7 @@ describe("the second step", () => {
   ])("rejects %s that is removed meanwhile and does not block its removal", async (_, add, proofOf) => {
     const factor = await add();
     const challenge = await challenged();
-    const finished = await withKeptClient(db.url("owner"), async (client) => {
+    const finished = await withClient(db.url("owner"), async (client) => {
       await client.query("begin");
       await client.query("select from identity.mfa_factors where id = $1 for no key update", [factor]);
       const finishing = finish(challenge, proofOf(factor));
@@ -537,7 +537,7 @@ describe("step-up", () => {
       ["select private.regenerate_recovery_codes('{}')", []],
     ];
     for (const [sql, params] of statements) await expectSqlState(service(sql, params, claims), "PL403");
-    await withKeptClient(db.url("authenticator"), async (client) => {
+    await withClient(db.url("authenticator"), async (client) => {
       await client.query("begin");
       await client.query(
         `select set_config('role', $1, true), set_config('jwt.claims.user_id', $2, true),
@@ -552,7 +552,7 @@ describe("step-up", () => {
     const claims = await session("0");
     const factor = await addTotp();
     const remove = () =>
-      withKeptClient(db.url("authenticator"), async (client) => {
+      withClient(db.url("authenticator"), async (client) => {
         await client.query("begin");
         await client.query(
           `select set_config('role', $1, true), set_config('jwt.claims.user_id', $2, true),
@@ -719,7 +719,7 @@ test("deletes only abandoned challenges and enrolments in the clean-up", async (
       [randomBytes(32), expires],
     );
   const clean = () =>
-    withKeptClient(
+    withClient(
       db.url("worker"),
       async (client) =>
         (await client.query<{ n: number }>("select private.delete_expired_sign_in_data(1000) as n")).rows[0]!

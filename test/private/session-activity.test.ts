@@ -6,7 +6,7 @@ import {
   expectSqlState,
   rowsAs,
   type TestDatabase,
-  withKeptClient,
+  withClient,
 } from "../support/database.ts";
 
 // A session's record of its device and use, and its end.
@@ -30,7 +30,7 @@ const service = async <T extends object>(
   params: unknown[] = [],
   { ip = "203.0.113.7", agent = "curl/8.5.0" } = {},
 ): Promise<T[]> =>
-  withKeptClient(db.url("service"), async (client) => {
+  withClient(db.url("service"), async (client) => {
     await client.query(
       "select set_config('plinth.client_ip', $1, false), set_config('plinth.user_agent', $2, false)",
       [ip, agent],
@@ -180,7 +180,7 @@ describe("the last activity [C3]", () => {
       ["select from identity.users where id = $1 for update", user],
       ["select from identity.user_sessions where id = $1 for update", id],
     ])
-      await withKeptClient(db.url("owner"), async (holder) => {
+      await withClient(db.url("owner"), async (holder) => {
         await holder.query("begin");
         await holder.query(lock[0]!, [lock[1]]);
         expect(await touch([id])).toBe(0);
@@ -253,7 +253,7 @@ test.each([
 test("accepts an application's device description of up to 2 kB for the user's own session [C3]", async () => {
   const { id } = await signIn();
   const describeDevice = (by: string, info: string) =>
-    withKeptClient(db.url("authenticator"), async (client) => {
+    withClient(db.url("authenticator"), async (client) => {
       await client.query("begin");
       await asRole(client, { name: "user", prefix: db.rolePrefix }, { user_id: by });
       const { rowCount } = await client.query(
@@ -272,7 +272,7 @@ test("accepts an application's device description of up to 2 kB for the user's o
 
 describe("ending the other sessions [C3]", () => {
   const endOthers = (sessionId: string | null) =>
-    withKeptClient(db.url("authenticator"), async (client) => {
+    withClient(db.url("authenticator"), async (client) => {
       await client.query("begin");
       await asRole(client, { name: "user", prefix: db.rolePrefix }, { user_id: user, session_id: sessionId });
       const { rows } = await client.query<{ n: number }>("select identity.end_other_sessions() as n");

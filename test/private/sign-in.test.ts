@@ -1,12 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { registerUser, SOME_HASH, someHash } from "../support/accounts.ts";
-import {
-  createTestDatabase,
-  rowsAs,
-  type TestDatabase,
-  withClient,
-  withKeptClient,
-} from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
 
 // private.finish_login, rotate_refresh_token and change_password, called as the service does, on real parallel connections.
 
@@ -28,7 +22,7 @@ const service = async <T extends object>(
   params: unknown[] = [],
   ip = "203.0.113.7",
 ): Promise<T[]> =>
-  withKeptClient(db.url("service"), async (client) => {
+  withClient(db.url("service"), async (client) => {
     await client.query("select set_config('plinth.client_ip', $1, false)", [ip]);
     return (await client.query<T>(sql, params)).rows;
   });

@@ -9,6 +9,7 @@ import { IDS, withIds } from "../support/access-probes/ids.ts";
 import { SEED } from "../support/access-probes/seed.ts";
 import { until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { endKeptConnections } from "../support/kept-connections.ts";
 import { brokenLawsAt } from "../support/ledger.ts";
 import { untilWaiting } from "../support/waiting.ts";
 import { hashesOfTables } from "../support/whole-database.ts";
@@ -25,6 +26,7 @@ beforeAll(async () => {
     await sql(`select private.record_usage(:${user}, null, 20, 5, '${randomUUID()}')`);
   const name = `${db.name}_copy`;
   copyUrl = databaseUrl(db.adminUrl, name);
+  await endKeptConnections(db.name);
   await withClient(databaseUrl(db.adminUrl, "postgres"), (client) =>
     client.query(`create database ${pg.escapeIdentifier(name)} template ${pg.escapeIdentifier(db.name)}`),
   );

@@ -7,7 +7,6 @@ import {
   rowsAs,
   type TestDatabase,
   withClient,
-  withKeptClient,
 } from "../support/database.ts";
 import { blocksRead, entriesRead } from "../support/rows-read.ts";
 import { untilWaiting, whileLocked } from "../support/waiting.ts";
@@ -341,7 +340,7 @@ describe("membership [S7]", () => {
           const changing =
             role === "user"
               ? dan.rows(change, [roomId])
-              : withKeptClient(db.url("service"), async (client) => {
+              : withClient(db.url("service"), async (client) => {
                   await client.query("select set_config('jwt.claims.user_id', $1, false)", [id]);
                   return client.query(change, [roomId]);
                 });
@@ -567,7 +566,7 @@ test("finds a missing AI answer without reading the room", async () => {
   await asOwner("vacuum analyze rooms.room_messages");
   const asked = `select message_id from private.rooms_to_answer('${id}')`;
   const [last] = await ada.rows<Row>("select id from rooms.room_messages where content = 'hello 3000'");
-  await withKeptClient(db.url("service"), async (client) => {
+  await withClient(db.url("service"), async (client) => {
     expect((await client.query(asked)).rows).toEqual([{ message_id: last!.id }]);
     expect(await entriesRead(client, "rooms.room_messages", asked)).toBeLessThan(10);
   });
@@ -764,7 +763,7 @@ async function withPeer<T>(person: Person, use: (peer: Person) => Promise<T>): P
 }
 
 test("keeps the times of rooms and messages that the owner imports and stamps the next message with now", async () => {
-  await withKeptClient(db.url("owner"), async (client) => {
+  await withClient(db.url("owner"), async (client) => {
     const [creator] = await makeUsers(db, ["mover"]);
     const { rows } = await client.query<{ id: string }>(
       "insert into rooms.chat_rooms (creator_id, name, room_type) values ($1, 'moved', 'group') returning id",

@@ -1,6 +1,6 @@
 import { SOME_HASH } from "../support/accounts.ts";
 import { connectAs } from "../support/chat.ts";
-import { type TestDatabase, withKeptClient } from "../support/database.ts";
+import { type TestDatabase, withClient } from "../support/database.ts";
 
 /** A person with a connection of their own; each call is a transaction as in the API. */
 export interface Person {
@@ -38,7 +38,7 @@ export async function connectPerson(db: TestDatabase, id: string): Promise<Perso
 
 /** Creates accounts by name as the owner; returns ids in the order of the names. */
 export async function makeUsers(db: TestDatabase, names: readonly string[]): Promise<string[]> {
-  return withKeptClient(db.url("owner"), async (client) => {
+  return withClient(db.url("owner"), async (client) => {
     const { rows } = await client.query<{ id: string }>(
       `select private.register_user(name, null, null, $2, 'argon2id') as id
        from unnest($1::text[]) with ordinality n (name, i) order by i`,

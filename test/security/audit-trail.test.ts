@@ -7,7 +7,7 @@ import {
   inRolledBackTransaction,
   type TestDatabase,
   type Transaction,
-  withKeptClient,
+  withClient,
 } from "../support/database.ts";
 
 let db: TestDatabase;
@@ -118,7 +118,7 @@ describe("the audit trail [A5]", () => {
   });
 
   test("receives entries from every watched table and from no other", async () => {
-    const rows = await withKeptClient(db.url("owner"), (client) =>
+    const rows = await withClient(db.url("owner"), (client) =>
       client.query(
         `select tgrelid::regclass::text as name, tgtype & 28 as events
          from pg_trigger where tgfoid = 'private.record_data_change'::regproc order by 1`,
@@ -138,7 +138,7 @@ describe("the audit trail [A5]", () => {
   });
 
   test("names existing columns and the whole primary key in every trigger's arguments", async () => {
-    const wrong = await withKeptClient(db.url("owner"), (client) =>
+    const wrong = await withClient(db.url("owner"), (client) =>
       client.query(
         `select t.tgrelid::regclass::text as name, a.name as missing
          from pg_trigger t
@@ -158,7 +158,7 @@ describe("the audit trail [A5]", () => {
   });
 
   test("watches every column that is not noise, where a trigger lists its columns", async () => {
-    const { rows } = await withKeptClient(db.url("owner"), (client) =>
+    const { rows } = await withClient(db.url("owner"), (client) =>
       client.query(
         `select t.tgrelid::regclass::text as name, c.attname as unwatched
          from pg_trigger t
@@ -195,7 +195,7 @@ describe("the audit trail without secrets", () => {
     readonly hidden: boolean;
   }
   const columns = () =>
-    withKeptClient(db.url("owner"), async (client) => {
+    withClient(db.url("owner"), async (client) => {
       await client.query("set search_path = ''");
       const { rows } = await client.query<Column>(
         `select t.tgrelid::regclass || '.' || c.attname as name, t.tgrelid::regclass::text as table, c.attname as column,
@@ -302,7 +302,7 @@ describe("the deletion of an account", () => {
   /** Sorts before all entries of the test. */
   let start: string;
   const newStart = async () => {
-    const { rows } = await withKeptClient(db.url("owner"), (client) =>
+    const { rows } = await withClient(db.url("owner"), (client) =>
       client.query("select plinth.uuid_v7() as id"),
     );
     return rows[0].id as string;
@@ -313,7 +313,7 @@ describe("the deletion of an account", () => {
   });
   /** The nil UUID replaces the account's id in the keys of its rows. */
   const trailAbout = (id: string = "00000000-0000-0000-0000-000000000000") =>
-    withKeptClient(db.url("owner"), (client) =>
+    withClient(db.url("owner"), (client) =>
       client.query(
         "select * from security.audit_trail where row_key::text like '%' || $1 || '%' and id > $2 order by id",
         [id, start],
@@ -321,7 +321,7 @@ describe("the deletion of an account", () => {
     );
 
   test("removes its values from the trail and keeps the events [A5]", async () => {
-    await withKeptClient(db.url("owner"), async (client) => {
+    await withClient(db.url("owner"), async (client) => {
       await client.query("update identity.user_settings set display_name = 'Mallory' where user_id = $1", [
         eve,
       ]);
@@ -360,7 +360,7 @@ describe("the deletion of an account", () => {
 
   /** Of two that wait for each other, PostgreSQL cancels the one that looks first: never this one, so that each change tells where it waited. */
   const deleteAccount = (id: string) =>
-    withKeptClient(db.adminUrl, async (client) => {
+    withClient(db.adminUrl, async (client) => {
       if (db.adminIsSuperuser) await client.query("set deadlock_timeout = '1h'");
       await client.query(`set role ${db.rolePrefix}_owner`);
       await client.query("delete from identity.users where id = $1", [id]);
@@ -371,7 +371,7 @@ describe("the deletion of an account", () => {
       start = await newStart();
       const user = await registerUser(db, `frank${randomUUID().slice(0, 8)}`);
       const change = (set: string) =>
-        withKeptClient(db.url("owner"), async (client) => {
+        withClient(db.url("owner"), async (client) => {
           for (let i = 0; i < 5; i++) await repeated(client, set.replace("?", String(i)), [user]);
         });
       await Promise.all([
@@ -394,7 +394,7 @@ describe("the deletion of an account", () => {
   });
 
   test("keeps the changes that the account made [A5]", async () => {
-    await withKeptClient(db.url("owner"), async (client) => {
+    await withClient(db.url("owner"), async (client) => {
       await client.query("begin");
       await client.query("select set_config('jwt.claims.user_id', $1, true)", [eve]);
       await client.query("update identity.user_settings set display_name = 'by eve' where user_id = $1", [

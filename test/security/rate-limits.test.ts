@@ -1,12 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import pg from "pg";
-import {
-  createTestDatabase,
-  expectSqlState,
-  type TestDatabase,
-  withKeptClient,
-} from "../support/database.ts";
+import { createTestDatabase, expectSqlState, type TestDatabase, withClient } from "../support/database.ts";
 import { makeRandom, SEED } from "../support/random.ts";
 
 // The SQL limiter against models that keep every call, and against concurrent callers. PLINTH_SEED repeats a run's choices.
@@ -242,7 +237,7 @@ describe("rules", () => {
   const RULE = "select * from private.consume_rate_limit_rule('password_change_per_account', $1)";
 
   test("limit by name, only for the service, and can change at run time [C7]", async () => {
-    await withKeptClient(db.url("service"), async (service) => {
+    await withClient(db.url("service"), async (service) => {
       const key = randomUUID();
       const take = async () => (await service.query(RULE, [key])).rows[0];
       for (let i = 0; i < 10; i++) expect((await take()).allowed).toBe(true);
@@ -265,11 +260,11 @@ describe("rules", () => {
       await set("is_enabled = true, limit_value = 10");
     });
     for (const role of ["worker", "analyst", "authenticator"] as const)
-      await withKeptClient(db.url(role), (client) => expectSqlState(client.query(RULE, ["x"]), "42501"));
+      await withClient(db.url(role), (client) => expectSqlState(client.query(RULE, ["x"]), "42501"));
   });
 
   test("raise PL429 with the seconds to wait when broken, and the error reverts no count [C7]", async () => {
-    await withKeptClient(db.url("service"), async (service) => {
+    await withClient(db.url("service"), async (service) => {
       const key = randomUUID();
       const enforce = () =>
         service.query("select private.enforce_rate_limit('password_change_per_account', $1)", [key]);
@@ -283,7 +278,7 @@ describe("rules", () => {
   });
 
   test("are rejected as bad input when unknown or without a key [C7]", async () => {
-    await withKeptClient(db.url("service"), async (service) => {
+    await withClient(db.url("service"), async (service) => {
       const take = (...args: unknown[]) =>
         service.query("select * from private.consume_rate_limit_rule($1, $2)", args);
       await expectSqlState(take("no_such_rule", "k"), "PL422");
@@ -306,7 +301,7 @@ test("deletes only records without effect in the clean-up, and a sliding window 
   await consumeAt("long before", "sliding_window", 5, hour, 1, start - 2n * hour - 120_000_000n);
   await consumeAt("empty", "token_bucket", 5, hour, 5, now);
   await consumeAt("full", "token_bucket", 5, hour, 1, now - hour);
-  await withKeptClient(db.url("worker"), async (worker) => {
+  await withClient(db.url("worker"), async (worker) => {
     const clean = async (size: number) =>
       (await worker.query("select private.delete_expired_rate_limits($1) as n", [size])).rows[0].n;
     expect(await clean(2)).toBe(2);

@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
+import { withClient } from "./client.ts";
 import type { TestDatabase } from "./database.ts";
-import { withKeptClient } from "./kept-connections.ts";
 
 /** A well-formed argon2id hash of no particular password, for accounts that never sign in through HTTP. */
 export const SOME_HASH =
@@ -8,7 +8,7 @@ export const SOME_HASH =
 
 /** Creates an account as the API's service does; returns its id. */
 export async function registerUser(db: TestDatabase, username: string): Promise<string> {
-  return withKeptClient(db.url("service"), async (client) => {
+  return withClient(db.url("service"), async (client) => {
     const { rows } = await client.query<{ id: string }>(
       "select private.register_user($1, $2, null, $3, 'argon2id') as id",
       [username, `${username}@example.com`, SOME_HASH],
@@ -19,7 +19,7 @@ export async function registerUser(db: TestDatabase, username: string): Promise<
 
 /** Grants a role as the owner does, without an administrator. */
 export async function grantRole(db: TestDatabase, userId: string, roleName: string): Promise<void> {
-  await withKeptClient(db.url("owner"), (client) =>
+  await withClient(db.url("owner"), (client) =>
     client.query("select access.grant_role($1, $2)", [userId, roleName]),
   );
 }
@@ -29,7 +29,7 @@ export async function addModel(
   db: TestDatabase,
   options: { isPublic: boolean; isActive?: boolean },
 ): Promise<string> {
-  return withKeptClient(db.url("owner"), async (client) => {
+  return withClient(db.url("owner"), async (client) => {
     const { rows } = await client.query<{ id: string }>(
       `with p as (insert into llm.model_providers (name) values ($1) returning id)
        insert into llm.models (provider_id, name, display_name, is_public, is_active)

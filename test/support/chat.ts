@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { asRole, cutOff, type TestDatabase, withKeptClient } from "./database.ts";
+import { asRole, cutOff, type TestDatabase, withClient } from "./database.ts";
 import { takeKeptClient } from "./kept-connections.ts";
 
 /** A message as the tests see it. */
@@ -62,7 +62,7 @@ export async function startChat(
 
 /** Lets a turn's lease expire, as time would. */
 export async function expireLease(db: TestDatabase, message: string): Promise<void> {
-  await withKeptClient(db.url("owner"), (client) =>
+  await withClient(db.url("owner"), (client) =>
     client.query(
       "update private.turns set lease_expires_at = now() - interval '1 second' where message_id = $1",
       [message],

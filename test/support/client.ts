@@ -2,10 +2,15 @@ import type pg from "pg";
 import type { LoginRole } from "../../src/config/roles.ts";
 import { withConnection } from "../../src/database/connection.ts";
 import { connectionOf } from "../../src/request/pg-internals/node-pg.ts";
-import { withKeptClient } from "./kept-connections.ts";
+import { isKept, withKeptClient } from "./kept-connections.ts";
 
-/** Connects, runs, disconnects. */
+/** Runs `use` on a connection in the state of a new one. */
 export function withClient<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
+  return isKept(url) ? withKeptClient(url, use) : withNewClient(url, use);
+}
+
+/** Connects, runs, disconnects: for tests of the connection, and for settings of a role or database, which begin with one. */
+export function withNewClient<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
   return withConnection({ connectionString: url, application_name: "plinth tests" }, use);
 }
 

@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { roleName } from "../../src/config/roles.ts";
-import { withKeptClient } from "./kept-connections.ts";
+import { withClient } from "./client.ts";
 import type { TestDatabase } from "./test-database.ts";
 
 /** A caller of a compatibility schema: a login, or the application or the API's role with the claims of a user. */
@@ -14,7 +14,7 @@ export async function callerOf<T>(
   use: (client: pg.Client) => Promise<T>,
 ): Promise<T> {
   const login = typeof caller === "string" ? caller : "user" in caller ? "authenticator" : "application";
-  return withKeptClient(db.url(login), async (client) => {
+  return withClient(db.url(login), async (client) => {
     await client.query("begin");
     await client.query("select set_config('search_path', $1, true)", [schema]);
     if (typeof caller !== "string") {

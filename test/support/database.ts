@@ -1,11 +1,10 @@
 import { expect } from "@jest/globals";
 import type pg from "pg";
 import { createScratchDatabase, type ScratchDatabase } from "../../src/database/scratch-database.ts";
-import { withKeptClient } from "./kept-connections.ts";
+import { withClient } from "./client.ts";
 import { testSetup } from "./test-database.ts";
 
-export { cutOff, rowsAs, withClient } from "./client.ts";
-export { withKeptClient } from "./kept-connections.ts";
+export { cutOff, rowsAs, withClient, withNewClient } from "./client.ts";
 export { createTestDatabase, type TestDatabase, testSetup } from "./test-database.ts";
 export { asRole, inRolledBackTransaction, type Transaction } from "./transaction.ts";
 
@@ -17,7 +16,7 @@ export async function createEmptyTestDatabase(): Promise<ScratchDatabase> {
 
 /** Runs in a transaction of its own and commits. */
 export async function inTransaction<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
-  return withKeptClient(url, async (client) => {
+  return withClient(url, async (client) => {
     await client.query("begin");
     const result = await use(client);
     await client.query("commit");

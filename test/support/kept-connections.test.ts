@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import type pg from "pg";
-import { createTestDatabase, type TestDatabase, withClient } from "./database.ts";
-import { withKeptClient } from "./kept-connections.ts";
+import { createTestDatabase, type TestDatabase, withClient, withNewClient } from "./database.ts";
 
 let db: TestDatabase;
 beforeAll(async () => {
@@ -11,7 +10,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-const kept = <T>(use: (client: pg.Client) => Promise<T>) => withKeptClient(db.adminUrl, use);
+const kept = <T>(use: (client: pg.Client) => Promise<T>) => withClient(db.adminUrl, use);
 const pidOf = async (client: pg.Client): Promise<number> =>
   (await client.query("select pg_backend_pid() as pid")).rows[0].pid;
 
@@ -41,6 +40,6 @@ test("a connection with an open transaction is not kept, and one that was ended 
   });
   const next = await kept(pidOf);
   expect(next).not.toBe(open);
-  await withClient(db.adminUrl, (client) => client.query("select pg_terminate_backend($1, 5000)", [next]));
+  await withNewClient(db.adminUrl, (client) => client.query("select pg_terminate_backend($1, 5000)", [next]));
   expect(await kept(pidOf)).not.toBe(next);
 });

@@ -1,19 +1,29 @@
 import type pg from "pg";
 import { DatabaseClient } from "../../src/connection/client.ts";
+import { SET_SESSION_DEFAULTS } from "../../src/connection/session-defaults.ts";
 
 /*
- * A new connection costs 10 ms of CPU and 20 ms and more with the functions that it compiles, and a run has made 18,000. Statements
- * that need no connection of their own share these. `withClient` makes a new one, for tests of the connection itself.
+ * A new connection costs the server 20 ms of CPU, and 60 ms and more with the functions that it compiles and the catalogue that it reads.
+ * Connections to the database of a test file are therefore kept and used again.
  */
 
-/** `ref` and `unref` are missing in @types/pg. */
-type Client = pg.Client & { ref(): void; unref(): void };
+/** Parts that are missing in @types/pg. The statements are those that were prepared by name. */
+type Client = pg.Client & { ref(): void; unref(): void; connection: { parsedStatements: object } };
+
+/** Databases whose connections are kept. Others may be renamed, copied or dropped, or their server may end. */
+const databases = new Set<string>();
+
+export function keepConnectionsTo(database: string): void {
+  databases.add(database);
+}
+
+export const isKept = (url: string): boolean => databases.has(new URL(url).pathname.slice(1));
 
 const idle = new Map<string, Client[]>();
 
 /** As DISCARD ALL, but keeps the plans of functions, as the connections of a pool do. */
 const RESET = `reset session authorization; reset all; close all; deallocate all; unlisten *; discard temp;
-  discard sequences; select pg_catalog.pg_advisory_unlock_all()`;
+  discard sequences; select pg_catalog.pg_advisory_unlock_all(); ${SET_SESSION_DEFAULTS}`;
 
 /** Runs `use` on a connection in the state of a new one. */
 export async function withKeptClient<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
@@ -61,13 +71,16 @@ async function connect(url: string): Promise<Client> {
 async function keep(url: string, client: Client): Promise<void> {
   if (client.getTransactionStatus() !== "I") throw new Error("A transaction is open.");
   await client.query(RESET);
+  client.connection.parsedStatements = {};
+  for (const event of ["notification", "notice"]) client.removeAllListeners(event);
   // So that a file that does not drop its database does not keep the process.
   client.unref();
   idle.set(url, [...(idle.get(url) ?? []), client]);
 }
 
-/** Ends the idle connections to a database, which could not be dropped, renamed or copied otherwise. */
+/** Ends the idle connections to a database, and keeps none from now on: it could not be dropped or copied otherwise. */
 export async function endKeptConnections(database: string): Promise<void> {
+  databases.delete(database);
   const clients = [...idle.values()].flat().filter((client) => client.database === database);
   await Promise.all(clients.map((client) => client.end()));
 }

@@ -1,9 +1,9 @@
 import type pg from "pg";
-import { type TestDatabase, withKeptClient } from "./database.ts";
+import { type TestDatabase, withClient } from "./database.ts";
 
 /** For tests that count tokens: leaves only the tokens that they grant themselves. */
 export const withoutFreeTokens = (db: TestDatabase): Promise<unknown> =>
-  withKeptClient(db.url("owner"), (client) =>
+  withClient(db.url("owner"), (client) =>
     client.query("update billing.subscription_plans set is_active = false where code = 'free'"),
   );
 
@@ -82,4 +82,4 @@ export async function brokenLaws(client: pg.ClientBase): Promise<string[]> {
   return broken;
 }
 
-export const brokenLawsAt = (url: string): Promise<string[]> => withKeptClient(url, brokenLaws);
+export const brokenLawsAt = (url: string): Promise<string[]> => withClient(url, brokenLaws);

@@ -1,7 +1,7 @@
 import { parseMasterKeys } from "../../src/auth/master-keys.ts";
 import { createSealer } from "../../src/auth/sealing.ts";
 import { MASTER_KEYS } from "./api.ts";
-import { type TestDatabase, withKeptClient } from "./database.ts";
+import { type TestDatabase, withClient } from "./database.ts";
 
 /** A row of the outbox, with its token opened. */
 export interface Queued {
@@ -17,7 +17,7 @@ export interface Queued {
 /** The mails queued for an address or number, oldest first. */
 export async function emailsTo(db: TestDatabase, address: string): Promise<Queued[]> {
   const sealer = createSealer(parseMasterKeys(MASTER_KEYS));
-  const { rows } = await withKeptClient(db.url("owner"), (client) =>
+  const { rows } = await withClient(db.url("owner"), (client) =>
     client.query<Omit<Queued, "token">>(
       `select id, template, channel, status, variables from private.mail_outbox where to_address = $1
        order by created_at, id`,

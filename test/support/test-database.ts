@@ -4,7 +4,7 @@ import { type AnyLoginRole, roleName } from "../../src/config/roles.ts";
 import { runBootstrap } from "../../src/database/bootstrap.ts";
 import { databaseUrl } from "../../src/database/scratch-database.ts";
 import { withClient } from "./client.ts";
-import { endKeptConnections } from "./kept-connections.ts";
+import { endKeptConnections, keepConnectionsTo } from "./kept-connections.ts";
 import { SETUP_VARIABLE, type TestSetup } from "./template.ts";
 
 // Apart from database.ts, because only Jest can load what that imports.
@@ -42,6 +42,7 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   await withClient(ownUrl, (client) =>
     runBootstrap(client, { prefix: rolePrefix, ownerIsCurrentUser: false }),
   );
+  keepConnectionsTo(name);
   return {
     name,
     rolePrefix,

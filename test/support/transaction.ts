@@ -1,7 +1,7 @@
 import pg from "pg";
 import { type Role, roleName } from "../../src/config/roles.ts";
+import { withClient } from "./client.ts";
 import type { TestDatabase } from "./database.ts";
-import { withKeptClient } from "./kept-connections.ts";
 
 /** The claims of an access token that SQL reads; see plinth.current_user_id(). */
 interface Claims {
@@ -35,7 +35,7 @@ export async function inRolledBackTransaction<T>(
   db: TestDatabase,
   use: (transaction: Transaction) => Promise<T>,
 ): Promise<T> {
-  return withKeptClient(db.adminUrl, async (client) => {
+  return withClient(db.adminUrl, async (client) => {
     try {
       await client.query("begin");
       const transaction = makeTransaction(client, db);

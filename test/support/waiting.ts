@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type TestDatabase, withKeptClient } from "./database.ts";
+import { type TestDatabase, withClient } from "./database.ts";
 
 /** Resolves when this many connections of the database wait for a lock, so that a test can decide a race. */
 export async function untilWaiting(db: Pick<TestDatabase, "url">, connections = 1): Promise<void> {
-  await withKeptClient(db.url("owner"), async (client) => {
+  await withClient(db.url("owner"), async (client) => {
     for (;;) {
       const { rows } = await client.query<{ waiting: number }>(
         `select count(distinct l.pid)::integer as waiting
@@ -36,7 +36,7 @@ export async function whileLocked<T>(
   statements: readonly (readonly [sql: string, params?: unknown[]])[],
   setUp: () => Promise<T>,
 ): Promise<T> {
-  return withKeptClient(db.url("owner"), async (client) => {
+  return withClient(db.url("owner"), async (client) => {
     await client.query("begin");
     for (const [sql, params] of statements) await client.query(sql, params);
     const result = await setUp();

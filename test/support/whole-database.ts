@@ -1,13 +1,13 @@
 import pg from "pg";
 import type { TestDatabase } from "./database.ts";
-import { withKeptClient } from "./database.ts";
+import { withClient } from "./database.ts";
 
 /**
  * Every table of the database, including partitions and the job queue's, with a row that contains `text` in any column,
  * also inside JSON, arrays and (as UTF-8) bytea. Reads as the administrator, whom no policy restricts.
  */
 export async function tablesWith(db: TestDatabase, text: string): Promise<string[]> {
-  return withKeptClient(db.adminUrl, (client) => tablesWithAny(client, [text]));
+  return withClient(db.adminUrl, (client) => tablesWithAny(client, [text]));
 }
 
 /** The same with any of several texts, also in rows that are not committed yet. */
@@ -37,7 +37,7 @@ export async function tablesWithAny(client: pg.ClientBase, texts: readonly strin
 
 /** A hash of the rows of every table of the database, by the table's name. Reads as the administrator. */
 export async function hashesOfTables(db: TestDatabase): Promise<Map<string, string>> {
-  return withKeptClient(db.adminUrl, async (client) => {
+  return withClient(db.adminUrl, async (client) => {
     const { rows: tables } = await client.query<{ name: string }>(TABLES);
     const hashes = tables.map(
       ({ name }) =>

@@ -14,13 +14,7 @@ import { runHere } from "../cli/run-here.ts";
 import { type Api, codeOf, MASTER_KEYS, signIn, startApi } from "../support/api.ts";
 import { enableSystems } from "../support/compat.ts";
 import { type CompatCaller, callerOf } from "../support/compat-callers.ts";
-import {
-  createTestDatabase,
-  rowsAs,
-  type TestDatabase,
-  withClient,
-  withKeptClient,
-} from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
 import { unseenChanges } from "../support/unseen-changes.ts";
 import { hashesOfTables, tablesWith } from "../support/whole-database.ts";
 
@@ -72,7 +66,7 @@ async function run(): Promise<ImportReport> {
 
 /** Closes the chain of the audit logs and verifies it. */
 const auditFaults = () =>
-  withKeptClient(db.url("owner"), async (client) => {
+  withClient(db.url("owner"), async (client) => {
     await client.query("select private.close_audit_block(10000)");
     const { faults } = await verifyAudit(client, {
       anchors: [],

@@ -19,7 +19,6 @@ import { withClient } from "../support/client.ts";
 import { enableSystems } from "../support/compat.ts";
 import { type CompatCaller, callerOf } from "../support/compat-callers.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, testSetup } from "../support/database.ts";
-import { withKeptClient } from "../support/kept-connections.ts";
 import { unseenChanges } from "../support/unseen-changes.ts";
 import { hashesOfTables } from "../support/whole-database.ts";
 
@@ -432,7 +431,7 @@ describe("the audit log", () => {
 
   test("stays verifiable, before and after the job has made partitions of its months [C6]", async () => {
     const verify = () =>
-      withKeptClient(db.url("owner"), (client) =>
+      withClient(db.url("owner"), (client) =>
         verifyAudit(client, {
           anchors: [],
           folder: undefined,

@@ -6,7 +6,7 @@ import { openSource } from "../../src/import/system/sources/open.ts";
 import { databaseEnv, type Outcome } from "../cli/run-cli.ts";
 import { runHere } from "../cli/run-here.ts";
 import { type Api, MASTER_KEYS, startApi } from "../support/api.ts";
-import { createTestDatabase, type TestDatabase, withKeptClient } from "../support/database.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 import { unseenChanges } from "../support/unseen-changes.ts";
 import { hashesOfTables } from "../support/whole-database.ts";
 import { sqliteFixture } from "./fixtures/sqlite.ts";
@@ -48,7 +48,7 @@ function importIt(...flags: string[]): Promise<Outcome> {
 }
 
 async function rows<R extends object>(sql: string): Promise<R[]> {
-  return withKeptClient(db.url("owner"), async (client) => (await client.query<R>(sql)).rows);
+  return withClient(db.url("owner"), async (client) => (await client.query<R>(sql)).rows);
 }
 
 /** Tables of the report with their numbers of rows: in all, imported, already here and left out. */
