@@ -78,8 +78,8 @@ export async function readLocked(
   pid: number,
   oids: ReadonlySet<number>,
 ): Promise<RelationState[]> {
-  // It runs after each statement of a migration, so that it is planned once, and the thousand numbers are not sent each time.
-  const { rows } = await client.query<RelationState>({ name: "plinth-locked", text: LOCKED, values: [pid] });
+  // It runs after each statement of a migration, so the thousand numbers are compared here and not sent each time.
+  const { rows } = await client.query<RelationState>(LOCKED, [pid]);
   return rows.filter(({ oid }) => oids.has(oid));
 }
 
