@@ -2,30 +2,17 @@ import pg from "pg";
 import { LOGIN_ROLES, type LoginRole, ROLES, roleName } from "../config/roles.ts";
 import { PlinthError } from "../support/errors.ts";
 import { type BootstrapOptions, bootstrapSql } from "./bootstrap-sql.ts";
+import { changeRoles } from "./change-roles.ts";
 import { passwordSql } from "./role-password-sql.ts";
 
 export { type BootstrapOptions, bootstrapSql };
 
-/** Errors of two sessions in different databases of one server that change the same role. */
-const COLLISIONS = ["XX000", "23505", "42710", "40P01"];
-
 /**
- * Runs {@link bootstrapSql}. Retries if another database of the same server changed the same roles at that moment.
+ * Runs {@link bootstrapSql}.
  * @throws pg.DatabaseError
  */
 export async function runBootstrap(client: pg.ClientBase, options: BootstrapOptions): Promise<void> {
-  const sql = bootstrapSql(options);
-  for (let attempt = 1; ; attempt++) {
-    try {
-      await client.query(sql);
-      return;
-    } catch (error) {
-      await client.query("rollback").catch(() => {});
-      const code = error instanceof pg.DatabaseError ? error.code : undefined;
-      if (!code || !COLLISIONS.includes(code) || attempt === 10) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 20 * attempt * Math.random()));
-    }
-  }
+  await changeRoles(client, bootstrapSql(options));
 }
 
 /**
@@ -49,7 +36,7 @@ export async function ensureRoles(
     const password = passwords?.[role];
     if (!password || role === "owner") continue;
     try {
-      await ownerClient.query(passwordSql(prefix, role, password));
+      await changeRoles(ownerClient, passwordSql(prefix, role, password));
     } catch (error) {
       if (!isForbidden(error)) throw error;
     }

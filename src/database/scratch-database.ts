@@ -3,6 +3,7 @@ import pg from "pg";
 import { ALL_LOGIN_ROLES, type AnyLoginRole, COMPAT_ROLES, ROLES, roleName } from "../config/roles.ts";
 import { runBootstrap } from "./bootstrap.ts";
 import { withConnection } from "./connection.ts";
+import { dropDatabase } from "./drop-database.ts";
 
 /** An empty database with its own roles, for tests. */
 export interface ScratchDatabase {
@@ -59,7 +60,7 @@ function asRoot<T>(connectionString: string, use: (client: pg.Client) => Promise
 }
 
 async function dropAll(client: pg.Client, prefix: string): Promise<void> {
-  await client.query(`drop database if exists ${pg.escapeIdentifier(prefix)} with (force)`);
+  await dropDatabase(client, prefix);
   for (const role of [...ROLES, ...COMPAT_ROLES])
     await client.query(`drop role if exists ${pg.escapeIdentifier(roleName(prefix, role))}`);
 }

@@ -1,6 +1,7 @@
 import pg from "pg";
 import { ALL_LOGIN_ROLES, type AnyLoginRole, roleName } from "../../src/config/roles.ts";
 import { runBootstrap } from "../../src/database/bootstrap.ts";
+import { dropDatabase } from "../../src/database/drop-database.ts";
 import { databaseUrl, type ScratchDatabase } from "../../src/database/scratch-database.ts";
 import { withClient } from "./client.ts";
 import { dumpAndRestore } from "./pg-dump.ts";
@@ -36,7 +37,7 @@ export async function copyDatabase(
 }
 
 async function dropAll(client: pg.Client, { name, rolePrefix }: ScratchDatabase): Promise<void> {
-  await client.query(`drop database ${pg.escapeIdentifier(name)} with (force)`);
+  await dropDatabase(client, name);
   const { rows } = await client.query<{ name: string }>(
     "select rolname as name from pg_roles where starts_with(rolname, $1)",
     [`${rolePrefix}_`],

@@ -40,6 +40,6 @@ test("a connection with an open transaction is not kept, and one that was ended 
   });
   const next = await kept(pidOf);
   expect(next).not.toBe(open);
-  await withNewClient(db.adminUrl, (client) => client.query("select pg_terminate_backend($1, 5000)", [next]));
+  await withNewClient(db.adminUrl, (client) => client.query("select pg_terminate_backend($1)", [next]));
   expect(await kept(pidOf)).not.toBe(next);
 });

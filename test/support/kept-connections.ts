@@ -39,8 +39,7 @@ export async function withKeptClient<T>(url: string, use: (client: pg.Client) =>
 export async function takeKeptClient(
   url: string,
 ): Promise<{ client: pg.Client; giveBack: () => Promise<void> }> {
-  const client = idle.get(url)?.pop() ?? (await connect(url));
-  client.ref();
+  const client = (await takeIdle(url)) ?? (await connect(url));
   let given: Promise<void> | undefined;
   return {
     client,
@@ -49,6 +48,21 @@ export async function takeKeptClient(
       return given;
     },
   };
+}
+
+/** An idle connection that answers. This process may not know yet that the server has ended one, at the request of a test. */
+async function takeIdle(url: string): Promise<Client | undefined> {
+  for (;;) {
+    const client = idle.get(url)?.pop();
+    if (!client) return undefined;
+    client.ref();
+    const answers = await client.query("").then(
+      () => true,
+      () => false,
+    );
+    if (answers) return client;
+    await client.end().catch(() => {});
+  }
 }
 
 async function connect(url: string): Promise<Client> {

@@ -1,5 +1,6 @@
 import pg from "pg";
 import { runBootstrap } from "../../src/database/bootstrap.ts";
+import { dropDatabase } from "../../src/database/drop-database.ts";
 import { createScratchDatabase, databaseUrl } from "../../src/database/scratch-database.ts";
 import { withClient } from "./client.ts";
 import { type TestDatabase, testSetup } from "./test-database.ts";
@@ -48,7 +49,7 @@ export async function createOddDatabase(): Promise<TestDatabase> {
   const name = pg.escapeIdentifier(db.name);
   const ownUrl = databaseUrl(adminUrl, db.name);
   await withClient(adminUrl, async (client) => {
-    await client.query(`drop database ${name}`);
+    await dropDatabase(client, db.name);
     await client.query(
       `create database ${name} template template0 encoding 'UTF8' locale 'C' locale_provider icu icu_locale 'tr-TR'`,
     );

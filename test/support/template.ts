@@ -8,6 +8,7 @@ import {
   roleName,
 } from "../../src/config/roles.ts";
 import { runBootstrap } from "../../src/database/bootstrap.ts";
+import { dropDatabase } from "../../src/database/drop-database.ts";
 import { migrateDatabase } from "../../src/database/migrate.ts";
 import { databaseUrl } from "../../src/database/scratch-database.ts";
 import { QUEUES } from "../../src/jobs/index.ts";
@@ -71,8 +72,7 @@ export async function removeAll(setup: TestSetup): Promise<void> {
       "select datname as name from pg_database where starts_with(datname, $1) order by 1",
       [`${setup.rolePrefix}_`],
     );
-    for (const { name } of databases.rows)
-      await client.query(`drop database if exists ${pg.escapeIdentifier(name)} with (force)`);
+    for (const { name } of databases.rows) await dropDatabase(client, name);
     const roles = await client.query<{ name: string }>(
       "select rolname as name from pg_roles where starts_with(rolname, $1) order by 1",
       [`${setup.rolePrefix}_`],

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import pg from "pg";
 import { type AnyLoginRole, roleName } from "../../src/config/roles.ts";
 import { runBootstrap } from "../../src/database/bootstrap.ts";
+import { dropDatabase, onceUnused } from "../../src/database/drop-database.ts";
 import { databaseUrl } from "../../src/database/scratch-database.ts";
 import { withClient } from "./client.ts";
 import { endKeptConnections, keepConnectionsTo } from "./kept-connections.ts";
@@ -35,7 +36,9 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   const name = `${rolePrefix}_${randomBytes(6).toString("hex")}`;
   const quoted = pg.escapeIdentifier(name);
   await withClient(adminUrl, (client) =>
-    client.query(`create database ${quoted} template ${pg.escapeIdentifier(template)} strategy file_copy`),
+    onceUnused(() =>
+      client.query(`create database ${quoted} template ${pg.escapeIdentifier(template)} strategy file_copy`),
+    ),
   );
   const ownUrl = databaseUrl(adminUrl, name);
   // A clone does not inherit its owner, its connect privileges or the settings of its roles.
@@ -51,7 +54,7 @@ export async function createTestDatabase(): Promise<TestDatabase> {
     url: (role) => databaseUrl(adminUrl, name, roleName(rolePrefix, role), passwords[role]),
     async drop() {
       await endKeptConnections(name);
-      await withClient(adminUrl, (client) => client.query(`drop database ${quoted} with (force)`));
+      await withClient(adminUrl, (client) => dropDatabase(client, name));
     },
   };
 }

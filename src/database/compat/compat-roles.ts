@@ -1,6 +1,7 @@
 import pg from "pg";
 import { COMPAT_ROLES, roleName } from "../../config/roles.ts";
 import { PlinthError } from "../../support/errors.ts";
+import { changeRoles } from "../change-roles.ts";
 import { withConnection } from "../connection.ts";
 import { passwordSql } from "../role-password-sql.ts";
 import { compatRolesSql } from "./compat-roles-sql.ts";
@@ -27,9 +28,8 @@ async function createRoles(
   sql: string,
 ): Promise<void> {
   try {
-    await client.query(sql);
+    await changeRoles(client, sql);
   } catch (error) {
-    await client.query("rollback");
     if (!isForbidden(error)) throw error;
     const names = COMPAT_ROLES.map((role) => roleName(rolePrefix, role)).join(" and ");
     throw new PlinthError(
@@ -43,9 +43,11 @@ async function createRoles(
   }
   if (applicationPassword === undefined) return;
   // An administrator who created the role has set its password.
-  await client.query(passwordSql(rolePrefix, "application", applicationPassword)).catch((error: unknown) => {
-    if (!isForbidden(error)) throw error;
-  });
+  await changeRoles(client, passwordSql(rolePrefix, "application", applicationPassword)).catch(
+    (error: unknown) => {
+      if (!isForbidden(error)) throw error;
+    },
+  );
 }
 
 function isForbidden(error: unknown): boolean {
