@@ -1,5 +1,6 @@
-import { chmod, mkdtemp, readFile, rm, statfs } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, statfs } from "node:fs/promises";
 import { freemem } from "node:os";
+import { removeFolder } from "./remove-folder.ts";
 import { watch } from "./server.ts";
 
 /*
@@ -21,7 +22,7 @@ export async function useMemoryForTemporaryFiles(): Promise<{ remove(): Promise<
   process.env.TMPDIR = folder;
   return {
     async remove() {
-      await rm(folder, { recursive: true, force: true });
+      await removeFolder(folder);
       watchdog.end();
     },
   };

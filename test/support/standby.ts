@@ -6,7 +6,6 @@ import { join } from "node:path";
 import { DEFAULT_ROLE_PREFIX, type LoginRole } from "../../src/config/roles.ts";
 import { findBinaries } from "../../src/database/embedded/binaries.ts";
 import { dataArgument } from "../../src/database/embedded/cluster.ts";
-import { chooseFreePort } from "../../src/database/embedded/port.ts";
 import { postmasterFile } from "../../src/database/embedded/postmaster.ts";
 import { PROGRAM_ENVIRONMENT } from "../../src/database/embedded/programs.ts";
 import { chooseRunAs } from "../../src/database/embedded/run-as.ts";
@@ -16,6 +15,8 @@ import { migrateDatabase } from "../../src/database/migrate.ts";
 import { QUEUES } from "../../src/jobs/index.ts";
 import { until } from "./api.ts";
 import { withClient } from "./client.ts";
+import { freePorts } from "./ports.ts";
+import { removeFolder } from "./remove-folder.ts";
 import { watch } from "./server.ts";
 import type { TestDatabase } from "./test-database.ts";
 
@@ -62,7 +63,7 @@ export async function startPrimary({ isMigrated = true } = {}): Promise<Primary>
   const close = async () => {
     await server.close();
     watchdog.end();
-    await rm(folder, { recursive: true, force: true });
+    await removeFolder(folder);
   };
   return {
     folder,
@@ -94,7 +95,7 @@ export async function startStandby(
   const runAs = await chooseRunAs(data);
   if (runAs) execFileSync("chown", ["-R", `${runAs.uid}:${runAs.gid}`, data]);
   const { postgres } = await findBinaries(runAs);
-  const port = await chooseFreePort();
+  const [port] = (await freePorts(1)) as [number];
   const at = (url: string) => Object.assign(new URL(url), { port: String(port) }).href;
   const source = new URL(primary.db.adminUrl);
   const conninfo = `host=127.0.0.1 port=${source.port} user=${source.username} password=${decodeURIComponent(source.password)}`;
@@ -108,23 +109,27 @@ export async function startStandby(
     ...settings,
   };
   let child: ChildProcess | undefined;
-  let frozen: number[] = [];
+  const frozen: number[] = [];
 
   const standby: Standby = {
     url: (role) => at(primary.db.url(role)),
     adminUrl: at(primary.db.adminUrl),
     async start() {
       const args = Object.entries(all).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
-      child = spawn(postgres, ["-D", dataArgument(data, runAs), ...args], {
-        cwd: data,
-        env: PROGRAM_ENVIRONMENT,
-        detached: true,
-        stdio: "ignore",
-        ...runAs,
-      });
-      child.unref();
-      await until(() => postmasterFile(data)[7]?.trim() === "ready" || child!.exitCode !== null, {
-        timeoutMs: 240_000,
+      const isReady = () => postmasterFile(data)[7]?.trim() === "ready";
+      // The processes of a killed server use its memory for a moment: until they have noticed, a new one ends at once.
+      await until(async () => {
+        child = spawn(postgres, ["-D", dataArgument(data, runAs), ...args], {
+          cwd: data,
+          env: PROGRAM_ENVIRONMENT,
+          detached: true,
+          stdio: "ignore",
+          ...runAs,
+        });
+        child.unref();
+        const hasEnded = () => child!.exitCode !== null || child!.signalCode !== null;
+        await until(() => isReady() || hasEnded());
+        return !hasEnded();
       });
     },
     async kill() {
@@ -134,14 +139,19 @@ export async function startStandby(
       await rm(join(data, "postmaster.pid"), { force: true });
     },
     async freeze() {
-      const { rows } = await withClient(standby.adminUrl, (client) =>
-        client.query("select pid from pg_stat_activity where pid <> pg_backend_pid()"),
-      );
-      frozen = [child!.pid!, ...rows.map(({ pid }) => pid)];
-      for (const pid of frozen) process.kill(pid, "SIGSTOP");
+      const stop = (pid: number) => {
+        process.kill(pid, "SIGSTOP");
+        frozen.push(pid);
+      };
+      const { rows } = await withClient(standby.adminUrl, (client) => {
+        // It starts the others.
+        stop(child!.pid!);
+        return client.query("select pid from pg_stat_activity where pid <> pg_backend_pid()");
+      });
+      for (const { pid } of rows) ifAlive(() => stop(pid));
     },
     thaw() {
-      for (const pid of frozen.splice(0)) process.kill(pid, "SIGCONT");
+      for (const pid of frozen.splice(0)) ifAlive(() => process.kill(pid, "SIGCONT"));
     },
     pauseReplay: () =>
       withClient(standby.adminUrl, async (client) => {
@@ -163,11 +173,20 @@ export async function startStandby(
       standby.thaw();
       if (child && child.exitCode === null && child.signalCode === null) await standby.kill();
       watchdog.end();
-      await rm(folder, { recursive: true, force: true });
+      await removeFolder(folder);
     },
   };
   await standby.start();
   return standby;
+}
+
+/** A process whose connection has just ended may still be listed. */
+function ifAlive(signal: () => unknown): void {
+  try {
+    signal();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
 }
 
 /** A base backup without pg_basebackup, which the embedded server's package does not contain. */

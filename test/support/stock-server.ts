@@ -1,13 +1,14 @@
 import { chmodSync, chownSync, closeSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Cluster, dataArgument } from "../../src/database/embedded/cluster.ts";
-import { chooseFreePort } from "../../src/database/embedded/port.ts";
 import { startPostmaster } from "../../src/database/embedded/postmaster.ts";
 import { runProgram } from "../../src/database/embedded/programs.ts";
 import { chooseRunAs } from "../../src/database/embedded/run-as.ts";
+import { freePorts } from "./ports.ts";
 import { findPrograms, type OlderVersion } from "./postgres-programs.ts";
+import { removeFolder } from "./remove-folder.ts";
 
 const PASSWORD = "secret";
 
@@ -19,7 +20,7 @@ export interface StockServer {
 /** Starts a PostgreSQL of an older version in a temporary folder; undefined if its programs are not installed. */
 export async function startStockServer(version: OlderVersion = 15): Promise<StockServer | undefined> {
   const dataDirectory = await mkdtemp(join(tmpdir(), "plinth-stock-"));
-  const remove = () => rm(dataDirectory, { recursive: true, force: true });
+  const remove = () => removeFolder(dataDirectory);
   try {
     const server = await openStockServer(version, dataDirectory, { fsync: "off" });
     if (!server) await remove();
@@ -44,7 +45,7 @@ export async function startStockCluster(
   cluster: Cluster,
   settings: Readonly<Record<string, string>>,
 ): Promise<StockServer> {
-  const port = await chooseFreePort();
+  const [port] = (await freePorts(1)) as [number];
   const postmaster = await startPostmaster(cluster, { port, settings, log: () => {} });
   return {
     adminUrl: `postgres://admin:${PASSWORD}@127.0.0.1:${port}/postgres`,

@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { PACKAGE_ROOT } from "../../../src/support/paths.ts";
 import { cleanEnv, LAUNCHER } from "../../cli/run-cli.ts";
+import { removeFolder } from "../remove-folder.ts";
 
 /** A command of a page as it runs, and what the reader expects. */
 interface Entry {
@@ -76,7 +77,7 @@ export async function openTerminal(): Promise<Terminal> {
       const ended = once(resident, "close");
       resident.kill();
       await ended;
-      await rm(folder, { recursive: true, force: true });
+      await removeFolder(folder);
     },
   };
 }
