@@ -157,7 +157,7 @@ function asUser(rolePrefix: string, id: string): TransactionSettings {
     role: roleName(rolePrefix, "user"),
     "jwt.claims.user_id": id,
     "plinth.correlation_id": `request of ${id}`,
-    statement_timeout: "30000",
+    statement_timeout: "300000",
   };
 }
 

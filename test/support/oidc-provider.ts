@@ -58,6 +58,7 @@ export async function startOidcProvider(options: { redirectUris: string[] }): Pr
           Interaction: 600,
           Session: 600,
           Grant: 600,
+          AuthorizationCode: 600,
           AccessToken: 600,
           RefreshToken: 600,
           IdToken: 600,

@@ -52,6 +52,10 @@ export async function startPgBouncer(
     "pool_mode = transaction",
     `default_pool_size = ${servers}`,
     "max_client_conn = 200",
+    // Its limits are less than a busy machine may stand still.
+    "query_wait_timeout = 0",
+    "server_connect_timeout = 300",
+    "client_login_timeout = 300",
     "auth_type = trust",
     `auth_file = ${join(folder, "users.txt")}`,
     ...(KEEPS_STATEMENTS ? [`max_prepared_statements = ${preparedStatements}`] : []),

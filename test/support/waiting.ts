@@ -21,13 +21,25 @@ export async function untilWaiting(db: Pick<TestDatabase, "url">, connections = 
  * machine may stand still for longer than a short one. Steps that fail with every limit have found a fault.
  */
 export async function withGrowingLimit<T>(firstMs: number, run: (ms: number) => Promise<T>): Promise<T> {
-  for (const ms of [firstMs, 5 * firstMs])
+  let ms = firstMs;
+  for (; ms < LONG_MS; ms *= 5)
     try {
       return await run(ms);
     } catch {
       // The next limit decides.
     }
-  return run(25 * firstMs);
+  return run(ms);
+}
+
+/** No machine stands still for so long. */
+const LONG_MS = 60_000;
+
+/**
+ * Waits over the end of a month (UTC) if it is near, so that what follows happens within one month: quotas and figures begin anew with it.
+ */
+export async function untilMonthGoesOn(minutes = 5): Promise<void> {
+  const month = (at: number) => new Date(at).getUTCMonth();
+  while (month(Date.now()) !== month(Date.now() + minutes * 60_000)) await sleep(1_000);
 }
 
 /** Holds a lock while the test sets up the callers that wait for it. */

@@ -6,6 +6,7 @@ import { type Api, type SignedIn, signUp, startApi } from "../support/api.ts";
 import { enableSystems } from "../support/compat.ts";
 import { type CompatCaller, callerOf } from "../support/compat-callers.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
+import { untilMonthGoesOn } from "../support/waiting.ts";
 
 // The SQL of the AI training platform's document, copied as it stands, on compat_ai_training. Only its placeholders are numbered.
 
@@ -86,6 +87,7 @@ let bob: string;
 let paid: string;
 
 beforeAll(async () => {
+  await untilMonthGoesOn();
   db = await createTestDatabase();
   api = await startApi(db);
   ada = await signUp(api, "ada");

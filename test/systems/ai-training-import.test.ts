@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import pg from "pg";
 import { verifyAudit } from "../../src/audit/verify.ts";
+import { dropDatabase } from "../../src/database/drop-database.ts";
 import { databaseUrl } from "../../src/database/scratch-database.ts";
 import { aiTraining } from "../../src/import/system/ai_training/index.ts";
 import { importSystem } from "../../src/import/system/import-system.ts";
@@ -14,7 +15,7 @@ import { runHere } from "../cli/run-here.ts";
 import { type Api, codeOf, MASTER_KEYS, signIn, startApi } from "../support/api.ts";
 import { enableSystems } from "../support/compat.ts";
 import { type CompatCaller, callerOf } from "../support/compat-callers.ts";
-import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase, testSetup, withClient } from "../support/database.ts";
 import { unseenChanges } from "../support/unseen-changes.ts";
 import { hashesOfTables, tablesWith } from "../support/whole-database.ts";
 
@@ -45,9 +46,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await api?.close();
   await source?.end();
-  await withClient(db.adminUrl, (client) =>
-    client.query(`drop database ${pg.escapeIdentifier(`${db.name}_old`)}`),
-  );
+  await withClient(testSetup().adminUrl, (client) => dropDatabase(client, `${db.name}_old`));
   await db.drop();
 });
 

@@ -645,6 +645,10 @@ test("answers the health checks for the backend and analysts in whole, and for a
     for (const sql of HEALTH) found.push(Number((await rowsOf(caller, sql))[0]!.count));
     return found;
   };
+  // The events of the migrations, which ran long before, do not leave the last hour between two readings.
+  await asOwner(
+    "update security.security_audit_log set created_at = now() where created_at < now() - interval '10 minutes'",
+  );
   const [owner] = await asOwner(
     `select
        (select count(*)::int from identity.users where is_active) as users,

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { verifyAudit } from "../../src/audit/verify.ts";
 import { parseMasterKeys } from "../../src/auth/master-keys.ts";
 import { createSealer } from "../../src/auth/sealing.ts";
+import { dropDatabase } from "../../src/database/drop-database.ts";
 import { databaseUrl } from "../../src/database/scratch-database.ts";
 import { cedrinaWith } from "../../src/import/system/cedrina/index.ts";
 import { importSystem } from "../../src/import/system/import-system.ts";
@@ -43,9 +44,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await api?.close();
   await db?.drop();
-  await withClient(testSetup().adminUrl, (client) =>
-    client.query(`drop database if exists "${db.name}_source"`),
-  );
+  await withClient(testSetup().adminUrl, (client) => dropDatabase(client, `${db.name}_source`));
 });
 
 const asOwner = rowsAs("owner", () => db);

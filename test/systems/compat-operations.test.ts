@@ -168,4 +168,4 @@ test("a restored backup has the schema, the rights of its roles and the numbers,
   } finally {
     rmSync(root, { recursive: true, force: true });
   }
-}, 300_000);
+});

@@ -334,3 +334,32 @@ test("an owner who may not create roles learns what to run", async () => {
     await scratch.drop();
   }
 });
+
+test("roles that another database of the server changes at the same moment are changed after it", async () => {
+  const scratch = await createEmptyTestDatabase();
+  try {
+    const ensure = () =>
+      withClient(scratch.url("owner"), (client) =>
+        ensureCompatRoles(client, {
+          ownerUrl: scratch.url("owner"),
+          rolePrefix: scratch.rolePrefix,
+          adminUrl: databaseUrl(testSetup().adminUrl, scratch.name),
+          applicationPassword: new URL(scratch.url("application")).password,
+        }),
+      );
+    await ensure();
+    const application = roleName(scratch.rolePrefix, "application");
+    await withClient(testSetup().adminUrl, async (elsewhere) => {
+      await elsewhere.query(`begin; alter role ${application} password null`);
+      const ensured = ensure();
+      await untilWaiting(scratch);
+      await elsewhere.query("commit");
+      await ensured;
+    });
+    await withClient(scratch.url("application"), async (client) =>
+      expect((await client.query("select current_user::text as name")).rows).toEqual([{ name: application }]),
+    );
+  } finally {
+    await scratch.drop();
+  }
+});

@@ -75,11 +75,13 @@ test("analysts read the behavior of each account by day, without its name, to le
   const post = 'mutation { postGeneralChatMessage(input: { content: "hello" }) { result { id } } }';
   expect((await first!.ask(post, { token })).errors).toBeUndefined();
   await asOwner("select private.find_days_to_roll_up()");
-  await asOwner("select private.roll_up_day()");
+  // Today, and yesterday in case the day has just begun.
+  while ((await asOwner("select private.roll_up_day() as day"))[0]!.day !== null);
   const days = await asAnalyst<Record<string, unknown>>("select * from account_activity where user_id = $1", [
     userId,
   ]);
-  expect(days).toMatchObject([{ room_messages: expect.anything(), plan_code: "free" }]);
-  expect(Number(days[0]!.room_messages)).toBe(1);
+  const active = days.filter(({ room_messages: count }) => Number(count) > 0);
+  expect(active).toMatchObject([{ room_messages: expect.anything(), plan_code: "free" }]);
+  expect(Number(active[0]!.room_messages)).toBe(1);
   expect(JSON.stringify(days)).not.toMatch(/grace|hello/);
 });

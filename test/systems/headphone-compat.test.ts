@@ -7,6 +7,7 @@ import { MASTER_KEYS } from "../support/api.ts";
 import { enableSystems } from "../support/compat.ts";
 import { type CompatCaller, callerOf } from "../support/compat-callers.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
+import { untilMonthGoesOn } from "../support/waiting.ts";
 import { sqliteFixture } from "./fixtures/sqlite.ts";
 
 // Headphone Mode's twelve tables on compat_headphone. Its document has no statements of its own, so these are the ones that its words
@@ -390,6 +391,7 @@ test("lets an analyst read each table, without names and texts", async () => {
 });
 
 test("shows imported rows under the ids that they had, and rejects an import while it is enabled", async () => {
+  await untilMonthGoesOn();
   const moved = await createTestDatabase();
   const source = sqliteFixture("headphone");
   try {

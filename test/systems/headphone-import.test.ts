@@ -8,6 +8,7 @@ import { runHere } from "../cli/run-here.ts";
 import { type Api, MASTER_KEYS, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 import { unseenChanges } from "../support/unseen-changes.ts";
+import { untilMonthGoesOn } from "../support/waiting.ts";
 import { hashesOfTables } from "../support/whole-database.ts";
 import { sqliteFixture } from "./fixtures/sqlite.ts";
 
@@ -17,6 +18,7 @@ let db: TestDatabase;
 let source: ReturnType<typeof sqliteFixture>;
 let api: Api | undefined;
 beforeAll(async () => {
+  await untilMonthGoesOn();
   db = await createTestDatabase();
   source = sqliteFixture("headphone");
 });
@@ -173,22 +175,26 @@ test("people keep their names, addresses, times and settings [H1] [H3]", async (
   ).toEqual([{ at: "2024-06-02 10:00:00+00" }]);
 });
 
+/** In the source, whose days are of the moment when the fixture was made. */
+const renewalOf = (id: number) =>
+  source.rows<{ day: string }>(`select renewal_date as day from subscriptions where id = ${id}`)[0]!.day;
+
 test("subscriptions renew when they would have, and the month's quota continues [H5] [H6]", async () => {
   expect(
     await rows(
       `select e.number::int as id, p.code, s.status, s.cancel_at_period_end as ends,
-         (s.current_period_end at time zone 'UTC')::date - (now() at time zone 'UTC')::date as days
+         to_char(s.current_period_end at time zone 'UTC', 'YYYY-MM-DD') as until
        from plinth.external_ids e
        join billing.user_subscriptions s on s.id = e.row_id
        join billing.subscription_plans p on p.id = s.plan_id
        where e.relation = 'subscriptions' and e.number <> 2 order by e.number`,
     ),
   ).toEqual([
-    { id: 1, code: "premium", status: "active", ends: false, days: 10 },
-    { id: 3, code: "premium", status: "expired", ends: false, days: expect.any(Number) },
-    { id: 4, code: "premium", status: "active", ends: true, days: 5 },
-    { id: 5, code: "premium", status: "canceled", ends: false, days: expect.any(Number) },
-    { id: 6, code: "premium", status: "active", ends: false, days: -2 },
+    { id: 1, code: "premium", status: "active", ends: false, until: renewalOf(1) },
+    { id: 3, code: "premium", status: "expired", ends: false, until: expect.any(String) },
+    { id: 4, code: "premium", status: "active", ends: true, until: renewalOf(4) },
+    { id: 5, code: "premium", status: "canceled", ends: false, until: expect.any(String) },
+    { id: 6, code: "premium", status: "active", ends: false, until: renewalOf(6) },
   ]);
   // The hourly job does the same.
   expect(

@@ -280,6 +280,7 @@ test.each<[string, string]>([
 });
 
 test("accepts the other writes of the application's tables, and their effects follow Plinth's rules", async () => {
+  await asOwner("update rooms.general_chat_settings set slow_mode_seconds = 3600");
   await as("application", async (query) => {
     const one = async (sql: string, ...values: unknown[]) => (await query(sql, ...values))[0];
     const fails = async (sql: string, code: string) => {
@@ -415,7 +416,7 @@ test("accepts the other writes of the application's tables, and their effects fo
       `INSERT INTO room_messages (room_id, sender_id, content) VALUES (${room.id}, 1, '')`,
       "PL422",
     );
-    // the general chat
+    // the general chat, in which the next message comes too soon however long the machine takes for it
     await query("INSERT INTO general_chat_messages (sender_id, content) VALUES (2, 'First')");
     await fails("INSERT INTO general_chat_messages (sender_id, content) VALUES (2, 'Too fast')", "PL429");
     expect(await query("SELECT sender_id, content FROM general_chat_messages")).toEqual([

@@ -4,7 +4,7 @@ import { reportUsage } from "./report-usage.ts";
 import { type ChatMessage, type Model, streamCompletion, type Usage } from "./stream-completion.ts";
 
 const RETRY_MS = 300;
-const MAX_TRIES = 100;
+const MAX_TRIES = 1_000;
 
 /**
  * Answers the last message of a user's chat with a stream, using the user's token. Every call can be retried: the

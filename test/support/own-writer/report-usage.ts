@@ -3,7 +3,7 @@ import pg from "pg";
 import type { Usage } from "./stream-completion.ts";
 
 const RETRY_MS = 300;
-const MAX_TRIES = 100;
+const MAX_TRIES = 1_000;
 
 /**
  * Reports the usage of an ended answer to the ledger, in place of the estimate. A user cannot report less than was streamed, so a
