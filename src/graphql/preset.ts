@@ -40,8 +40,11 @@ const LEFT_OUT = [
   "PgMutationPayloadEdgePlugin", // an edge of a list that the mutation does not know
 ];
 
-/** Planning is pure CPU work; a plan is created once per document and cached. */
-const PLANNING_TIMEOUT_MS = 2_000;
+/**
+ * Planning is pure CPU work; a plan is created once per document and cached. It is timed by the clock, which goes on while the machine
+ * stands still, so that a server with patience for statements has it for plans as well.
+ */
+const planningTimeoutMs = (statementTimeoutMs: number) => Math.max(2_000, 0.4 * statementTimeoutMs);
 
 /** The parts that a preset needs of the server around it. */
 export interface PresetOptions {
@@ -140,7 +143,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
     grafast: {
       explain: false,
       timeouts: {
-        planning: PLANNING_TIMEOUT_MS,
+        planning: planningTimeoutMs(statementTimeoutMs),
         execution: statementTimeoutMs + config.pool.connectionTimeoutMs,
       },
       // Must not throw, because over HTTP that would be a 500. Tokens are verified before.

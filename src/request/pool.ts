@@ -4,8 +4,11 @@ import { DatabaseClient } from "../connection/client.ts";
 import { SET_SESSION_DEFAULTS } from "../connection/session-defaults.ts";
 import { forgoNames } from "./prepared-statements.ts";
 
-/** Longer than any of our transactions is idle between two statements; ends the transaction of a hanging process. */
-const IDLE_IN_TRANSACTION_TIMEOUT = "30s";
+/**
+ * Longer than any of our transactions is idle between two statements, also on a machine that stands still for half a minute; ends the
+ * transaction of a hanging process.
+ */
+const IDLE_IN_TRANSACTION_TIMEOUT = "60s";
 /** Sent once on each new connection, behind the defaults of any. JIT costs short queries more than it saves. */
 export const SESSION_SETTINGS = `set jit_optimize_above_cost = -1;
          set idle_in_transaction_session_timeout = '${IDLE_IN_TRANSACTION_TIMEOUT}'`;

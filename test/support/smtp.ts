@@ -29,6 +29,9 @@ export async function startSmtpServer(
     authOptional: true,
     disabledCommands: ["STARTTLS"],
     closeTimeout: 1_000,
+    socketTimeout: 600_000,
+    // Where no name server answers, it waits for one at each connection.
+    disableReverseLookup: true,
     onData(stream, session, callback) {
       const chunks: Buffer[] = [];
       stream.on("data", (chunk: Buffer) => chunks.push(chunk));
