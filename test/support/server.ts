@@ -112,9 +112,11 @@ export function watch(folder: string): { end(): void } {
     # The number could have gone to another process; where there is no ps, that chance is taken.
     if [ -n "$pid" ] && { ! command -v ps > /dev/null || ps -o args= -p "$pid" | grep -q postgres; }; then
       kill -QUIT "$pid"
-      # Its processes write until it ends, and a busy machine takes its time.
+      # Its processes write until it ends, and a busy machine takes its time. A container may never remove it from its list (Z).
       i=0
-      while kill -0 "$pid" 2> /dev/null && [ "$i" -lt 1500 ]; do i=$((i + 1)); sleep 0.2; done
+      while kill -0 "$pid" 2> /dev/null && ! grep -q '^State:.Z' "/proc/$pid/status" 2> /dev/null && [ "$i" -lt 1500 ]; do
+        i=$((i + 1)); sleep 0.2
+      done
     fi
     rm -rf "$1"`;
   const child = spawn("/bin/sh", ["-c", script, "plinth-test-watchdog", folder], {

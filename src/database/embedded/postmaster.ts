@@ -31,8 +31,8 @@ export interface StartOptions {
 const FAST_SHUTDOWN_MS = 20_000;
 const IMMEDIATE_SHUTDOWN_MS = 10_000;
 const PROGRESS_MS = 5_000;
-/** Time for the children of a killed server to notice and end. */
-const LINGER_MS = 20_000;
+/** Time for the children of a killed server to notice and end, also on a machine that stands still for half a minute. */
+const LINGER_MS = 60_000;
 
 /**
  * Starts the server and waits until it accepts connections, however long the recovery takes.
