@@ -10,6 +10,7 @@ import { grantRole, SOME_HASH } from "../support/accounts.ts";
 import { type Api, codeOf, signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
 import { templatesTo } from "../support/mail.ts";
+import { endSession } from "../support/waiting.ts";
 
 let db: TestDatabase;
 let api: Api;
@@ -114,6 +115,15 @@ test("requires a recent sign-in for a request and allows five a day", async () =
   );
   expect(codeOf(await api.ask(REQUEST, { token }))).toBe("FORBIDDEN");
   await asOwner("update identity.user_sessions set authenticated_at = now() where user_id = $1", [userId]);
+  // A day ends at midnight UTC, and none may end between the requests.
+  expect(
+    await asOwner(
+      `update security.rate_limit_rules r set window_length = '366 days'
+       from security.rate_limit_rules before
+       where before.rule_name = r.rule_name and r.rule_name = 'data_export_per_user'
+       returning before.limit_value, before.window_length = interval '1 day' as is_of_a_day`,
+    ),
+  ).toEqual([{ limit_value: 5, is_of_a_day: true }]);
   for (let i = 0; i < 5; i++) {
     await request(token);
     await runJob();
@@ -229,7 +239,7 @@ test("writes a large export in pieces, continues it after a kill, and streams it
     const { rows } = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
     await client.query("begin");
     await client.query("select private.write_data_export()");
-    await withClient(db.adminUrl, (other) => other.query("select pg_terminate_backend($1)", [rows[0]!.pid]));
+    await endSession(db, rows[0]!.pid);
     await client.query("select 1").catch(() => {});
   }).catch(() => {});
   expect(await runJob()).toMatchObject({ finished: 1 });

@@ -4,6 +4,7 @@ import { grantRole } from "../support/accounts.ts";
 import { type Api, codeOf, signIn, signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
 import { templatesTo } from "../support/mail.ts";
+import { endSession } from "../support/waiting.ts";
 
 let db: TestDatabase;
 let api: Api;
@@ -188,9 +189,7 @@ describe("the job", () => {
       await client.query("begin");
       await client.query("select private.delete_due_account()");
       // The effect of kill -9 of the worker on its connection.
-      await withClient(db.adminUrl, (other) =>
-        other.query("select pg_terminate_backend($1)", [rows[0]!.pid]),
-      );
+      await endSession(db, rows[0]!.pid);
       await client.query("select 1").catch(() => {});
     }).catch(() => {});
     expect(await exists(user.userId)).toBe(true);

@@ -25,6 +25,7 @@ import { runHere } from "../cli/run-here.ts";
 import { IDS, withIds } from "../support/access-probes/ids.ts";
 import { SEED } from "../support/access-probes/seed.ts";
 import { grantRole, registerUser } from "../support/accounts.ts";
+import { until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { tablesWith } from "../support/whole-database.ts";
 
@@ -305,6 +306,14 @@ describe("archives [A14, C11]", () => {
       { stdio: ["ignore", "ignore", "inherit"] },
     );
     expect([step, ...(await once(child, "exit"))]).toEqual([step, null, "SIGKILL"]);
+    // The next one waits some seconds for its lock, which ends with the session.
+    await until(async () => {
+      const { rowCount } = await owner.query(
+        `select from pg_locks l join pg_database d on d.oid = l.database
+         where l.locktype = 'advisory' and d.datname = current_database()`,
+      );
+      return rowCount === 0;
+    });
   }
 
   test("lose a deleted account although the process is killed after each step; amounts and other people stay", async () => {

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { escaped } from "../../src/privacy/html.ts";
 import { readExport } from "../../src/privacy/read-export.ts";
 import { cli, databaseEnv, outcomeOf, startCli } from "../cli/run-cli.ts";
-import { type Api, MASTER_KEYS, signUp, startApi } from "../support/api.ts";
+import { type Api, MASTER_KEYS, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
 import { SHOP } from "../support/shop.ts";
 import { untilWaiting } from "../support/waiting.ts";
@@ -130,6 +130,8 @@ test.each(["SIGINT", "SIGKILL"] as const)(
         untilWaiting(db),
         outcome.then((ended) => Promise.reject(new Error(JSON.stringify(ended)))),
       ]);
+      // Another thread of the process opens it.
+      await until(() => readdirSync(dir).length > 0);
       expect(readdirSync(dir)).toEqual(["personal-data-ada.json.partial"]);
       child.kill(signal);
       const { code } = await outcome;

@@ -17,6 +17,13 @@ export async function untilWaiting(db: Pick<TestDatabase, "url">, connections = 
 }
 
 /**
+ * Ends a session as the death of its machine does. Resolves when its locks are gone, which is after its client has heard of the end.
+ */
+export async function endSession(db: Pick<TestDatabase, "adminUrl">, pid: number): Promise<void> {
+  await withClient(db.adminUrl, (client) => client.query("select pg_terminate_backend($1, 300000)", [pid]));
+}
+
+/**
  * Runs steps that must end before a time limit of the tested code, first with a short limit and then with longer ones, because a busy
  * machine may stand still for longer than a short one. Steps that fail with every limit have found a fault.
  */
