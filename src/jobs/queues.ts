@@ -10,7 +10,7 @@ export const BOSS_CRON_QUEUE = "__pgboss__send-it";
 /** Interval between the heartbeats of a worker that works on a job. */
 export const HEARTBEAT_REFRESH_SECONDS = 5;
 /** Time without a heartbeat after which a worker counts as killed or disconnected from the database. */
-const HEARTBEAT_SECONDS = 20;
+export const HEARTBEAT_SECONDS = 20;
 
 /** Six attempts over five to ten minutes: long enough to outlast a restart of the database. */
 const QUEUE_DEFAULTS: QueueOptions = {

@@ -39,7 +39,11 @@ interface Running {
 
 const STOP_TIMEOUT_MS = 30_000;
 /** Intervals of the search for jobs whose worker has died. A pass waits for both and writes one row of statistics a queue. */
-const SUPERVISION = { superviseIntervalSeconds: 10, monitorIntervalSeconds: 8, queueStatRetentionDays: 1 };
+export const SUPERVISION = {
+  superviseIntervalSeconds: 10,
+  monitorIntervalSeconds: 8,
+  queueStatRetentionDays: 1,
+};
 /** Marks the schedules that a worker created; other users of the queue have their own. */
 const MADE_HERE = { madeBy: "plinth" };
 /** Those of an application's jobs; a worker that was started without the application does not know them. */

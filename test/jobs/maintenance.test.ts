@@ -97,6 +97,9 @@ test("partitioned tables, which autovacuum leaves out, are analyzed, and emptied
     insert into security.login_attempts (status, created_at)
     select 'success', timestamptz '2020-01-15' + n * interval '1 minute' from generate_series(1, 2000) n`);
   await owner.query("select private.ensure_partitions(3)");
+  // Autovacuum would be right to do the same first, or to look at rows that the vacuum then keeps.
+  for (const partition of ["default", "2020_01"])
+    await owner.query(`alter table security.login_attempts_${partition} set (autovacuum_enabled = off)`);
   await owner.query("analyze security.login_attempts_2020_01");
   await owner.query("select pg_stat_force_next_flush()");
   await owner.query("select pg_stat_clear_snapshot()");

@@ -6,6 +6,7 @@ import { rotateSealed } from "../../src/keys/rotate.ts";
 import { countSealed, SEALED_COLUMNS } from "../../src/keys/sealed-columns.ts";
 import { registerUser } from "../support/accounts.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { endSession } from "../support/waiting.ts";
 
 const ONE = generateMasterKey(1);
 const BOTH = `${ONE},${generateMasterKey(2)}`;
@@ -78,28 +79,40 @@ describe("rotation [H11]", () => {
   });
 
   test("neither fails nor blocks concurrent readers", async () => {
-    let isDone = false;
-    let reads = 0;
-    const reader = async () =>
-      withClient(db.url("service"), async (service) => {
-        // A reader that waited for a row would be cut off here.
-        await service.query("set lock_timeout = '1ms'");
-        while (!isDone)
-          for (const userId of userIds) {
-            const { rows } = await service.query<{ wrapped_key: string }>(
-              "select wrapped_key from private.find_user_key($1)",
-              [userId],
-            );
-            expect(both.unseal("user key", rows[0]!.wrapped_key, userId).toString()).toBe(`key of ${userId}`);
-            reads++;
-          }
+    const versions: (number | undefined)[] = [];
+    await withClient(db.url("service"), async (service) => {
+      const readAll = async () => {
+        for (const userId of userIds) {
+          const { rows } = await service.query<{ wrapped_key: string }>(
+            "select wrapped_key from private.find_user_key($1)",
+            [userId],
+          );
+          expect(both.unseal("user key", rows[0]!.wrapped_key, userId).toString()).toBe(`key of ${userId}`);
+          versions.push(sealedVersion(rows[0]!.wrapped_key));
+        }
+      };
+      // A reader that waited for a row would wait for itself.
+      await service.query("set lock_timeout = '60s'");
+      // Each batch is written when all keys have been read, and kept when they have been read again.
+      const slow: pg.ClientBase = Object.create(client, {
+        query: {
+          value: async (text: string, values: unknown[]) => {
+            if (!/^update private\.user_keys/.test(text)) return client.query(text, values);
+            await client.query("begin");
+            const result = await client.query(text, values);
+            await readAll();
+            await client.query("commit");
+            return result;
+          },
+        },
       });
-    const readers = [reader(), reader(), reader()];
-    const outcome = await rotateSealed({ client, masterKeys, batchSize: 1 });
-    isDone = true;
-    await Promise.all(readers);
-    expect(outcome.rotated).toBe(KEY_COUNT + 1);
-    expect(reads).toBeGreaterThan(0);
+      const outcome = await rotateSealed({ client: slow, masterKeys, batchSize: 10 });
+      expect(outcome.rotated).toBe(KEY_COUNT + 1);
+    });
+    const batches = KEY_COUNT / 10;
+    expect(versions).toHaveLength(batches * KEY_COUNT);
+    // Each key is read under the old version until its batch is kept.
+    expect(versions.filter((version) => version === 1)).toHaveLength((KEY_COUNT * (batches + 1)) / 2);
   });
 
   test("stops between batches on request, loses nothing and continues at the next call", async () => {
@@ -129,15 +142,18 @@ describe("rotation [H11]", () => {
     victim.on("error", () => {});
     await victim.connect();
     const { rows } = await victim.query<{ pid: number }>("select pg_backend_pid() as pid");
+    let end: Promise<void> | undefined;
     const broken = rotateSealed({
       client: victim,
       masterKeys,
       batchSize: 5,
       onProgress: ({ done = 0 }) => {
-        if (done === 15) void client.query("select pg_terminate_backend($1)", [rows[0]!.pid]);
+        if (done === 15) end = endSession(db, rows[0]!.pid);
       },
     });
     await broken.catch((error) => expect(error).toBeInstanceOf(Error));
+    // The lock of the rotation ends with the session.
+    await end;
     await victim.end().catch(() => {});
     for (const { user_id, wrapped_key } of await stored())
       expect(both.unseal("user key", wrapped_key, user_id).toString()).toBe(`key of ${user_id}`);
