@@ -23,6 +23,8 @@ export interface WalkOptions {
   readonly users: readonly string[];
   readonly seed: number;
   readonly count: number;
+  /** Choices are random: the walk goes on, up to four times as far, until this holds. */
+  readonly isEnough?: (walk: Pick<Walk, "filled" | "coverage">) => boolean;
   readonly operations?: Partial<OperationOptions>;
   readonly onOperation?: (done: number) => void;
   readonly onFault?: (fault: Fault) => void;
@@ -49,7 +51,7 @@ const NEVER = new Set(["INTERNAL", "TIMEOUT", "UNAVAILABLE", "RATE_LIMITED", "GR
 
 /** Sends random operations to both servers and compares the answers. */
 export async function walk(options: WalkOptions): Promise<Walk> {
-  const { schema, send, users, seed, count } = options;
+  const { schema, send, users, seed, count, isEnough = () => true } = options;
   const dice = makeDice(seed);
   const coverage = createCoverage(schema);
   const known = new Map(users.map((user) => [user, createKnownValues(schema)] as const));
@@ -80,7 +82,7 @@ export async function walk(options: WalkOptions): Promise<Walk> {
       values.learn(operation, parseExactJson(text) as Answer);
     }
 
-  for (let n = 0; n < count; n++) {
+  for (let n = 0; n < count || (n < 4 * count && !isEnough({ filled, coverage })); n++) {
     const user = users[n % users.length]!;
     // Now and then with values that only another user has seen.
     const source = { dice, coverage, known: known.get(dice.chance(90) ? user : dice.pick(users))! };
