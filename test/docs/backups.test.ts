@@ -165,7 +165,9 @@ const sql = (text: string, url = db.url("owner")) =>
         delete from identity.users where id = :ada`);
       // The archive also has what came after the point, so recovery stops there because of its target.
       const [{ file }] = await sql("select pg_walfile_name(pg_switch_wal()) as file", ADMIN_URL);
-      await until(() => existsSync(join(folder, "wal", file)));
+      // A file that is there may not be complete.
+      const archived = `select last_archived_wal collate "C" >= '${file}' as is from pg_stat_archiver`;
+      await until(async () => (await sql(archived, ADMIN_URL))[0].is);
 
       const copy = { ...cluster, dataDirectory: join(folder, "copy"), folder: join(folder, "copy/postgres") };
       await shell(restore!, { NEW_DATA: copy.folder }, runAs);

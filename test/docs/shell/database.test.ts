@@ -23,7 +23,6 @@ const missing = missingPrograms();
       async (_page, recipe) => {
         expect(await runOnDatabase(recipe, terminal)).toEqual([]);
       },
-      300_000,
     );
   },
 );

@@ -16,7 +16,7 @@ const missing = missingPrograms(["bash", "curl", "psql", "jq", "flock"]);
     beforeAll(async () => {
       const terminal = resources.use(await openTerminal());
       machine = resources.use(await startMachine(terminal));
-    }, 300_000);
+    });
     afterAll(() => resources.disposeAsync());
 
     test.each(MACHINE.map((recipe) => [recipe.page, recipe] as const))(
@@ -24,7 +24,6 @@ const missing = missingPrograms(["bash", "curl", "psql", "jq", "flock"]);
       async (_page, recipe) => {
         expect(await machine.run(recipe)).toEqual([]);
       },
-      300_000,
     );
   },
 );
