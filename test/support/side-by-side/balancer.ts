@@ -37,11 +37,12 @@ export class Balancer {
     return this.#backends[index]!.answered;
   }
 
-  /** @throws the error of a connection that breaks before the answer */
+  /**
+   * Waits for a server: a busy one may miss the time limit of its readiness probe.
+   * @throws the error of a connection that breaks before the answer
+   */
   async ask(query: string, options?: AskOptions): Promise<Answer> {
-    const ready = this.#backends.filter(({ isReady }) => isReady);
-    const backend = ready[this.#turn++ % ready.length];
-    if (!backend) throw new Error("No server is ready.");
+    const backend = await this.#next();
     const { url } = backend;
     const answer = await ask(url, query, options);
     if (backend.url === url) backend.answered++;
@@ -51,6 +52,16 @@ export class Balancer {
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#probing;
+  }
+
+  async #next(): Promise<Backend> {
+    for (;;) {
+      const ready = this.#backends.filter(({ isReady }) => isReady);
+      const backend = ready[this.#turn++ % ready.length];
+      if (backend) return backend;
+      if (this.#isClosed) throw new Error("No server is ready.");
+      await sleep(PROBE_MS);
+    }
   }
 
   async #probe(backend: Backend): Promise<void> {
