@@ -26,8 +26,8 @@ export const MACHINE: readonly Recipe[] = [
       'curl -H "Authorization: Bearer $TOKEN" -o export.json': `ask() { ${GRAPHQL} -H "authorization: Bearer $TOKEN" -d "$1"; }
 ask '{"query": "mutation { requestDataExport(input: {}) { result { id } } }"}' >request
 ID=$(sed 's/.*"id":"\\([^"]*\\)".*/\\1/' request)
-tries=0; until ask '{"query": "{ dataExports { nodes { status } } }"}' | grep -q ready; do
-  tries=$((tries + 1)); [ $tries -lt 600 ] || break; sleep 0.2
+until ask '{"query": "{ dataExports { nodes { status } } }"}' | grep -q ready; do
+  npx plinth jobs run write-data-exports >written || break
 done`,
       "curl -s http://127.0.0.1:5678/graphql -H 'content-type: application/json' -d '{\n  \"documentId\"": `ME='{ currentUser { username } }'
 HASH=$(printf '%s' "$ME" | sha256sum | cut -d ' ' -f 1)
@@ -61,7 +61,17 @@ psql -q "$(npx plinth db url --role owner)" -c "insert into private.persisted_do
       'ask \'{"query": "{ currentUser { tier } tokenBalance': /"tier":"free".*"available":"50000"/,
     },
   },
-  { page: "docs/operations.md", commands: /plinth jobs run/ },
+  {
+    page: "docs/operations.md",
+    commands: /plinth jobs run/,
+    before: {
+      // Its own schedule, each quarter of an hour, would take the place of the run.
+      "npx plinth jobs run refresh-content-popularity": `OWNER=$(npx plinth db url --role owner)
+psql -q "$OWNER" -c "delete from plinth_jobs.schedule where name = 'refresh-content-popularity'"
+waiting() { psql -At "$OWNER" -c "select count(*) from plinth_jobs.job where name in ('refresh-content-popularity', '__pgboss__send-it') and state in ('created', 'retry', 'active')"; }
+until [ "$(waiting)" = 0 ]; do sleep 0.2; done`,
+    },
+  },
   { page: "docs/compatibility.md" },
   { page: "examples/notebook/README.md", services: /start\.ts/ },
   { page: "examples/web-chat/README.md", services: /start\.ts/ },
