@@ -11,6 +11,12 @@ let db: TestDatabase;
 let pool: Pool;
 let reads: SharedReads;
 
+/** No test is about these limits, which a busy machine may exceed. */
+const PATIENT = loadConfig({
+  PLINTH_STATEMENT_TIMEOUT_MS: "600000",
+  PLINTH_POOL_CONNECTION_TIMEOUT_MS: "600000",
+});
+
 beforeAll(async () => {
   db = await createTestDatabase();
 });
@@ -19,7 +25,7 @@ beforeEach(() => {
     url: db.url("authenticator"),
     applicationName: "shared reads",
     max: 8,
-    settings: loadConfig({}).pool,
+    settings: PATIENT.pool,
     onError: () => {},
   });
   reads = new SharedReads(pool);
@@ -34,7 +40,7 @@ const settingsOf = (userId: string | undefined, more: Record<string, string> = {
   role: roleName(db.rolePrefix, userId ? "user" : "anonymous"),
   "jwt.claims.user_id": userId,
   transaction_read_only: "on",
-  statement_timeout: "60000",
+  statement_timeout: "600000",
   ...more,
 });
 const id = (n: number) => `00000000-0000-7000-8000-${String(n).padStart(12, "0")}`;
@@ -120,19 +126,17 @@ test("does not reuse a connection that was lost while idle", async () => {
 });
 
 test("rejects the reads of a killed connection and replaces it", async () => {
-  const slow = [1, 2, 3].map((n) => reads.read(settingsOf(id(n)), { text: "select pg_sleep(60)" }));
+  const slow = [1, 2, 3].map((n) => reads.read(settingsOf(id(n)), { text: "select pg_sleep(600)" }));
   const outcomes = Promise.allSettled(slow);
-  await until(async () => {
-    const client = await pool.connect();
-    try {
+  // A session that sleeps, and not one of another test or one whose last statement was this.
+  await withClient(db.adminUrl, (client) =>
+    until(async () => {
       const { rowCount } = await client.query(
-        "select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep%' and pid <> pg_backend_pid()",
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'",
       );
       return (rowCount ?? 0) > 0;
-    } finally {
-      client.release();
-    }
-  });
+    }),
+  );
   for (const outcome of await outcomes) expect(outcome.status).toBe("rejected");
   expect((await reads.read(settingsOf(id(4)), WHO)).rows).toMatchObject([{ id: id(4) }]);
 });
