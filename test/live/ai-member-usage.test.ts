@@ -37,7 +37,7 @@ test("answers without notifications in an application's own AI and charges the u
         "select input_tokens::integer as input, output_tokens::integer as output from billing.usage_events where user_id = $1",
         [ada.id],
       );
-    await until(async () => (await usage()).length > 0, { timeoutMs: 60_000, everyMs: 100 });
+    await until(async () => (await usage()).length > 0, { everyMs: 100 });
     // "ada: Why is it so?" and "Because it is so.", word by word.
     expect(await usage()).toEqual([{ input: 5, output: 4 }]);
   } finally {

@@ -42,6 +42,8 @@ const environment = () => ({
   PLINTH_DATABASE_PORT: String(ports.database),
   PLINTH_RATE_LIMIT_REQUESTS: "100000",
   PLINTH_LOG_LEVEL: "fatal",
+  // The tokens of the start are used until the end.
+  PLINTH_ACCESS_TOKEN_SECONDS: "86400",
 });
 const PROGRAM = join(PACKAGE_ROOT, "src/cli/plinth.js");
 
@@ -269,13 +271,13 @@ test("keeps a conversation of two clients and an AI complete and free of duplica
     }
   }
   await done;
-  await until(isReady, { timeoutMs: 120_000, everyMs: 100 });
+  await until(isReady, { timeoutMs: 300_000, everyMs: 100 });
   await following;
   expect(await answer.message).toMatchObject({ state: "complete", content: words });
   // The AI has answered the last message, and both clients received the answer.
   const last = said.at(-1)!;
   await until(() => bobs.some(({ sender, content }) => sender === "ai" && content.includes(last)), {
-    timeoutMs: 120_000,
+    timeoutMs: 300_000,
     everyMs: 100,
   });
   const database = new pg.Client({ connectionString: ownerUrl });
@@ -295,7 +297,7 @@ test("keeps a conversation of two clients and an AI complete and free of duplica
     [room],
   );
   const everything = Array.from({ length: Number(log[0]!.last) }, (_, i) => i + 1);
-  await until(() => adas.sequences.length >= everything.length, { timeoutMs: 120_000 });
+  await until(() => adas.sequences.length >= everything.length, { timeoutMs: 300_000 });
   expect(starts).toBeGreaterThanOrEqual(3);
   // In the database: each text once, and no message answered twice.
   const byUsers = posted.filter(({ sender_type }) => sender_type === "user").map(({ content }) => content);

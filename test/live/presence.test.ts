@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import type { Client } from "graphql-ws";
+import { roleName } from "../../src/config/roles.ts";
 import { deleteExpiredPresence } from "../../src/jobs/delete-expired-presence.ts";
 import { type Api, codeOf, type SignedIn, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, expectSqlState, type TestDatabase, withClient } from "../support/database.ts";
@@ -18,6 +19,17 @@ beforeAll(async () => {
   ada = await signUp(api, "ada");
   bob = await signUp(api, "bob");
   eve = await signUp(api, "eve");
+  // What the API announces lasts for seconds, and must not end before a test lets it; see expire.
+  await withClient(db.url("owner"), async (owner) => {
+    await owner.query(`create function rooms.last_longer() returns trigger language plpgsql as $$
+      begin new.expires_at := clock_timestamp() + interval '1 hour'; return new; end $$`);
+    for (const table of ["typing", "presence"])
+      await owner.query(
+        `create trigger last_longer before insert or update on rooms.${table} for each row
+         when (session_user = '${roleName(db.rolePrefix, "authenticator")}' and isfinite(new.expires_at))
+         execute function rooms.last_longer()`,
+      );
+  });
 });
 afterEach(async () => {
   for (const client of clients.splice(0)) await client.dispose();
@@ -171,11 +183,11 @@ describe("presence", () => {
       await owner.query("delete from rooms.presence");
       await owner.query("delete from rooms.typing");
       await owner.query(
-        "insert into rooms.presence values ($1, 'online', now() - interval '1 minute'), ($2, 'online', now() + interval '1 minute')",
+        "insert into rooms.presence values ($1, 'online', now() - interval '1 minute'), ($2, 'online', now() + interval '1 hour')",
         [ada.userId, bob.userId],
       );
       await owner.query(
-        "insert into rooms.typing values ($1, $2, now() - interval '1 minute'), ($1, $3, now() + interval '1 minute')",
+        "insert into rooms.typing values ($1, $2, now() - interval '1 minute'), ($1, $3, now() + interval '1 hour')",
         [room, ada.userId, bob.userId],
       );
       await withClient(db.url("worker"), (worker) =>

@@ -271,9 +271,12 @@ describe("no event is lost or duplicated", () => {
       ended += 1;
       subscription.end();
     });
-    const texts = Array.from({ length: 12 }, (_, i) => `text ${i}`);
+    const texts: string[] = [];
     const open = () => heard.filter((one) => one.ended === undefined);
-    for (const text of texts) {
+    // How many executions a text needs depends on how many subscribers are in time for the first.
+    while (ended < 3 || texts.length < 12) {
+      const text = `text ${texts.length}`;
+      texts.push(text);
       await atOnce([people[0]!, POST, room, text]);
       await until(() => open().every((one) => contents(one).at(-1) === text));
     }

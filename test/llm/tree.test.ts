@@ -139,7 +139,10 @@ describe("a chat", () => {
 
   test("does not branch while a turn is running", async () => {
     const { chat, question } = await startChat(ada);
-    const [turn] = await ada.rows<Message>("select * from llm.start_turn($1, $2)", [chat, model]);
+    const [turn] = await ada.rows<Message>("select * from llm.start_turn($1, $2, lease_seconds => 3600)", [
+      chat,
+      model,
+    ]);
     await expectSqlState(edit(question, "x"), "PL409");
     await expectSqlState(select(question), "PL409");
     await ada.rows("select llm.cancel_turn($1)", [turn!.id]);

@@ -4,7 +4,10 @@ import { reportUsage } from "./report-usage.ts";
 import { type ChatMessage, type Model, streamCompletion, type Usage } from "./stream-completion.ts";
 
 const RETRY_MS = 300;
-const MAX_TRIES = 1_000;
+/** For ten minutes at least: a server on a busy machine needs long to start again. */
+const MAX_TRIES = 2_000;
+/** How long the server may be away before it ends the answer. */
+const LEASE_SECONDS = 600;
 
 /**
  * Answers the last message of a user's chat with a stream, using the user's token. Every call can be retried: the
@@ -36,12 +39,20 @@ export async function answerChat(options: {
     .map(({ role, content }) => ({ role, content }) as ChatMessage);
 
   const { startTurn } = await ask(
-    `mutation ($chat: UUID!, $model: UUID!, $parent: UUID!, $key: String!) {
-       startTurn(input: { chatId: $chat, modelId: $model, parentId: $parent, maxTokens: "2000", idempotencyKey: $key }) {
+    `mutation ($chat: UUID!, $model: UUID!, $parent: UUID!, $key: String!, $lease: Int!) {
+       startTurn(
+         input: { chatId: $chat, modelId: $model, parentId: $parent, maxTokens: "2000", idempotencyKey: $key, leaseSeconds: $lease }
+       ) {
          message { id state }
        }
      }`,
-    { chat: chatId, model: modelId, parent: question.id, key: `answer:${question.id}` },
+    {
+      chat: chatId,
+      model: modelId,
+      parent: question.id,
+      key: `answer:${question.id}`,
+      lease: LEASE_SECONDS,
+    },
   );
   const messageId: string = startTurn.message.id;
 

@@ -3,7 +3,8 @@ import pg from "pg";
 import type { Usage } from "./stream-completion.ts";
 
 const RETRY_MS = 300;
-const MAX_TRIES = 1_000;
+/** For ten minutes at least: a database on a busy machine needs long to start again. */
+const MAX_TRIES = 2_000;
 
 /**
  * Reports the usage of an ended answer to the ledger, in place of the estimate. A user cannot report less than was streamed, so a
