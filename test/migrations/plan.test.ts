@@ -73,7 +73,9 @@ async function locksOf(url: string, run: () => Promise<unknown>): Promise<Lock[]
       const oid = (await rows(`select '${record}'::regclass::oid::text as name`))[0]!.name;
       await blocker.query(`begin; lock table ${record} in share mode`);
       const running = run();
-      const waiting = `select from pg_locks where not granted and relation = ${oid}`;
+      // Tables of other clones of the template have the same number.
+      const waiting = `select from pg_locks where not granted and relation = ${oid}
+        and database = (select oid from pg_database where datname = current_database())`;
       while ((await rows(waiting)).length === 0) await sleep(10);
       const locks = await rows(LOCKS);
       await blocker.query("rollback");
