@@ -31,7 +31,7 @@ afterEach(async () => {
 
 /** The attempt must last until the watch has seen the holder. */
 const oneAttempt = (lockTimeoutMs: number) => ({ lockTimeoutMs, waitSeconds: 0 });
-const PATIENT = { lockTimeoutMs: 1_000, waitSeconds: 600 };
+const PATIENT = { lockTimeoutMs: 3_000, waitSeconds: 600 };
 
 const options = (lines: string[] = []) => ({
   ownerUrl: db.url("owner"),

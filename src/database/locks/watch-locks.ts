@@ -1,6 +1,10 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import { DatabaseClient } from "../../connection/client.ts";
 import { type LockWait, readLockWait } from "./lock-wait.ts";
+
+/** Pause before a connection is replaced that failed, and before a statement is cancelled again. */
+const RETRY_MS = 1_000;
 
 export interface LockWatch {
   /** The last wait that was seen. */
@@ -10,7 +14,7 @@ export interface LockWatch {
 
 /**
  * Looks from a second connection for the lock that a session waits for: when the wait ends, PostgreSQL no longer knows the holder.
- * Connects only if the work takes longer than the first pause, and stays silent if it cannot.
+ * Connects only if the work takes longer than the first pause, and again if that fails; until then, an error names no holder.
  * @param options.applicationName name of the second connection
  * @param options.signal cancels the session's statement when it is aborted
  * @param options.onWait called for each wait that is seen
@@ -29,34 +33,46 @@ export function watchLocks(options: {
   let timer: NodeJS.Timeout | undefined;
   let isStopped = false;
 
-  const connected = () => (connecting ??= connect(connectionString, applicationName));
-  async function look(): Promise<void> {
+  /** Uses the second connection. @returns whether that succeeded */
+  async function use(run: (client: pg.Client) => Promise<void>): Promise<boolean> {
+    connecting ??= connect(connectionString, applicationName);
+    const used = connecting;
     try {
-      const wait = await readLockWait(await connected(), pid);
-      if (wait && !isStopped) {
-        last = wait;
-        options.onWait?.(wait);
-      }
+      await run(await used);
+      return true;
     } catch {
-      // The work goes on without a watch; its error then names no holder.
-      isStopped = true;
+      if (connecting === used) connecting = undefined;
+      void used.then((client) => client.end()).catch(() => {});
+      return false;
     }
-    schedule();
+  }
+  async function look(): Promise<void> {
+    const hasLooked = await use(async (client) => {
+      const wait = await readLockWait(client, pid);
+      if (!wait || isStopped) return;
+      last = wait;
+      options.onWait?.(wait);
+    });
+    schedule(hasLooked ? pauseMs : RETRY_MS);
   }
   let looking: Promise<void> = Promise.resolve();
-  function schedule(): void {
+  function schedule(ms: number): void {
     if (isStopped) return;
     timer = setTimeout(() => {
       looking = look();
-    }, pauseMs);
+    }, ms);
   }
-  const cancel = async () => {
-    const client = await connected();
-    await client.query("select pg_cancel_backend($1)", [pid]);
-  };
-  const interrupt = () => void cancel().catch(() => {});
+  /** Cancels until the work has ended, because the session may be between two statements. */
+  async function cancel(): Promise<void> {
+    while (!isStopped) {
+      await use(async (client) => void (await client.query("select pg_cancel_backend($1)", [pid])));
+      await sleep(RETRY_MS, undefined, { ref: false });
+    }
+  }
+  const interrupt = () => void cancel();
+  if (signal?.aborted) interrupt();
   signal?.addEventListener("abort", interrupt);
-  schedule();
+  schedule(pauseMs);
   return {
     get last() {
       return last;
