@@ -7,7 +7,10 @@ export interface Providers {
   get(name: string): Provider | undefined;
 }
 
-export function createProviders(settings: readonly ProviderSettings[]): Providers {
-  const byName = new Map(settings.map((one) => [one.name, createProvider(one)]));
+export function createProviders(
+  settings: readonly ProviderSettings[],
+  options: { readonly requestTimeoutSeconds?: number | undefined } = {},
+): Providers {
+  const byName = new Map(settings.map((one) => [one.name, createProvider(one, options)]));
   return { all: [...byName.values()], get: (name) => byName.get(name) };
 }

@@ -33,8 +33,11 @@ const api = {
 const asOwner = rowsAs("owner", () => db);
 
 const mount = () =>
-  // A single connection, so that each transaction finds what the one before it has left.
-  mountServer({ ...serverOptions(db, { PLINTH_POOL_MAX: "1" }), logger: collectLog(logLines) });
+  // A single connection for as long as the tests take, so that each transaction finds what the one before it has left.
+  mountServer({
+    ...serverOptions(db, { PLINTH_POOL_MAX: "1", PLINTH_POOL_IDLE_TIMEOUT_MS: "86400000" }),
+    logger: collectLog(logLines),
+  });
 
 beforeAll(async () => {
   db = await createTestDatabase();
@@ -111,7 +114,8 @@ describe("authenticate", () => {
         () => false,
         ({ code }) => code === "UNAUTHENTICATED",
       );
-    await until(() => isRefused(token));
+    // For less than the minute for which a server trusts an API token without a notification.
+    await until(() => isRefused(token), { timeoutMs: 45_000 });
 
     const carol = await signUp(api, "carol");
     expect(await isRefused(carol.token)).toBe(false);

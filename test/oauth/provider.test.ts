@@ -14,10 +14,8 @@ beforeEach(() => {
 });
 
 const SECRETS: FlowSecrets = { state: "s".repeat(43), nonce: "n".repeat(43), codeVerifier: "v".repeat(43) };
-const client = (requestTimeoutSeconds?: number) =>
-  createProvider(parseProviders(JSON.stringify([entry("forged", forged)]))[0]!, {
-    ...(requestTimeoutSeconds && { requestTimeoutSeconds }),
-  });
+const client = (requestTimeoutSeconds = 300) =>
+  createProvider(parseProviders(JSON.stringify([entry("forged", forged)]))[0]!, { requestTimeoutSeconds });
 
 describe("discovery", () => {
   const DISCOVERY = "/.well-known/openid-configuration";

@@ -98,6 +98,7 @@ export function serverOptions(db: TestDatabase, settings: Record<string, string>
     serviceUrl: db.url("service"),
     signingKeys: SIGNING_KEYS,
     masterKeys: MASTER_KEYS,
+    providerTimeoutSeconds: 300,
   };
 }
 

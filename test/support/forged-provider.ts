@@ -43,7 +43,7 @@ export async function startForgedProvider(): Promise<ForgedProvider> {
   function idToken({ claims, signature }: Forgery): string {
     const now = Math.floor(Date.now() / 1000);
     const payload = encode({
-      ...{ iss: issuer, aud: "client", sub: "somebody", iat: now, exp: now + 600, nonce },
+      ...{ iss: issuer, aud: "client", sub: "somebody", iat: now, exp: now + 3_600, nonce },
       ...claims,
     });
     const alg = signature === "none" ? "none" : signature?.startsWith("HS256") ? "HS256" : "RS256";

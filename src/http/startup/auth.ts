@@ -20,7 +20,9 @@ export function createAuth(options: ServerOptions, stack: AsyncDisposableStack) 
     ttlSeconds: auth.accessTokenSeconds,
   });
   const sealer = createSealer(parseMasterKeys(options.masterKeys));
-  const providers = createProviders(parseProviders(auth.oauthProviders));
+  const providers = createProviders(parseProviders(auth.oauthProviders), {
+    requestTimeoutSeconds: options.providerTimeoutSeconds,
+  });
   const hasher = createPasswordHasher({
     concurrency: auth.hashConcurrency,
     algorithm: auth.passwordHash,

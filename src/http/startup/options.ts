@@ -16,6 +16,8 @@ export interface ServerOptions {
   readonly canSendSms?: boolean;
   /** Whether pages served from this machine may call the API while no origin is listed. */
   readonly allowLoopbackOrigins?: boolean;
+  /** Longest time of a request to a sign-in provider; for tests, because a busy machine may stand still for longer than the default. */
+  readonly providerTimeoutSeconds?: number | undefined;
   /** Path below which an application mounts the API, such as `/api`. Empty for its root. */
   readonly prefix?: string | undefined;
   readonly logger: Logger;
