@@ -42,7 +42,7 @@ afterAll(async () => {
 });
 
 function serviceWith(masterKeys: string) {
-  const callPrivateFunction = createPrivateFunctionCaller(pool, { statementTimeoutMs: 30_000 });
+  const callPrivateFunction = createPrivateFunctionCaller(pool, { statementTimeoutMs: 300_000 });
   const sealer = createSealer(parseMasterKeys(masterKeys));
   const keys = createUserKeys({ callPrivateFunction, sealer, purpose: "memories" });
   const logger = createLogger("silent");

@@ -80,7 +80,8 @@ afterAll(() => db.drop());
 
 /** The complete schema, and the names that it gives to tables and functions. */
 async function readEverything() {
-  const config = { ...loadConfig({}), rolePrefix: db.rolePrefix };
+  const patience = { PLINTH_STATEMENT_TIMEOUT_MS: "300000", PLINTH_POOL_CONNECTION_TIMEOUT_MS: "300000" };
+  const config = { ...loadConfig(patience), rolePrefix: db.rolePrefix };
   const pool = createPool({
     url: db.url("authenticator"),
     applicationName: "plinth tests",
