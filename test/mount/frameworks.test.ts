@@ -41,6 +41,8 @@ const THEIRS = { theirs: true };
 
 /** Serves until closed; the application keeps the WebSockets that are not Plinth's. */
 async function serve(server: Server, mounted = plinth): Promise<Application> {
+  // The client closes an idle connection first, also after a pause in which both could.
+  server.keepAliveTimeout = 0;
   server.on("upgrade", (request, socket, head) => {
     if (!mounted.handleUpgrade(request, socket, head)) socket.end("HTTP/1.1 418 Theirs\r\n\r\n");
   });

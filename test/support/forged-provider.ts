@@ -36,6 +36,8 @@ export async function startForgedProvider(): Promise<ForgedProvider> {
   const key = rsa();
   const stranger = rsa();
   const server = createServer();
+  // The client closes an idle connection first, also after a pause in which both could.
+  server.keepAliveTimeout = 0;
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   let nonce: string | null = null;
