@@ -201,11 +201,16 @@ test("the histories count what a plain query of the rows counts", async () => {
          ) a
          where at >= ${from} group by 1 order by 1`,
       );
+      await both(
+        `select starts_at, new_accounts from security.activity_counts(${days}) where new_accounts > 0`,
+        `select ${at("created_at")} as starts_at, count(*) as new_accounts
+         from identity.users where created_at >= ${from} group by 1 order by 1`,
+      );
     }
     const [created] = await tx.rows(
-      "select new_accounts from security.activity_counts(2) order by starts_at desc limit 1",
+      "select sum(new_accounts)::integer as new_accounts from security.activity_counts(2)",
     );
-    expect(created).toEqual({ new_accounts: "3" });
+    expect(created).toEqual({ new_accounts: 3 });
   });
 });
 
@@ -228,8 +233,9 @@ test("a history of revenue reads the payments of its days by their index", async
 });
 
 test("the state says what is wrong and what to do, critical faults first", async () => {
-  const HEALTHY = {
-    queues: { "deliver-mail": { waiting: 0, active: 0, oldest: null, succeeded: Date.now() / 1_000 } },
+  /** For the time of the transaction, which does not go on. */
+  const healthyAt = (now: number) => ({
+    queues: { "deliver-mail": { waiting: 0, active: 0, oldest: null, succeeded: now } },
     failed: {},
     mail: { waiting: 0, oldest: 0 },
     payment_events: { waiting: 0, oldest: 0 },
@@ -241,9 +247,12 @@ test("the state says what is wrong and what to do, critical faults first", async
     replicas: [{ bytes: 0, seconds: 0 }],
     slots: { inactive: 0, bytes: 0 },
     archive: { failing: false },
-  };
-  const queue = HEALTHY.queues["deliver-mail"];
-  const FAULTS: readonly (readonly [fault: object, severity: string, area: string, problem: string])[] = [
+  });
+  type Fault = readonly [fault: object, severity: string, area: string, problem: string];
+  const faultsOf = (
+    healthy: ReturnType<typeof healthyAt>,
+    queue = healthy.queues["deliver-mail"],
+  ): Fault[] => [
     [{ queues: {} }, "warning", "jobs", "No job has run yet."],
     [
       { queues: { x: { ...queue, succeeded: queue.succeeded - 7_230 } } },
@@ -273,19 +282,19 @@ test("the state says what is wrong and what to do, critical faults first", async
       "Rows are in default partitions, because their month had none.",
     ],
     [
-      { sessions: { ...HEALTHY.sessions, connections: 81 } },
+      { sessions: { ...healthy.sessions, connections: 81 } },
       "warning",
       "database",
       "81 of 100 connections are in use.",
     ],
     [
-      { sessions: { ...HEALTHY.sessions, oldest_transaction: 1_860 } },
+      { sessions: { ...healthy.sessions, oldest_transaction: 1_860 } },
       "warning",
       "database",
       "A transaction has been open for 31 minutes.",
     ],
     [
-      { sessions: { ...HEALTHY.sessions, waiting_for_locks: 6 } },
+      { sessions: { ...healthy.sessions, waiting_for_locks: 6 } },
       "warning",
       "database",
       "6 sessions wait for locks.",
@@ -317,18 +326,20 @@ test("the state says what is wrong and what to do, critical faults first", async
   ];
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
+    const [clock] = await tx.rows<{ now: number }>("select extract(epoch from now())::float8 as now");
+    const healthy = healthyAt(clock!.now);
     const findings = (state: object) =>
       tx.rows<{ severity: string; area: string; problem: string; remedy: string }>(
         "select * from private.system_findings($1)",
         [JSON.stringify(state)],
       );
-    expect(await findings(HEALTHY)).toEqual([]);
-    for (const [fault, severity, area, problem] of FAULTS)
-      expect(await findings({ ...HEALTHY, ...fault })).toEqual([
+    expect(await findings(healthy)).toEqual([]);
+    for (const [fault, severity, area, problem] of faultsOf(healthy))
+      expect(await findings({ ...healthy, ...fault })).toEqual([
         { severity, area, problem, remedy: expect.stringMatching(/^[A-Z_a-z].+\.$/) },
       ]);
     const all = await findings({
-      ...HEALTHY,
+      ...healthy,
       failed: { x: 1 },
       mail: { waiting: 1, oldest: 901 },
       archive: { failing: true },

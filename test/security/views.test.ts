@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { registerUser } from "../support/accounts.ts";
+import { makeUsers } from "../rooms/support.ts";
 import { createTestDatabase, inRolledBackTransaction, type TestDatabase } from "../support/database.ts";
 
 let db: TestDatabase;
@@ -7,8 +7,8 @@ let ada: string;
 let bob: string;
 beforeAll(async () => {
   db = await createTestDatabase();
-  ada = await registerUser(db, "ada");
-  bob = await registerUser(db, "bob");
+  // In one statement, so that no hour ends between the two.
+  [ada, bob] = (await makeUsers(db, ["ada", "bob"])) as [string, string];
 });
 afterAll(async () => {
   await db.drop();
