@@ -36,6 +36,8 @@ const BY_ROW: Readonly<Record<string, string>> = {
 };
 
 const MONTHS = [0, 1, 2];
+/** The first moment of the month in which the test began: another one may have begun since. */
+let first: string;
 const ROWS = 1_000;
 
 interface View {
@@ -71,9 +73,13 @@ beforeAll(async () => {
       where v.relnamespace = 'analytics'::regnamespace
       group by v.oid order by 1`));
     await client.query("select private.ensure_partitions(3)");
+    const months = await client.query<{ first: string }>(
+      "select to_char(date_trunc('month', now() at time zone 'UTC'), 'YYYY-MM-DD') as first",
+    );
+    first = months.rows[0]!.first;
     // Rows of three months, at the edges of days and hours too.
     for (const month of MONTHS) {
-      const at = `date_trunc('month', now(), 'UTC') + interval '${month} months' + (i % 480) * interval '30 minutes'`;
+      const at = `(timestamp '${first}' + interval '${month} months' + (i % 480) * interval '30 minutes') at time zone 'UTC'`;
       await client.query(`
         insert into security.login_attempts (status, ip_address, created_at)
           select (array['failed', 'success', 'locked', 'challenged'])[1 + i % 4], '192.0.2.0'::inet + i % 700, ${at}
@@ -120,7 +126,7 @@ test.each(Object.keys(BY_ROW))("%s, asked for a day, reads the month of that day
     for (const month of MONTHS) {
       const { rows: days } = await client.query<{ day: string; partition: string }>(
         `select to_char(day, 'YYYY-MM-DD') as day, $1 || to_char(day, '_YYYY_MM') as partition
-         from (select date_trunc('month', now() at time zone 'UTC') + interval '${month} months 3 days' as day) d`,
+         from (select timestamp '${first}' + interval '${month} months 3 days' as day) d`,
         [logs[0]],
       );
       const { day, partition } = days[0]!;

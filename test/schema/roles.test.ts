@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { type LoginRole, roleName } from "../../src/config/roles.ts";
+import { ALL_ROLES, type LoginRole, ROLES, roleName } from "../../src/config/roles.ts";
 import { createTestDatabase, expectSqlState, type TestDatabase, withClient } from "../support/database.ts";
 
 // Rights of each role that connects with psql: exactly those that the README lists.
@@ -24,12 +24,15 @@ const TABLES = [
 ];
 
 test("no role is a superuser, bypasses row security, creates databases or replicates [A12]", async () => {
+  // By name, because other tests create roles with this prefix.
+  const names = ALL_ROLES.map((role) => roleName(db.rolePrefix, role));
   const { rows } = await run(
     "owner",
-    `select rolname from pg_roles
-     where rolname like '${db.rolePrefix.replaceAll("_", "\\_")}\\_%' and (rolsuper or rolbypassrls or rolcreatedb or rolreplication)`,
+    `select rolname as name, rolsuper or rolbypassrls or rolcreatedb or rolreplication as is_mighty
+     from pg_roles where rolname = any ('{${names.join(",")}}')`,
   );
-  expect(rows).toEqual([]);
+  expect(rows.length).toBeGreaterThanOrEqual(ROLES.length);
+  expect(rows.filter(({ is_mighty }) => is_mighty)).toEqual([]);
 });
 
 test("no role except the owner owns objects in the database", async () => {
@@ -91,6 +94,8 @@ describe("worker", () => {
   test("runs its jobs", async () => {
     expect((await run("worker", "select private.delete_expired_sign_in_data(10)")).rowCount).toBe(1);
     expect((await run("worker", "select private.end_expired_sessions(10)")).rowCount).toBe(1);
+    // The first call creates what the migrations could not, if another month has begun since.
+    await run("worker", "select * from private.ensure_partitions(3)");
     expect((await run("worker", "select * from private.ensure_partitions(3)")).rowCount).toBe(0);
   });
   test.each(TABLES)("cannot read %s", async (table) => {
