@@ -167,7 +167,7 @@ export async function startStandby(
       }),
     promote: () =>
       withClient(standby.adminUrl, async (client) => {
-        await client.query("select pg_promote()");
+        await client.query("select pg_promote(wait_seconds => 240)");
       }),
     async close() {
       standby.thaw();
