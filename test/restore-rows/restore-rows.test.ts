@@ -50,7 +50,8 @@ const restore = (scope: Scope, options: Partial<RestoreRowsOptions> = {}) =>
     scope,
     plan: false,
     overwrite: false,
-    lockTimeoutMs: 10_000,
+    // Tests hold locks until others wait for them.
+    lockTimeoutMs: 600_000,
     signal: new AbortController().signal,
     onProgress: () => {},
     ...options,
@@ -152,29 +153,26 @@ test("kill -9 in the middle of a restore changes nothing, and triggers stay enab
     "--yes",
     "--json",
   ];
-  const env = { ...databaseEnv(db), PLINTH_MIGRATION_LOCK_TIMEOUT_MS: "60000" };
+  const env = { ...databaseEnv(db), PLINTH_MIGRATION_LOCK_TIMEOUT_MS: "600000" };
+  const sessions = async (condition: string) =>
+    (
+      await sql(
+        `select from pg_stat_activity
+         where application_name = 'plinth restore rows' and datname = current_database() and ${condition}`,
+      )
+    ).rowCount;
   await withClient(db.url("owner"), async (blocker) => {
     // The check of the foreign key waits for this lock, after the rows are inserted.
     await blocker.query("begin");
     await blocker.query(withIds("select from identity.users where id = :bob for update"));
     const child = startCli(args, env);
     const ended = new Promise((resolve) => child.once("close", resolve));
-    await until(async () => {
-      const { rowCount } = await sql(
-        "select from pg_stat_activity where application_name = 'plinth restore rows' and wait_event_type = 'Lock'",
-      );
-      return rowCount === 1;
-    });
+    await until(async () => (await sessions("wait_event_type = 'Lock'")) === 1, { timeoutMs: 240_000 });
     child.kill("SIGKILL");
     await ended;
     await blocker.query("rollback");
   });
-  await until(async () => {
-    const { rowCount } = await sql(
-      "select from pg_stat_activity where application_name = 'plinth restore rows' and datname = current_database()",
-    );
-    return rowCount === 0;
-  });
+  await until(async () => (await sessions("true")) === 0, { timeoutMs: 240_000 });
   expect(await changedSince(before)).toEqual([]);
   expect((await sql("select from pg_trigger where not tgisinternal and tgenabled = 'D'")).rowCount).toBe(0);
   const outcome = await cli(args, { env });

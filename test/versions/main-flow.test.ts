@@ -177,6 +177,5 @@ for (const { name, isHere, missing, major, start } of PLACES)
           await copy.drop();
         }
       },
-      300_000,
     );
   });
