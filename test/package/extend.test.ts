@@ -9,6 +9,7 @@ import { LOGIN_ROLES } from "../../src/config/roles.ts";
 import { createScratchDatabase } from "../../src/database/scratch-database.ts";
 import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { type Packed, packFaults } from "../../tools/release/pack-faults.ts";
+import { withDist } from "../support/dist.ts";
 import { startStockServer } from "../support/stock-server.ts";
 import { testSetup } from "../support/test-database.ts";
 import { run, type Shell, type Step, shellEnvironment, stepsOf } from "../support/walk.ts";
@@ -32,7 +33,7 @@ beforeAll(async () => {
   shell.cwd = await mkdtemp(join(tmpdir(), "plinth-package-"));
   const folder = shell.cwd;
   resources.defer(() => rm(folder, { recursive: true, force: true }));
-  const [server] = await Promise.all([startStockServer(), pack(folder)]);
+  const [server] = await Promise.all([startStockServer(), withDist(() => pack(folder))]);
   if (server) resources.defer(() => server.stop());
   serverUrl = server?.adminUrl ?? testSetup().adminUrl;
   const database = await createScratchDatabase(serverUrl);

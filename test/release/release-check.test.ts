@@ -12,6 +12,7 @@ import {
   textFaults,
 } from "../../tools/release/pack-faults.ts";
 import { namedVersionFaults, POINTS, versionFaults } from "../../tools/release/points.ts";
+import { withDist } from "../support/dist.ts";
 
 const read = (path: string) => readFileSync(join(PACKAGE_ROOT, path), "utf8");
 
@@ -24,11 +25,13 @@ const ALWAYS = [
   "the package has what it needs and nothing else",
 ];
 
-test("the check-list prints each point, and its exit code says whether one failed", () => {
-  const { status, stdout } = spawnSync(process.execPath, ["tools/release-check.ts", "--json"], {
-    cwd: PACKAGE_ROOT,
-    encoding: "utf8",
-  });
+test("the check-list prints each point, and its exit code says whether one failed", async () => {
+  const { status, stdout } = await withDist(async () =>
+    spawnSync(process.execPath, ["tools/release-check.ts", "--json"], {
+      cwd: PACKAGE_ROOT,
+      encoding: "utf8",
+    }),
+  );
   const { isReady, results } = JSON.parse(stdout) as {
     isReady: boolean;
     results: { name: string; status: string; faults: string[]; action: string }[];

@@ -14,7 +14,7 @@ import {
   send,
   serverOptions,
   signUp,
-  until as untilHopeless,
+  until,
 } from "../support/api.ts";
 import { withClient } from "../support/database.ts";
 import { type Primary, type Standby, startPrimary, startStandby } from "../support/standby.ts";
@@ -38,10 +38,6 @@ const APPLICATION = `
   grant execute on all functions in schema app to plinth_user, plinth_anonymous;`;
 
 const PORT = "{ serverPort }";
-
-/** A replica that was left out several times is checked every ten seconds only, and a busy machine fails some checks. */
-const until: typeof untilHopeless = (condition, options) =>
-  untilHopeless(condition, { timeoutMs: 240_000, ...options });
 
 let primary: Primary;
 let standbys: Standby[];
