@@ -42,6 +42,11 @@ async function expectExact(person: Person): Promise<number> {
   return rows.length;
 }
 
+/** Actions that must have succeeded in the storm. */
+const WANTED = [
+  ...["post", "mention", "private", "delete", "restore", "edit", "unread", "join", "leave"],
+  ...["block", "check"],
+];
 const EXPECTED = ["PL403", "PL404", "PL409", "PL422"];
 
 async function storm(
@@ -132,7 +137,9 @@ test("keeps unread and mention counts exact at every moment and afterwards [S7]"
   const ids = rooms.map(({ id }) => id);
   for (const person of people) for (const id of ids) await person.call("join_room", { room_id: id });
   const done: Record<string, number> = {};
-  for (let round = 1; round <= 3; round++) {
+  const missing = () => WANTED.filter((name) => !done[name]);
+  // An edit needs a message of its author among the newest, so a round may have none.
+  for (let round = 1; round <= 3 || (missing().length > 0 && round <= 30); round++) {
     for (const [name, count] of Object.entries(await storm(ids, 70, round)))
       done[name] = (done[name] ?? 0) + count;
     for (const person of people) await expectExact(person);
@@ -147,20 +154,7 @@ test("keeps unread and mention counts exact at every moment and afterwards [S7]"
         await expectExact(person);
       }
   }
-  for (const name of [
-    "post",
-    "mention",
-    "private",
-    "delete",
-    "restore",
-    "edit",
-    "unread",
-    "join",
-    "leave",
-    "block",
-    "check",
-  ])
-    expect([name, done[name] ?? 0]).not.toEqual([name, 0]);
+  expect(missing()).toEqual([]);
   // Numbers without gaps, and times that grow with them.
   expect(
     await asOwner(`select r.id
