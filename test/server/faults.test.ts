@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, test } from "@jest/globals";
-import { loadConfig } from "../../src/config/config.ts";
 import { createPool } from "../../src/request/pool.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { ALL_TRIALS, prepareFaults, randomTrial, tryFault } from "../support/faults.ts";
+import { PATIENT_POOL } from "../support/patient-pool.ts";
 import { makeRandom, SEED } from "../support/random.ts";
 
 let db: TestDatabase;
@@ -23,7 +23,7 @@ test.each([
       url: db.url("authenticator"),
       applicationName: "faults test",
       max: 1,
-      settings: { ...loadConfig({}).pool, preparedStatements },
+      settings: { ...PATIENT_POOL, preparedStatements },
       onError: () => {},
     });
     const random = makeRandom(SEED);

@@ -1,6 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import type { Pool } from "pg";
-import { loadConfig } from "../../src/config/config.ts";
 import { roleName } from "../../src/config/roles.ts";
 import { createPool } from "../../src/request/pool.ts";
 import { runStatement } from "../../src/request/transaction.ts";
@@ -8,6 +7,7 @@ import { connect, contents, listen, makeRoom, post, ROOM_EVENTS } from "../live/
 import { type Api, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { ALL_TRIALS, prepareFaults, randomTrial, tryFault } from "../support/faults.ts";
+import { PATIENT_POOL } from "../support/patient-pool.ts";
 import { KEEPS_STATEMENTS, PGBOUNCER_VERSION, type PgBouncer, startPgBouncer } from "../support/pgbouncer.ts";
 import { makeRandom, SEED } from "../support/random.ts";
 
@@ -39,7 +39,7 @@ describe.each(WAYS)(
 
     /** @param answerGraceMs if given, the client waits no longer than this for an answer */
     function openPool(answerGraceMs?: number): Pool {
-      const settings = loadConfig({ PLINTH_PREPARED_STATEMENTS: flag }).pool;
+      const settings = { ...PATIENT_POOL, preparedStatements: flag === "true" };
       return createPool({
         url: bouncer.db.url("authenticator"),
         applicationName: "pgbouncer test",
@@ -70,16 +70,17 @@ describe.each(WAYS)(
                pg_backend_pid() as pid, length($1) as length from pg_sleep(0.001)`,
         values: ["x".repeat(100_000)],
       };
-      await Promise.all(
-        Array.from({ length: 600 }, async (_, n) => {
-          const settings = { role: roleName(db.rolePrefix, "user"), "jwt.claims.user_id": `user ${n}` };
-          const { rows } = await runStatement<Record<string, unknown>>(pool, settings, statement);
-          expect(rows).toEqual([
-            { role: settings.role, user_id: `user ${n}`, length: 100_000, pid: expect.any(Number) },
-          ]);
-          servers.add(rows[0]!.pid as number);
-        }),
-      );
+      const run = async (_: unknown, n: number) => {
+        const settings = { role: roleName(db.rolePrefix, "user"), "jwt.claims.user_id": `user ${n}` };
+        const { rows } = await runStatement<Record<string, unknown>>(pool, settings, statement);
+        expect(rows).toEqual([
+          { role: settings.role, user_id: `user ${n}`, length: 100_000, pid: expect.any(Number) },
+        ]);
+        servers.add(rows[0]!.pid as number);
+      };
+      // Until PgBouncer has opened all of its connections, which it does one after another.
+      do await Promise.all(Array.from({ length: 600 }, run));
+      while (servers.size < SERVERS);
       expect(servers.size).toBe(SERVERS);
     });
 
@@ -98,7 +99,7 @@ describe.each(WAYS)(
       const impatient = openPool(200);
       const role = roleName(db.rolePrefix, "user");
       const abandoned = Array.from({ length: CLIENTS }, (_, n) =>
-        runStatement(impatient, { role, "jwt.claims.user_id": `user ${n}` }, { text: "select pg_sleep(5)" }),
+        runStatement(impatient, { role, "jwt.claims.user_id": `user ${n}` }, { text: "select pg_sleep(600)" }),
       );
       for (const { status } of await Promise.allSettled(abandoned)) expect(status).toBe("rejected");
       await impatient.end();

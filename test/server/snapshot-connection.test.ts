@@ -1,6 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import type { Pool, PoolClient } from "pg";
-import { loadConfig } from "../../src/config/config.ts";
 import { roleName } from "../../src/config/roles.ts";
 import { connectionOf } from "../../src/request/pg-internals/node-pg.ts";
 import { createPool } from "../../src/request/pool.ts";
@@ -8,6 +7,7 @@ import { Snapshot } from "../../src/request/snapshot.ts";
 import { roleOfError } from "../../src/request/transaction.ts";
 import { until } from "../support/api.ts";
 import { createTestDatabase, cutOff, type TestDatabase } from "../support/database.ts";
+import { PATIENT_POOL } from "../support/patient-pool.ts";
 import { withGrowingLimit } from "../support/waiting.ts";
 
 let db: TestDatabase;
@@ -25,13 +25,13 @@ afterEach(async () => {
 afterAll(() => db.drop());
 
 /** @param answerGraceMs if given, the client waits no longer than this for an answer */
-function open(answerGraceMs?: number, connectionTimeoutMs = 10_000): void {
+function open(answerGraceMs?: number, connectionTimeoutMs = PATIENT_POOL.connectionTimeoutMs): void {
   pool = createPool({
     url: db.url("authenticator"),
     applicationName: "snapshot test",
     max: 1,
     settings: {
-      ...loadConfig({}).pool,
+      ...PATIENT_POOL,
       connectionTimeoutMs,
       ...(answerGraceMs && { statementTimeoutMs: 0 }),
     },
@@ -47,7 +47,7 @@ async function reopen(...limits: Parameters<typeof open>): Promise<void> {
   open(...limits);
 }
 
-const settings = { "jwt.claims.user_id": "u1", statement_timeout: "60000", transaction_read_only: "on" };
+const settings = { "jwt.claims.user_id": "u1", statement_timeout: "600000", transaction_read_only: "on" };
 const WHO = { name: "who", text: "select current_setting('jwt.claims.user_id', true) as user_id" };
 const u1 = { rows: [{ user_id: "u1" }] };
 const sleep = (seconds: number) => ({ text: `select pg_sleep(${seconds})` });
@@ -118,7 +118,7 @@ test("reads of one name do not fail with the read that should have prepared it",
 test("all reads fail when the connection is lost, and the pool replaces it", async () => {
   const acquired = new Promise<PoolClient>((resolve) => pool.once("acquire", resolve));
   await snapshot.read(WHO);
-  const reads = Promise.allSettled([snapshot.read(sleep(60)), snapshot.read(WHO)]);
+  const reads = Promise.allSettled([snapshot.read(sleep(600)), snapshot.read(WHO)]);
   cutOff(await acquired);
   expect((await reads).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
   snapshot.end();
@@ -129,7 +129,7 @@ test("all reads fail when the connection is lost, and the pool replaces it", asy
 test("all reads fail when the server does not answer in time, and the pool replaces the connection", async () => {
   await withGrowingLimit(200, async (ms) => {
     await reopen(ms);
-    const outcomes = await Promise.allSettled([snapshot.read(sleep(60)), snapshot.read(WHO)]);
+    const outcomes = await Promise.allSettled([snapshot.read(sleep(600)), snapshot.read(WHO)]);
     expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
     expect((outcomes[0] as PromiseRejectedResult).reason.message).toContain("timeout");
     snapshot.end();

@@ -1,11 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import type { Pool, PoolClient } from "pg";
-import { loadConfig } from "../../src/config/config.ts";
 import { roleName } from "../../src/config/roles.ts";
 import { connectionOf } from "../../src/request/pg-internals/node-pg.ts";
 import { createPool } from "../../src/request/pool.ts";
 import { roleOfError, runStatement } from "../../src/request/transaction.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { PATIENT_POOL } from "../support/patient-pool.ts";
 import { withGrowingLimit } from "../support/waiting.ts";
 
 // A statement and its settings are one transaction in one message. Whatever fails, no setting may reach the next statement
@@ -43,7 +43,7 @@ function poolOf(max: number, answerGraceMs?: number): Pool {
     url: db.url("authenticator"),
     applicationName: "statement test",
     max,
-    settings: { ...loadConfig({}).pool, ...(answerGraceMs && { statementTimeoutMs: 0 }) },
+    settings: { ...PATIENT_POOL, ...(answerGraceMs && { statementTimeoutMs: 0 }) },
     onError: () => {},
     ...(answerGraceMs && { answerGraceMs }),
   });
@@ -53,7 +53,7 @@ const asUser = (id: string) => ({
   role: userRole,
   "jwt.claims.user_id": id,
   "plinth.correlation_id": `request of ${id}`,
-  statement_timeout: "30000",
+  statement_timeout: "600000",
 });
 
 const WHO_AM_I = `select current_user as role, current_setting('jwt.claims.user_id', true) as user_id,
@@ -74,7 +74,7 @@ async function expectNothingLeft(): Promise<void> {
         read_only: "off",
       });
       expect([user_id, correlation_id].filter(Boolean)).toEqual([]);
-      expect(statement_timeout).not.toBe("30s");
+      expect(statement_timeout).not.toBe("10min");
     }
   } finally {
     for (const client of clients) client.release();
@@ -114,7 +114,7 @@ test("runs under its settings", async () => {
       role: userRole,
       user_id: "u1",
       correlation_id: "request of u1",
-      statement_timeout: "30s",
+      statement_timeout: "10min",
       read_only: "on",
     },
   ]);
@@ -188,15 +188,17 @@ describe("fails and leaves nothing behind", () => {
 
   test("when it exceeds its timeout or is cancelled", async () => {
     await rejects({ ...asUser("u1"), statement_timeout: "50" }, "select pg_sleep(60)", "57014");
-    const patient = { ...asUser("u1"), statement_timeout: "60000" };
-    const cancelled = runStatement(pool, patient, { text: "select pg_sleep(60)" });
+    // Another text than the one above, whose session may report its end late.
+    const text = "select pg_sleep(600)";
+    const cancelled = runStatement(pool, asUser("u1"), { text });
     const failure = expect(cancelled).rejects.toMatchObject({ code: "57014" });
     await withClient(db.url("authenticator"), async (other) => {
       let isCancelled = false;
       while (!isCancelled) {
         const { rowCount } = await other.query(
           `select pg_cancel_backend(pid) from pg_stat_activity
-           where application_name = 'statement test' and datname = current_database() and query like 'select pg_sleep%' and state = 'active'`,
+           where application_name = 'statement test' and datname = current_database() and query = $1 and state = 'active'`,
+          [text],
         );
         isCancelled = (rowCount ?? 0) > 0;
       }
@@ -222,9 +224,9 @@ describe("fails and leaves nothing behind", () => {
     await withGrowingLimit(50, async (ms) => {
       const impatient = poolOf(1, ms);
       try {
-        await expect(runStatement(impatient, asUser("u1"), { text: "select pg_sleep(5)" })).rejects.toThrow(
-          "Query read timeout",
-        );
+        await expect(
+          runStatement(impatient, asUser("u1"), { text: "select pg_sleep(600)" }),
+        ).rejects.toThrow("Query read timeout");
         const { rows } = await runStatement<{ user_id: string }>(impatient, asUser("u2"), READ);
         expect(rows[0]?.user_id).toBe("u2");
       } finally {

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import type { Pool } from "pg";
-import { loadConfig } from "../../src/config/config.ts";
 import { roleName } from "../../src/config/roles.ts";
 import { makePlinthPgService } from "../../src/graphql/pg-service.ts";
 import { createPool } from "../../src/request/pool.ts";
 import { roleOfError, runInTransaction, type TransactionClient } from "../../src/request/transaction.ts";
 import { until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { PATIENT_POOL } from "../support/patient-pool.ts";
 import { withGrowingLimit } from "../support/waiting.ts";
 
 let db: TestDatabase;
@@ -30,7 +30,7 @@ function poolOf(max: number, answerGraceMs?: number): Pool {
     url: db.url("authenticator"),
     applicationName: "transaction test",
     max,
-    settings: { ...loadConfig({}).pool, ...(answerGraceMs && { statementTimeoutMs: 0 }) },
+    settings: { ...PATIENT_POOL, ...(answerGraceMs && { statementTimeoutMs: 0 }) },
     onError: () => {},
     ...(answerGraceMs && { answerGraceMs }),
   });
@@ -40,7 +40,7 @@ const asUser = (id: string) => ({
   role: userRole,
   "jwt.claims.user_id": id,
   "plinth.correlation_id": `request of ${id}`,
-  statement_timeout: "30000",
+  statement_timeout: "600000",
 });
 
 /** Everything a request sets, as the server sees it. */
@@ -81,7 +81,7 @@ describe("settings", () => {
       role: userRole,
       user_id: "u1",
       correlation_id: "request of u1",
-      statement_timeout: "30s",
+      statement_timeout: "10min",
       read_only: "on",
     });
     await expectNothingLeft();
@@ -168,7 +168,7 @@ describe("a transaction", () => {
 
   test("is cancelled when it takes too long, and its connection stays in use", async () => {
     const slow = runInTransaction(pool, { ...asUser("u1"), statement_timeout: "50" }, (client) =>
-      client.query({ text: "select pg_sleep(5)" }),
+      client.query({ text: "select pg_sleep(600)" }),
     );
     await expect(slow).rejects.toMatchObject({ code: "57014" });
     await expectNothingLeft();
@@ -198,7 +198,7 @@ describe("a connection", () => {
       await withClient(db.adminUrl, (admin) =>
         admin.query("select pg_terminate_backend($1)", [rows[0]!.pid]),
       );
-      await client.query({ text: "select pg_sleep(1)" });
+      await client.query({ text: "select pg_sleep(600)" });
     });
     await expect(dying).rejects.toThrow();
     expect((await runInTransaction(small, asUser("u2"), whoAmI)).user_id).toBe("u2");
@@ -210,9 +210,8 @@ describe("a connection", () => {
       // The statement may take long, its answer may not: as if the network had died.
       const impatient = poolOf(1, ms);
       try {
-        const settings = { ...asUser("u1"), statement_timeout: "60000" };
-        const hanging = runInTransaction(impatient, settings, (client) =>
-          client.query({ text: "select pg_sleep(30)" }),
+        const hanging = runInTransaction(impatient, asUser("u1"), (client) =>
+          client.query({ text: "select pg_sleep(600)" }),
         );
         await expect(hanging).rejects.toThrow("timeout");
         expect((await runInTransaction(impatient, asUser("u2"), whoAmI)).user_id).toBe("u2");
@@ -257,13 +256,17 @@ describe("a connection", () => {
 });
 
 test("allows the introspection at start to take longer than a request", async () => {
-  const impatient = poolOf(1, 500);
-  try {
-    const service = makePlinthPgService({ pool: impatient, schemas: [] });
-    const withPgClient = await service.adaptor!.createWithPgClient(service.adaptorSettings!);
-    const sleep = withPgClient(null, (client) => client.query({ text: "select 1 as n from pg_sleep(1)" }));
-    await expect(sleep).resolves.toMatchObject({ rows: [{ n: 1 }] });
-  } finally {
-    await impatient.end();
-  }
+  // The limit holds for the opening of the connection.
+  await withGrowingLimit(500, async (ms) => {
+    const impatient = poolOf(1, ms);
+    try {
+      const service = makePlinthPgService({ pool: impatient, schemas: [] });
+      const withPgClient = await service.adaptor!.createWithPgClient(service.adaptorSettings!);
+      const text = `select 1 as n from pg_sleep(${(2 * ms) / 1_000})`;
+      const sleep = withPgClient(null, (client) => client.query({ text }));
+      await expect(sleep).resolves.toMatchObject({ rows: [{ n: 1 }] });
+    } finally {
+      await impatient.end();
+    }
+  });
 });

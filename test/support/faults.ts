@@ -139,8 +139,8 @@ export async function tryFault(
 ): Promise<void> {
   const [fault, way] = trial;
   const { statement, settings, cutsOff, code } = FAULTS[fault]!;
-  if (cutsOff) pool.once("acquire", (client: PoolClient) => setImmediate(() => cutOff(client)));
-  const outcome = WAYS[way]!(pool, { ...asUser(rolePrefix, users.faulty), ...settings }, statement);
+  const used = cutsOff ? losingConnections(pool) : pool;
+  const outcome = WAYS[way]!(used, { ...asUser(rolePrefix, users.faulty), ...settings }, statement);
   if (code) expect([trial, await outcome.catch((error) => error.code)]).toEqual([trial, code]);
   else await outcome.catch(() => {});
 
@@ -152,12 +152,25 @@ export async function tryFault(
   expect([user_id, correlation_id].filter(Boolean)).toEqual([]);
 }
 
+/** The same pool, whose connections are lost as soon as they are used. Other callers of the pool keep theirs. */
+function losingConnections(pool: Pool): Pool {
+  return Object.create(pool, {
+    connect: {
+      async value(): Promise<PoolClient> {
+        const client = await pool.connect();
+        setImmediate(() => cutOff(client));
+        return client;
+      },
+    },
+  });
+}
+
 function asUser(rolePrefix: string, id: string): TransactionSettings {
   return {
     role: roleName(rolePrefix, "user"),
     "jwt.claims.user_id": id,
     "plinth.correlation_id": `request of ${id}`,
-    statement_timeout: "300000",
+    statement_timeout: "600000",
   };
 }
 

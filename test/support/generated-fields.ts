@@ -6,6 +6,7 @@ import { loadConfig } from "../../src/config/config.ts";
 import { makePreset } from "../../src/graphql/preset.ts";
 import { createPool } from "../../src/request/pool.ts";
 import type { TestDatabase } from "./database.ts";
+import { PATIENT_POOL } from "./patient-pool.ts";
 
 export type Kind = "list" | "lookup" | "create" | "update" | "delete";
 
@@ -41,7 +42,7 @@ export async function readSurface(db: TestDatabase): Promise<Surface> {
     url: db.url("authenticator"),
     applicationName: "plinth tests",
     max: 1,
-    settings: config.pool,
+    settings: PATIENT_POOL,
     onError: () => {},
   });
   const found: Found[] = [];

@@ -9,6 +9,7 @@ import { type Role, roleName } from "../../src/config/roles.ts";
 import { makePreset } from "../../src/graphql/preset.ts";
 import { createPool } from "../../src/request/pool.ts";
 import type { TestDatabase } from "./database.ts";
+import { PATIENT_POOL } from "./patient-pool.ts";
 
 export interface Statement {
   readonly text: string;
@@ -34,13 +35,13 @@ export async function openSchema(
   reader: { role: Extract<Role, "owner" | "user">; userId: string },
   application?: Application,
 ): Promise<SchemaInProcess> {
-  const config = { ...loadConfig({}), rolePrefix: db.rolePrefix };
+  const config = { ...loadConfig({}), pool: PATIENT_POOL, rolePrefix: db.rolePrefix };
   const connectAs = (role: "authenticator" | "owner") =>
     createPool({
       url: db.url(role),
       applicationName: "plinth tests",
       max: 4,
-      settings: config.pool,
+      settings: PATIENT_POOL,
       onError: () => {},
     });
   const pools = { authenticator: connectAs("authenticator"), owner: connectAs("owner") };
