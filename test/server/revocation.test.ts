@@ -17,6 +17,7 @@ import {
 } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
 import { openSocket } from "../support/socket.ts";
+import { withGrowingLimit } from "../support/waiting.ts";
 
 /** Two servers on one database, as behind a load balancer. */
 let db: TestDatabase;
@@ -76,13 +77,15 @@ describe("a revocation reaches every server", () => {
   });
 });
 
-test("is read once, when another server is notified, and waits for no poll; bench/revocation.ts measures the time", async () => {
+/** The readings of a listener of its own, before and after it hears of a logout. */
+async function hearLogout() {
   const notifier = createNotifier({ url: db.url("service"), onError: () => {} });
   const reads: unknown[] = [];
+  const lost: string[] = [];
   const arrived = Promise.withResolvers<Revocation>();
   const listener = new RevocationListener({
     url: db.url("service"),
-    logger: pino({ level: "silent" }),
+    logger: pino({}, { write: (line: string) => void lost.push(line) }),
     notifier: {
       ...notifier,
       query(text, values) {
@@ -92,21 +95,33 @@ test("is read once, when another server is notified, and waits for no poll; benc
     },
     onRevocation: (revocation) => void (revocation.subjectId === sessionId && arrived.resolve(revocation)),
   });
-  const [{ id: sessionId }] = (await asOwner("select id from identity.user_sessions where user_id = $1", [
-    ada.userId,
-  ])) as [{ id: string }];
+  const { token } = await signIn(here, `ada${names}`);
+  const [{ id: sessionId }] = (await asOwner(
+    "select id from identity.user_sessions where user_id = $1 order by created_at desc limit 1",
+    [ada.userId],
+  )) as [{ id: string }];
   try {
     await listener.start();
+    const listensAtOnce = listener.isListening;
     await until(() => listener.isListening);
     const atFirst = reads.splice(0);
-    await here.ask("mutation { logout(input: {}) { result } }", { token: ada.token });
-    expect(await arrived.promise).toMatchObject({ kind: "session" });
-    // While it listens, only a notification makes it read; after a lost connection, it would read everything.
-    expect([new Set(atFirst), reads]).toEqual([new Set(["1 day 5 minutes"]), ["10 minutes"]]);
+    await here.ask("mutation { logout(input: {}) { result } }", { token });
+    const { kind } = await arrived.promise;
+    return { listensAlways: listensAtOnce && lost.length === 0, kind, reads: [atFirst, [...reads]] };
   } finally {
     await listener.close();
     await notifier.close();
   }
+}
+
+test("is read once, when another server is notified, and waits for no poll; bench/revocation.ts measures the time", async () => {
+  let heard: Awaited<ReturnType<typeof hearLogout>>;
+  // A listener that a busy machine lets wait for two seconds gives its connection up, and polls meanwhile.
+  do heard = await hearLogout();
+  while (!heard.listensAlways);
+  expect(heard.kind).toBe("session");
+  // While it listens, only a notification makes it read; after a lost connection, it would read everything.
+  expect(heard.reads).toEqual([["1 day 5 minutes"], ["10 minutes"]]);
 });
 
 test("does not affect other sessions and accounts", async () => {
@@ -131,7 +146,8 @@ test("costs no statement per request while the listener works", async () => {
     `revoke execute on function private.is_token_live(uuid, uuid, uuid, integer) from ${service}`,
   );
   try {
-    expect(await isAccepted(there)).toBe(true);
+    // A listener is down while its notifications are late.
+    await until(() => isAccepted(there));
   } finally {
     await asOwner(`grant execute on function private.is_token_live(uuid, uuid, uuid, integer) to ${service}`);
   }
@@ -173,7 +189,11 @@ describe("while the listener is down", () => {
   });
 
   test("keeps the server ready", async () => {
-    expect((await fetch(`${there.url}/readyz`)).status).toBe(200);
+    await silenceListeners();
+    // Nor is it ready while the database answers late.
+    await until(async () => (await fetch(`${there.url}/readyz`)).status === 200);
+    expect((await readiness(there)).revocations).toBe("asking the database");
+    await restoreListeners();
   });
 });
 
@@ -185,18 +205,20 @@ test("is known to a server that starts later", async () => {
 });
 
 describe("a socket", () => {
-  const tokens = createAccessTokens({
-    keys: parseSigningKeys(SIGNING_KEYS),
-    issuer: "plinth",
-    audience: "plinth",
-    ttlSeconds: 1,
-  });
-
   test("is closed when its access token expires", async () => {
     const { sessionId, userId } = await sessionOf(ada);
-    const { token } = tokens.sign({ userId, sessionId, tokenVersion: 1 });
-    const socket = await openSocket(here, token);
-    expect(await socket.closed).toEqual({ code: 4401, reason: "The access token has expired." });
+    // It must open first. A token lives up to a second less, because its times are whole seconds.
+    await withGrowingLimit(2_000, async (ms) => {
+      const tokens = createAccessTokens({
+        keys: parseSigningKeys(SIGNING_KEYS),
+        issuer: "plinth",
+        audience: "plinth",
+        ttlSeconds: ms / 1_000,
+      });
+      const { token } = tokens.sign({ userId, sessionId, tokenVersion: 1 });
+      const socket = await openSocket(here, token);
+      expect(await socket.closed).toEqual({ code: 4401, reason: "The access token has expired." });
+    });
   });
 
   test.each([
