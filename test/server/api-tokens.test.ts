@@ -55,10 +55,19 @@ const revoke = (id: string, token = ada.token) =>
     token,
     variables: { id },
   });
-const isAccepted = async (api: Api, token: string): Promise<boolean> =>
-  (await api.ask("{ currentUser { id } }", { token })).status === 200;
-/** Less than the minute for which a server trusts a token that it knows, so that a lost notification is noticed. */
-const WHILE_TRUSTED = { timeoutMs: 45_000 };
+const statusOf = async (api: Api, token: string): Promise<number> =>
+  (await api.ask("{ currentUser { id } }", { token })).status;
+const isAccepted = async (api: Api, token: string): Promise<boolean> => (await statusOf(api, token)) === 200;
+/** Rejects all that a server could ask the database about API tokens: it would answer with 503. */
+async function withoutQueries(use: () => Promise<void>): Promise<void> {
+  const functions = "function private.find_api_token(bytea), private.is_api_token_live(uuid, uuid, integer)";
+  await asOwner(`revoke execute on ${functions} from ${db.rolePrefix}_service`);
+  try {
+    await use();
+  } finally {
+    await asOwner(`grant execute on ${functions} to ${db.rolePrefix}_service`);
+  }
+}
 /** Servers write uses every few seconds. */
 const untilWritten = (sql: string, id: string) =>
   until(async () => (await asOwner(sql, [id])).length > 0, { everyMs: 100 });
@@ -120,19 +129,11 @@ describe("an API token [A5]", () => {
   test("is recognised without a query in the normal case", async () => {
     const { token } = await make();
     expect(await isAccepted(here, token)).toBe(true);
-    const service = `${db.rolePrefix}_service`;
-    // Any query would be rejected now.
-    await asOwner(`revoke execute on function private.find_api_token(bytea) from ${service}`);
-    await asOwner(
-      `revoke execute on function private.is_api_token_live(uuid, uuid, integer) from ${service}`,
-    );
-    try {
-      expect(await isAccepted(here, token)).toBe(true);
-      expect((await there.ask("{ currentUser { id } }", { token })).status).toBe(503);
-    } finally {
-      await asOwner(`grant execute on function private.find_api_token(bytea) to ${service}`);
-      await asOwner(`grant execute on function private.is_api_token_live(uuid, uuid, integer) to ${service}`);
-    }
+    await withoutQueries(async () => {
+      // It is not the normal case while a notification is late.
+      await until(() => isAccepted(here, token));
+      expect(await statusOf(there, token)).toBe(503);
+    });
   });
 
   test("is accepted only in the Authorization header", async () => {
@@ -170,21 +171,29 @@ describe("an API token [A5]", () => {
   });
 
   test("has its last use written at most once a minute, with the address", async () => {
-    const { token, apiToken } = await make();
-    for (let i = 0; i < 5; i++) await isAccepted(here, token);
-    await untilUsed(apiToken.id);
-    const used = () =>
-      asOwner<{ ip: string; used: Date }>(
-        "select host(last_used_ip) as ip, last_used_at as used from identity.api_tokens where id = $1",
-        [apiToken.id],
+    const used = async (id: string) => {
+      const [row] = await asOwner<{ ip: string; at: Date }>(
+        "select host(last_used_ip) as ip, last_used_at as at from identity.api_tokens where id = $1",
+        [id],
       );
-    const first = await used();
-    expect(first).toEqual([{ ip: "127.0.0.1", used: expect.any(Date) }]);
-    // The other server has written no use of it yet. It writes all uses in one statement.
-    const witness = await make();
-    for (const each of [token, witness.token]) await isAccepted(there, each);
-    await untilUsed(witness.apiToken.id);
-    expect(await used()).toEqual(first);
+      return row!;
+    };
+    for (;;) {
+      const { token, apiToken } = await make();
+      for (let i = 0; i < 5; i++) await isAccepted(here, token);
+      await untilUsed(apiToken.id);
+      const first = await used(apiToken.id);
+      expect(first).toEqual({ ip: "127.0.0.1", at: expect.any(Date) });
+      // The other server has written no use of it yet. It writes all uses in one statement.
+      const witness = await make();
+      for (const each of [token, witness.token]) await isAccepted(there, each);
+      await untilUsed(witness.apiToken.id);
+      // Both are uses of one minute, unless the machine stood still.
+      const { at } = await used(witness.apiToken.id);
+      if (at.getTime() - first.at.getTime() >= 60_000) continue;
+      expect(await used(apiToken.id)).toEqual(first);
+      return;
+    }
   });
 
   test("works when its last use cannot be written", async () => {
@@ -328,11 +337,11 @@ describe("revocation of an API token reaches every server and open socket at onc
     const other = await make(["read"], bob.token);
     const socket = await openSocket(there, token);
     for (const api of [here, there]) expect(await isAccepted(api, token)).toBe(true);
-    await end(apiToken.id);
-    await until(
-      async () => !(await isAccepted(here, token)) && !(await isAccepted(there, token)),
-      WHILE_TRUSTED,
-    );
+    // A server trusts a known token for a minute, and then asks.
+    await withoutQueries(async () => {
+      await end(apiToken.id);
+      for (const api of [here, there]) await until(async () => (await statusOf(api, token)) === 401);
+    });
     expect((await socket.closed).code).toBe(4403);
     expect(await isAccepted(there, other.token)).toBe(true);
   });
@@ -358,10 +367,7 @@ describe("revocation of an API token reaches every server and open socket at onc
     });
     await revoke(apiToken.id);
     revokedAt = performance.now();
-    await until(
-      async () => !(await isAccepted(here, token)) && !(await isAccepted(there, token)),
-      WHILE_TRUSTED,
-    );
+    await until(async () => !(await isAccepted(here, token)) && !(await isAccepted(there, token)));
     const refusedAt = performance.now();
     for (let i = 0; i < 10; i++) await isAccepted(there, token);
     isDone = true;
@@ -493,6 +499,7 @@ describe("sessions over the API [C3]", () => {
       "update identity.user_sessions set last_activity_at = now() - interval '10 minutes' where user_id = $1",
       [ada.userId],
     );
+    const startedAt = Date.now();
     for (let i = 0; i < 5; i++) await isAccepted(here, ada.token);
     await untilWritten(
       "select from identity.user_sessions where user_id = $1 and last_activity_at > now() - interval '9 minutes'",
@@ -503,7 +510,7 @@ describe("sessions over the API [C3]", () => {
       { token: ada.token },
     );
     const [session] = data.currentUser.sessions.nodes;
-    expect(Date.now() - Date.parse(session.lastActivityAt)).toBeLessThan(60_000);
+    expect(Date.parse(session.lastActivityAt)).toBeGreaterThanOrEqual(startedAt);
     expect(session.deviceInfo).toEqual({ browser: "node" });
     expect(session.securityContext).toMatchObject({ sign_in_address: "127.0.0.1" });
   });

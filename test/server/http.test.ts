@@ -217,11 +217,12 @@ test("reports no internal error for an unreadable header", async () => {
     for (const value of values)
       for (const path of ["/graphql", "/graphiql", "/.well-known/jwks.json", "/readyz"]) {
         const method = path === "/graphql" ? "POST" : "GET";
-        const answer = await sendRaw(
-          api.url,
-          `${method} ${path} HTTP/1.1\r\nHost: x\r\n${name}: ${value}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}`,
-        );
-        statuses.add(Number(answer.slice(9, 12)));
+        const request = `${method} ${path} HTTP/1.1\r\nHost: x\r\n${name}: ${value}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}`;
+        const statusOf = async () => Number((await sendRaw(api.url, request)).slice(9, 12));
+        let status = await statusOf();
+        // The database may answer late.
+        while (path === "/readyz" && status === 503) status = await statusOf();
+        statuses.add(status);
       }
   expect([...statuses].filter((status) => !(status >= 200 && status < 500))).toEqual([]);
 });

@@ -1,11 +1,9 @@
 import { createPublicKey, verify } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { generateMasterKey } from "../../src/auth/master-keys.ts";
 import { generateAsymmetricSigningKey, generateSigningKey } from "../../src/auth/signing-keys.ts";
-import { loadConfig } from "../../src/config/config.ts";
 import { type PlinthServer, startServer } from "../../src/http/server.ts";
 import { createLogger } from "../../src/request/logger.ts";
-import { ask, signIn, signUp, startApi } from "../support/api.ts";
+import { ask, serverOptions, signIn, signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 
 let db: TestDatabase;
@@ -14,16 +12,8 @@ beforeAll(async () => {
 });
 afterAll(() => db.drop());
 
-const masterKeys = generateMasterKey(1);
 const serve = (signingKeys: string): Promise<PlinthServer> =>
-  startServer({
-    config: loadConfig({ PLINTH_PORT: "0", PLINTH_ROLE_PREFIX: db.rolePrefix }),
-    authenticatorUrl: db.url("authenticator"),
-    serviceUrl: db.url("service"),
-    signingKeys,
-    masterKeys,
-    logger: createLogger("silent"),
-  });
+  startServer({ ...serverOptions(db), signingKeys, logger: createLogger("silent") });
 const client = ({ url }: { url: string }) => ({
   ask: (query: string, options?: object) => ask(url, query, options),
 });

@@ -99,7 +99,11 @@ describe.each(WAYS)(
       const impatient = openPool(200);
       const role = roleName(db.rolePrefix, "user");
       const abandoned = Array.from({ length: CLIENTS }, (_, n) =>
-        runStatement(impatient, { role, "jwt.claims.user_id": `user ${n}` }, { text: "select pg_sleep(600)" }),
+        runStatement(
+          impatient,
+          { role, "jwt.claims.user_id": `user ${n}` },
+          { text: "select pg_sleep(600)" },
+        ),
       );
       for (const { status } of await Promise.allSettled(abandoned)) expect(status).toBe("rejected");
       await impatient.end();

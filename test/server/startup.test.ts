@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from "@jest/globals";
-import { type Config, loadConfig } from "../../src/config/config.ts";
+import type { Config } from "../../src/config/config.ts";
 import { startServer } from "../../src/http/server.ts";
-import { MASTER_KEYS, SIGNING_KEYS, until } from "../support/api.ts";
+import { serverOptions, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
 let db: TestDatabase;
@@ -34,17 +34,10 @@ afterEach(() => {
   jest.restoreAllMocks();
 });
 
-const start = (change: (config: Config) => Config = (config) => config, urls = {}) =>
-  startServer({
-    config: change(
-      loadConfig({ PLINTH_PORT: "0", PLINTH_LOG_LEVEL: "silent", PLINTH_ROLE_PREFIX: db.rolePrefix }),
-    ),
-    authenticatorUrl: db.url("authenticator"),
-    serviceUrl: db.url("service"),
-    signingKeys: SIGNING_KEYS,
-    masterKeys: MASTER_KEYS,
-    ...urls,
-  });
+const start = (change: (config: Config) => Config = (config) => config, urls = {}) => {
+  const options = serverOptions(db, { PLINTH_LOG_LEVEL: "silent" });
+  return startServer({ ...options, config: change(options.config), ...urls });
+};
 
 /** The start fails where it reads this setting. */
 function unreadable<TPart extends "auth" | "http" | "live" | "payments">(

@@ -224,9 +224,9 @@ describe("fails and leaves nothing behind", () => {
     await withGrowingLimit(50, async (ms) => {
       const impatient = poolOf(1, ms);
       try {
-        await expect(
-          runStatement(impatient, asUser("u1"), { text: "select pg_sleep(600)" }),
-        ).rejects.toThrow("Query read timeout");
+        await expect(runStatement(impatient, asUser("u1"), { text: "select pg_sleep(600)" })).rejects.toThrow(
+          "Query read timeout",
+        );
         const { rows } = await runStatement<{ user_id: string }>(impatient, asUser("u2"), READ);
         expect(rows[0]?.user_id).toBe("u2");
       } finally {
