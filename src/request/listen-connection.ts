@@ -32,6 +32,8 @@ export interface ListenOptions {
   onNotification(payload: string): void;
   /** Called after each received probe, about every second. @param probes since the connection was opened */
   onProbed?(probes: number): Promise<void>;
+  /** Time after which a connection, a LISTEN or a probe counts as lost, instead of a few seconds. */
+  readonly patienceMs?: number;
 }
 
 /**
@@ -68,10 +70,11 @@ export class ListenConnection {
   /** Resolves after the first attempt, successful or not; retries follow automatically. */
   async start(): Promise<void> {
     const { url, applicationName, channel, purpose, logger, onNotification } = this.#options;
+    const { patienceMs: connectTimeoutMs = CONNECT_TIMEOUT_MS } = this.#options;
     const client = new DatabaseClient({
       connectionString: url,
       application_name: applicationName,
-      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      connectionTimeoutMillis: connectTimeoutMs,
       keepAlive: true,
       keepAliveInitialDelayMillis: 10_000,
     });
@@ -87,7 +90,7 @@ export class ListenConnection {
       await client.connect();
       await withTimeout(
         client.query(`listen ${channel}`),
-        CONNECT_TIMEOUT_MS,
+        connectTimeoutMs,
         () => new Error("LISTEN was not answered."),
       );
       await this.#prove();
@@ -135,13 +138,13 @@ export class ListenConnection {
 
   /** @throws Error unless a notification from another connection arrives in time */
   async #prove(): Promise<void> {
-    const { channel, notifier } = this.#options;
+    const { channel, notifier, patienceMs = PROBE_TIMEOUT_MS } = this.#options;
     const payload = `probe ${randomUUID()}`;
     const arrival = Promise.withResolvers<void>();
     this.#probe = { payload, arrived: arrival.resolve };
     await withTimeout(
       Promise.all([notifier.notify(channel, payload), arrival.promise]),
-      PROBE_TIMEOUT_MS,
+      patienceMs,
       () =>
         new Error(
           "Notifications do not arrive. A pooler in transaction mode loses them: set PLINTH_SERVICE_URL to a direct connection to the server or to a pooler in session mode.",
