@@ -15,9 +15,9 @@ beforeAll(async () => {
 });
 afterAll(() => db.drop());
 
-/** About 400 fields that no other query has. */
-const wide = (name: string) =>
-  `{ models(first: 1) { nodes { ${Array.from({ length: 400 }, (_, i) => `${name}_${i}: id`).join(" ")} } } }`;
+/** Fields that no other query has. */
+const wide = (name: string, length = 400) =>
+  `{ models(first: 1) { nodes { ${Array.from({ length }, (_, i) => `${name}_${i}: id`).join(" ")} } } }`;
 
 test("forgets plans of ever new wide operations in time and keeps those of a few", async () => {
   const config = { ...loadConfig({}), rolePrefix: db.rolePrefix };
@@ -65,15 +65,13 @@ test("forgets plans of ever new wide operations in time and keeps those of a few
 
 test("counts planning against the client's rate limit", async () => {
   const api = await startApi(db, {
-    PLINTH_RATE_LIMIT_REQUESTS: "40",
+    PLINTH_RATE_LIMIT_REQUESTS: "12",
     PLINTH_RATE_LIMIT_WINDOW_SECONDS: "86400",
   });
   try {
-    // 1 + 402 / 25 requests each; a repetition counts as one request.
-    expect((await api.ask(wide("a"))).status).toBe(200);
-    expect((await api.ask(wide("a"))).status).toBe(200);
-    expect((await api.ask(wide("b"))).status).toBe(200);
-    expect((await api.ask(wide("c"))).status).toBe(200);
+    // 1 + 102 / 25 requests each; a repetition counts as one request. A busy machine must plan each within a server's two seconds.
+    for (const name of ["a", "a", "b", "c"])
+      expect(await api.ask(wide(name, 100))).toMatchObject({ status: 200, errors: undefined });
     expect(codeOf(await api.ask("{ __typename }"))).toBe("RATE_LIMITED");
   } finally {
     await api.close();

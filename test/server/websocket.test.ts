@@ -2,7 +2,7 @@ import { request, Server } from "node:http";
 import { connect as connectTcp } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from "@jest/globals";
 import { type Client, createClient, type ExecutionResult } from "graphql-ws";
-import { type Api, type SignedIn, signUp, startApi, until } from "../support/api.ts";
+import { type Api, type SignedIn, send, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { askOver } from "../support/socket.ts";
 
@@ -24,10 +24,11 @@ afterAll(async () => {
   await db.drop();
 });
 
-function connect(connectionParams: Record<string, unknown> = {}, url = api.url): Client {
+function connect(connectionParams: Record<string, unknown> = {}, url = api.url, lazy = true): Client {
   const client = createClient({
     url: `${url.replace("http", "ws")}/graphql`,
     connectionParams,
+    lazy,
     retryAttempts: 0,
     onNonLazyError: () => {},
   });
@@ -85,7 +86,8 @@ describe("operations", () => {
       PLINTH_RATE_LIMIT_WINDOW_SECONDS: "86400",
     });
     try {
-      const client = connect({}, limited.url);
+      // A lazy client closes its connection when its last operation ends, and each connection counts as a request.
+      const client = connect({}, limited.url, false);
       const results = [];
       for (let i = 0; i < 6; i++) results.push(codesOf(await askOver(client, "{ __typename }")));
       // The upgrade itself was the first of the five.
@@ -140,7 +142,9 @@ describe("a connection", () => {
     const lost = await createTestDatabase();
     const orphan = await startApi(lost);
     try {
-      const open = connect({ authorization: `Bearer ${ada.token}` }, orphan.url);
+      // An account of its database, which it asks while a notification is late.
+      const authorization = `Bearer ${(await signUp(orphan, "eve")).token}`;
+      const open = connect({ authorization }, orphan.url);
       const done = askOver(open, "{ __typename }");
       // Keeps the socket open.
       open.subscribe(
@@ -149,12 +153,15 @@ describe("a connection", () => {
       );
       await done;
       await lost.drop();
-      await until(async () => (await fetch(`${orphan.url}/readyz`)).status === 503);
+      await until(async () => {
+        const { json } = await send(orphan.url, { path: "/readyz", method: "GET", body: null });
+        return json.checks.database === "unreachable" && json.checks.revocations !== "listening";
+      });
       const query = "{ __typename }";
-      const late = connect({ authorization: `Bearer ${ada.token}` }, orphan.url);
+      const late = connect({ authorization }, orphan.url);
       for (const client of [late, open])
         expect(await askOver(client, query).catch(({ code }: CloseEvent) => code)).toBe(1013);
-      expect((await orphan.ask(query, { token: ada.token })).status).toBe(503);
+      expect((await orphan.ask(query, { headers: { authorization } })).status).toBe(503);
       // Two sockets and a request.
       const reported = orphan.logLines.filter(
         ({ msg, err }) =>
