@@ -210,7 +210,13 @@ describe("notifications", () => {
 
   test("report a lock once, not for each attempt against it", async () => {
     await signUp(api, "locked");
-    for (let i = 0; i < 9; i++) await login("locked", `wrong ${i}`, "guesser/1.0 (Linux) Firefox/140.0");
+    for (let i = 0; i < 9; i++) {
+      await login("locked", `wrong ${i}`, "guesser/1.0 (Linux) Firefox/140.0");
+      // The first lock would end after a minute.
+      await asOwner(
+        "update identity.users set locked_until = locked_until + interval '1 hour' where username = 'locked'",
+      );
+    }
     const emails = await sent("locked", "account-locked");
     expect(emails).toHaveLength(1);
     expect(emails[0]!.variables).toMatchObject({

@@ -145,6 +145,10 @@ describe("privacy mode [S1, C11]", () => {
     const { data } = await register(privateApi, "locked", "locked@example.org");
     const guess = () => logIn(privateApi, "locked@example.org", "wrong password");
     for (let n = 0; n < 5; n++) expect(codeOf(await guess())).toBe("INVALID_CREDENTIALS");
+    // The lock would end after a minute.
+    await rows("update identity.users set locked_until = locked_until + interval '1 hour' where id = $1", [
+      data.register.user.id,
+    ]);
     expect(codeOf(await logIn(privateApi, "locked@example.org"))).toBe("INVALID_CREDENTIALS");
     const attempts = await rows(
       "select distinct email from security.login_attempts where user_id = $1 and status <> 'success'",
