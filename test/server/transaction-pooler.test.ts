@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import type { Client } from "graphql-ws";
 import { connect, contents, listen, makeRoom, post, ROOM_EVENTS } from "../live/support.ts";
 import { type Api, type SignedIn, signIn, signUp, startApi, until } from "../support/api.ts";
@@ -19,21 +19,21 @@ beforeAll(async () => {
   direct = await startApi(db);
   ada = await signUp(direct, "ada");
 });
-beforeEach(async () => {
-  pooler = await startTransactionPooler(db.url("service"));
-});
 afterEach(async () => {
   for (const client of clients.splice(0)) await client.dispose();
-  await pooled.close();
-  await pooler.close();
 });
 afterAll(async () => {
   await direct.close();
   await db.drop();
 });
 
-async function startPooled(): Promise<void> {
+async function startPooled(isDropping: boolean): Promise<void> {
+  pooler = await startTransactionPooler(db.url("service"), { isDropping });
   pooled = await startApi({ ...db, url: (role) => pooler.urlThrough(db.url(role)) });
+}
+async function stopPooled(): Promise<void> {
+  await pooled.close();
+  await pooler.close();
 }
 
 const checks = async (): Promise<Record<string, string>> =>
@@ -51,48 +51,53 @@ const isAccepted = async (token: string): Promise<boolean> =>
 
 const logout = ({ token }: SignedIn) => direct.ask("mutation { logout(input: {}) { result } }", { token });
 
-test("asks the database about each token when notifications never arrive", async () => {
-  await startPooled();
-  expect(await checks()).toMatchObject({ revocations: "asking the database", live: "polling" });
-  expect(await isAccepted(ada.token)).toBe(true);
-  const session = await signIn(direct, "ada");
-  await logout(session);
-  expect(await isAccepted(session.token)).toBe(false);
-});
+describe("behind a pooler that drops them all, a server", () => {
+  beforeAll(() => startPooled(true));
+  afterAll(stopPooled);
 
-test("closes the open sockets of a revoked session when notifications never arrive", async () => {
-  await startPooled();
-  const session = await signIn(direct, "ada");
-  const socket = await openSocket(pooled, session.token);
-  await logout(session);
-  expect((await socket.closed).code).toBe(4403);
-});
+  test("asks the database about each token when notifications never arrive", async () => {
+    expect(await checks()).toMatchObject({ revocations: "asking the database", live: "polling" });
+    expect(await isAccepted(ada.token)).toBe(true);
+    const session = await signIn(direct, "ada");
+    await logout(session);
+    expect(await isAccepted(session.token)).toBe(false);
+  });
 
-test("sends news to subscribers when notifications never arrive", async () => {
-  await startPooled();
-  const room = await makeRoom(direct, [ada]);
-  const client = connect(pooled, ada);
-  clients.push(client);
-  const heard = listen(client, ROOM_EVENTS, { room });
-  await until(() => heard.answers.length > 0);
-  for (const text of ["one", "two"]) {
-    await post(direct, ada, room, text);
-    await until(() => contents(heard).includes(text));
-  }
-  expect(contents(heard)).toEqual(["one", "two"]);
+  test("closes the open sockets of a revoked session when notifications never arrive", async () => {
+    const session = await signIn(direct, "ada");
+    const socket = await openSocket(pooled, session.token);
+    await logout(session);
+    expect((await socket.closed).code).toBe(4403);
+  });
+
+  test("sends news to subscribers when notifications never arrive", async () => {
+    const room = await makeRoom(direct, [ada]);
+    const client = connect(pooled, ada);
+    clients.push(client);
+    const heard = listen(client, ROOM_EVENTS, { room });
+    await until(() => heard.answers.length > 0);
+    for (const text of ["one", "two"]) {
+      await post(direct, ada, room, text);
+      await until(() => contents(heard).includes(text));
+    }
+    expect(contents(heard)).toEqual(["one", "two"]);
+  });
 });
 
 test("notices when notifications stop and when they arrive again", async () => {
-  pooler.setDropping(false);
-  await startPooled();
-  await untilChecks({ revocations: "listening", live: "listening" });
-  pooler.setDropping(true);
-  await untilChecks({ revocations: "asking the database", live: "polling" });
-  const session = await signIn(direct, "ada");
-  expect(await isAccepted(session.token)).toBe(true);
-  await logout(session);
-  expect(await isAccepted(session.token)).toBe(false);
-  pooler.setDropping(false);
-  await untilChecks({ revocations: "listening", live: "listening" });
-  expect(await isAccepted(session.token)).toBe(false);
+  await startPooled(false);
+  try {
+    await untilChecks({ revocations: "listening", live: "listening" });
+    pooler.setDropping(true);
+    await untilChecks({ revocations: "asking the database", live: "polling" });
+    const session = await signIn(direct, "ada");
+    expect(await isAccepted(session.token)).toBe(true);
+    await logout(session);
+    expect(await isAccepted(session.token)).toBe(false);
+    pooler.setDropping(false);
+    await untilChecks({ revocations: "listening", live: "listening" });
+    expect(await isAccepted(session.token)).toBe(false);
+  } finally {
+    await stopPooled();
+  }
 });
