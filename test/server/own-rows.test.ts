@@ -11,6 +11,7 @@ import {
 } from "../support/database.ts";
 import { type GeneratedField, readSurface } from "../support/generated-fields.ts";
 import { addManyRows } from "../support/many-rows.ts";
+import { blocksRead } from "../support/rows-read.ts";
 import { openSchema, type SchemaInProcess, type Statement } from "../support/schema-in-process.ts";
 
 // Tables with an own-rows policy and a permission policy: a list reads the rows of the caller only, however many other users
@@ -97,16 +98,8 @@ test("knows each listed view of such tables, with exceptions by name", async () 
 });
 
 /** Pages that a statement reads, from memory or disk. */
-async function pagesOf(tx: Transaction, { text, values }: Statement): Promise<number> {
-  // A new connection reads the catalog first.
-  await tx.rows(text, [...values]);
-  const [row] = await tx.rows<{ "QUERY PLAN": [{ Plan: Record<string, number> }] }>(
-    `explain (analyze, buffers, format json) ${text}`,
-    [...values],
-  );
-  const { Plan: plan } = row!["QUERY PLAN"][0];
-  return plan["Shared Hit Blocks"]! + plan["Shared Read Blocks"]!;
-}
+const pagesOf = (tx: Transaction, { text, values }: Statement): Promise<number> =>
+  blocksRead((explain) => tx.rows(`${explain} ${text}`, [...values]));
 
 const size = async (tx: Transaction, table: string): Promise<number> => {
   const [row] = await tx.rows<{ pages: number }>(
