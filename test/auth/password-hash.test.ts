@@ -1,6 +1,5 @@
 import { execFile } from "node:child_process";
 import { argon2Sync } from "node:crypto";
-import { setImmediate } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterAll, describe, expect, test } from "@jest/globals";
 import { createPasswordHasher, needsRehash } from "../../src/auth/password-hash.ts";
@@ -82,13 +81,18 @@ describe("bcrypt", () => {
 
   test("does not block the event loop", async () => {
     await hasher.verify("U*U", "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW");
-    const before = [process.threadCpuUsage(), process.cpuUsage()] as const;
-    // Cost 11, about 0.2 s. Not a vector: the digest is made up and matches nothing.
-    const matches = await hasher.verify("U*U", `$2a$11$${"C".repeat(53)}`);
-    const [ofThisThread, ofAll] = [process.threadCpuUsage(before[0]), process.cpuUsage(before[1])];
-    expect(matches).toBe(false);
-    // Processor time, because a busy machine gives the event loop few turns in any case.
-    expect(ofThisThread.user).toBeLessThan(ofAll.user / 2);
+    /** Processor time, because a busy machine gives the event loop few turns in any case. */
+    const shareOfThisThread = async () => {
+      const before = [process.threadCpuUsage(), process.cpuUsage()] as const;
+      // Cost 11, about 0.2 s. Not a vector: the digest is made up and matches nothing.
+      expect(await hasher.verify("U*U", `$2a$11$${"C".repeat(53)}`)).toBe(false);
+      const [ofThisThread, ofAll] = [process.threadCpuUsage(before[0]), process.cpuUsage(before[1])];
+      return ofThisThread.user / ofAll.user;
+    };
+    // In the meantime, this thread may collect the garbage of all test files before.
+    let share = 1;
+    for (let tries = 0; tries < 5 && share >= 0.5; tries++) share = await shareOfThisThread();
+    expect(share).toBeLessThan(0.5);
   });
 });
 
@@ -275,7 +279,8 @@ describe("limits", () => {
     const small = createPasswordHasher({ concurrency: 1 });
     const running = small.verify("U*U", "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW");
     const waiting = small.hash(PASSWORD);
-    await setImmediate();
+    // The first begins, and its thread cannot have answered yet.
+    await new Promise<void>((resolve) => process.nextTick(resolve));
     const [closing, ...outcomes] = await Promise.allSettled([small.close(), running, waiting]);
     expect(closing.status).toBe("fulfilled");
     expect(outcomes).toMatchObject([
@@ -294,7 +299,7 @@ describe("limits", () => {
       const hash = (cost) => "$2a$" + cost + "$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
       hasher.verify("U*U", hash("05")).then(() => hasher.verify("U*U", hash("10"))).then((answer) => console.log(answer));`;
     const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], {
-      timeout: 60_000,
+      timeout: 300_000,
     });
     expect(stdout).toBe("false\n");
   });
