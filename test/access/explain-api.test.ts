@@ -37,7 +37,7 @@ const ask = (actor: string, input: Record<string, unknown>): Promise<Answer> =>
 const CHAT = { operation: "select", object: "llm.chats", userId: IDS.ada, key: IDS.bob };
 const events = () =>
   owner(
-    "select actor_id, user_id, event_data, severity from security.security_audit_log where event_type = 'access_explained'",
+    "select actor_id, user_id, event_data, severity from security.security_audit_log where event_type = 'access_explained' order by id",
   );
 
 test("explains to a holder of explain_access and to an administrator, and records each question", async () => {
