@@ -3,10 +3,18 @@ import type { Answerer } from "../../src/answerer/answerer.ts";
 import { registerUser } from "../support/accounts.ts";
 import { until } from "../support/api.ts";
 import { connect, connectAs, type Message, type UserConnection } from "../support/chat.ts";
-import { createTestDatabase, expectSqlState, type TestDatabase } from "../support/database.ts";
+import { expectSqlState, type TestDatabase } from "../support/database.ts";
 import { brokenLawsAt } from "../support/ledger.ts";
 import { type ModelServer, says, saysForever, startModelServer } from "../support/model-server.ts";
-import { answererOf, ended, giveTokens, modelAt, readMessage, requestAnswer } from "./support.ts";
+import {
+  answererOf,
+  createAnswererDatabase,
+  ended,
+  giveTokens,
+  modelAt,
+  readMessage,
+  requestAnswer,
+} from "./support.ts";
 
 // The built-in answerer against a scripted provider.
 
@@ -26,7 +34,7 @@ let model: string;
 let owner: Awaited<ReturnType<typeof connect>>;
 const lines: Record<string, unknown>[] = [];
 beforeAll(async () => {
-  db = await createTestDatabase();
+  db = await createAnswererDatabase();
   provider = await startModelServer();
   const id = await registerUser(db, "ada");
   await giveTokens(db, id);
@@ -186,6 +194,8 @@ describe("a requested answer", () => {
   test("cannot be written by a client or another service", async () => {
     provider.script(saysForever());
     const { id } = await requestAnswer(ada, model);
+    // So that no call is still to come when the next test counts its own.
+    await until(() => provider.calls.length === 1);
     await expectSqlState(ada.rows("select llm.append_delta($1, 1, 'x')", [id]), "PL404");
     const service = await connect(db, "service");
     await expectSqlState(service.rows("select private.append_delta($1, 1, 'x')", [id]), "PL404");
@@ -195,6 +205,7 @@ describe("a requested answer", () => {
     );
     await service.end();
     await ada.rows("select llm.cancel_turn($1)", [id]);
+    await until(() => provider.calls[0]!.isAborted && answerer.running === 0);
   });
 
   test("that is cancelled closes the provider's connection and keeps its text", async () => {

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { registerUser } from "../support/accounts.ts";
 import { connect, connectAs, startChat, type UserConnection } from "../support/chat.ts";
-import { createTestDatabase, expectSqlState, type TestDatabase } from "../support/database.ts";
-import { giveTokens, modelAt, requestAnswer } from "./support.ts";
+import { expectSqlState, type TestDatabase } from "../support/database.ts";
+import { createAnswererDatabase, giveTokens, modelAt, requestAnswer } from "./support.ts";
 
 // Which requested answers a server gets, without a server: nobody's requests may keep those of others waiting.
 
@@ -14,7 +14,7 @@ let service: Awaited<ReturnType<typeof connect>>;
 let model: string;
 let names: Map<string, string>;
 beforeAll(async () => {
-  db = await createTestDatabase();
+  db = await createAnswererDatabase();
   const ids = [await registerUser(db, "ada"), await registerUser(db, "bob")] as const;
   names = new Map([
     [ids[0], "ada"],

@@ -6,16 +6,16 @@ import { cli, databaseEnv, outcomeOf, startCli } from "../cli/run-cli.ts";
 import { registerUser } from "../support/accounts.ts";
 import { MASTER_KEYS } from "../support/api.ts";
 import { connectAs } from "../support/chat.ts";
-import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
+import { rowsAs, type TestDatabase, withClient } from "../support/database.ts";
 import { startModelServer } from "../support/model-server.ts";
-import { ended, giveTokens, modelAt, requestAnswer } from "./support.ts";
+import { createAnswererDatabase, ended, giveTokens, modelAt, requestAnswer } from "./support.ts";
 
 // Providers and their keys as an operator sets them up.
 
 let db: TestDatabase;
 const asOwner = rowsAs("owner", () => db);
 beforeAll(async () => {
-  db = await createTestDatabase();
+  db = await createAnswererDatabase();
 });
 afterAll(async () => {
   await db.drop();

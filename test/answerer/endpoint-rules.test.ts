@@ -8,7 +8,7 @@ import { createGuardedFetch, type GuardedFetch } from "../../src/answerer/guarde
 // Server-side request forgery: an address that a user or an administrator sets must not reach the operator's network.
 
 const PUBLIC_ONLY = { privateNetworks: [], trustedUrls: [] };
-const TIMEOUTS = { connectMs: 30_000, idleMs: 30_000 };
+const TIMEOUTS = { connectMs: 300_000, idleMs: 300_000 };
 
 describe("addresses", () => {
   test.each(["93.184.216.34", "8.8.8.8", "2606:4700:4700::1111", "2a00:1450:4001:831::200e"])(
@@ -161,12 +161,11 @@ describe("requests", () => {
 
   test("are refused when a name resolves differently the second time (DNS rebinding)", async () => {
     const { fetch, asked } = fetchWith(["127.0.0.1"], [["127.0.0.1"], ["127.0.0.2"]]);
+    // A connection serves one request.
     const headers = { connection: "close" };
     expect((await fetch(`http://model.example:${port}/`, { headers })).status).toBe(200);
     // Each connection resolves the name once: there is no second time between the check and the use.
     expect(asked).toHaveLength(1);
-    await new Promise<void>((resolve) => server.close(() => resolve()));
-    await new Promise<void>((resolve) => server.listen(port, resolve));
     expect(await refused(fetch(`http://model.example:${port}/`, { headers }))).toBe("EndpointRefused");
     expect(asked).toHaveLength(2);
   });

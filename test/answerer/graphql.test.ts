@@ -5,9 +5,9 @@ import { createSealer } from "../../src/auth/sealing.ts";
 import { connect as connectSocket, listen } from "../live/support.ts";
 import { grantRole } from "../support/accounts.ts";
 import { type Api, codeOf, MASTER_KEYS, type SignedIn, signUp, startApi, until } from "../support/api.ts";
-import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
+import { rowsAs, type TestDatabase } from "../support/database.ts";
 import { type ModelServer, says, startModelServer } from "../support/model-server.ts";
-import { answererOf, giveTokens, LOOPBACK, modelAt } from "./support.ts";
+import { answererOf, createAnswererDatabase, giveTokens, LOOPBACK, modelAt } from "./support.ts";
 
 // Answers as a user's client requests and follows them, and the keys of models.
 
@@ -22,7 +22,7 @@ let chief: SignedIn;
 let model: string;
 const asOwner = rowsAs("owner", () => db);
 beforeAll(async () => {
-  db = await createTestDatabase();
+  db = await createAnswererDatabase();
   api = await startApi(db);
   provider = await startModelServer();
   ada = await signUp(api, "ada");

@@ -4,10 +4,10 @@ import { connect as connectSocket, listen, makeRoom } from "../live/support.ts";
 import { addModel } from "../support/accounts.ts";
 import { type Api, codeOf, type SignedIn, signUp, startApi, until } from "../support/api.ts";
 import { connectAs } from "../support/chat.ts";
-import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
+import { rowsAs, type TestDatabase } from "../support/database.ts";
 import { brokenLawsAt } from "../support/ledger.ts";
 import { type ModelServer, says, startModelServer } from "../support/model-server.ts";
-import { answererOf, giveTokens, modelAt } from "./support.ts";
+import { answererOf, createAnswererDatabase, giveTokens, modelAt } from "./support.ts";
 
 // Answers of the built-in answerer as the AI of rooms.
 
@@ -27,7 +27,7 @@ let model: string;
 const asOwner = rowsAs("owner", () => db);
 const asService = rowsAs("service", () => db);
 beforeAll(async () => {
-  db = await createTestDatabase();
+  db = await createAnswererDatabase();
   api = await startApi(db);
   provider = await startModelServer();
   for (const name of ["ada", "bob", "eve"]) {

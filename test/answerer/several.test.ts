@@ -4,13 +4,23 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "@jest/globals";
 import { loadConfig } from "../../src/config/config.ts";
 import { PACKAGE_ROOT } from "../../src/support/paths.ts";
+import { killConnections } from "../live/support.ts";
 import { registerUser } from "../support/accounts.ts";
 import { MASTER_KEYS, until } from "../support/api.ts";
 import { connect, connectAs, expireLease, type UserConnection } from "../support/chat.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
 import { brokenLawsAt } from "../support/ledger.ts";
 import { type ModelServer, says, saysForever, startModelServer } from "../support/model-server.ts";
-import { answererOf, ended, giveTokens, LOOPBACK, modelAt, readMessage, requestAnswer } from "./support.ts";
+import {
+  answererOf,
+  createAnswererDatabase,
+  ended,
+  giveTokens,
+  LOOPBACK,
+  modelAt,
+  readMessage,
+  requestAnswer,
+} from "./support.ts";
 
 // Several answerers, killed at the worst moments.
 
@@ -22,7 +32,7 @@ let owner: Awaited<ReturnType<typeof connect>>;
 let service: Awaited<ReturnType<typeof connect>>;
 const children: ChildProcess[] = [];
 beforeAll(async () => {
-  db = await createTestDatabase();
+  db = await createAnswererDatabase();
   provider = await startModelServer();
   const id = await registerUser(db, "ada");
   await giveTokens(db, id);
@@ -176,23 +186,19 @@ test("two answerers share forty answers: each is written once", async () => {
 });
 
 test("an answer whose database connections break meanwhile is complete", async () => {
-  provider.script(async (response) => {
-    for (let n = 0; n < 200 && !response.raw.destroyed; n++) {
+  const isPartlyStored = async () =>
+    (await owner.rows("select from private.turns where ended_at is null and last_sequence > 20")).length > 0;
+  provider.script(async (response, call) => {
+    for (let n = 0; n < 200 && !call.isAborted; n++) {
+      // Before the first piece, between stored ones, and right after pieces that are still to be stored.
+      if (n === 50) await until(isPartlyStored);
+      if (n % 50 === 0 && n < 150) await killConnections(db, "plinth-answerer");
       response.delta({ content: `${n} ` });
-      await new Promise((resolve) => setTimeout(resolve, 5));
     }
     response.end({ usage: USAGE });
   });
   await using _one = disposable(await answererOf(db));
   const { id } = await requestAnswer(ada, model);
-  for (let n = 0; n < 3; n++) {
-    await new Promise((resolve) => setTimeout(resolve, 250));
-    await withClient(db.adminUrl, (admin) =>
-      admin.query(
-        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'plinth-answerer' and datname = current_database()",
-      ),
-    );
-  }
   const message = await ended(ada, id);
   expect(message).toMatchObject({
     state: "complete",

@@ -4,7 +4,30 @@ import { loadConfig } from "../../src/config/config.ts";
 import { addModel } from "../support/accounts.ts";
 import { collectLog, MASTER_KEYS, until } from "../support/api.ts";
 import { connect, type Message, startChat, type UserConnection } from "../support/chat.ts";
-import { type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+
+/**
+ * A database in which no lease ends by itself within an hour: a busy machine may stand still for longer than the 30 s of the product.
+ * A test lets a lease expire by a time in the past.
+ */
+export async function createAnswererDatabase(): Promise<TestDatabase> {
+  const db = await createTestDatabase();
+  await withClient(db.url("owner"), (client) =>
+    client.query(`
+      create function public.lengthen_lease() returns trigger language plpgsql as $$
+      begin
+        if new.lease_expires_at > clock_timestamp() then
+          new.lease_expires_at := new.lease_expires_at + interval '1 hour';
+        end if;
+        return new;
+      end $$;
+      create trigger lengthen_lease before insert or update on private.turns
+        for each row execute function public.lengthen_lease();
+      create trigger lengthen_lease before insert or update on private.room_turns
+        for each row execute function public.lengthen_lease()`),
+  );
+  return db;
+}
 
 export const LOOPBACK = { privateNetworks: ["127.0.0.0/8"], trustedUrls: [] };
 const QUICK = { attempts: 3, firstMs: 5, longestMs: 2_000 };
@@ -14,7 +37,7 @@ export function answererOf(
   db: TestDatabase,
   options: Partial<AnswererOptions> & { lines?: Record<string, unknown>[] } = {},
 ): Promise<Answerer> {
-  const { lines = [], ...others } = options;
+  const { lines = [], timeouts, ...others } = options;
   return startAnswerer({
     serviceUrl: db.url("service"),
     masterKeys: MASTER_KEYS,
@@ -22,6 +45,8 @@ export function answererOf(
     concurrency: 250,
     providerRules: LOOPBACK,
     backOff: QUICK,
+    // An attempt that the machine delayed would be missing among those that the provider counts.
+    timeouts: { connectMs: 300_000, ...timeouts },
     drainMs: 0,
     logger: collectLog(lines),
     ...others,

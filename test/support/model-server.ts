@@ -72,6 +72,8 @@ export async function startModelServer(): Promise<ModelServer> {
     const script = scripts.length > 1 ? scripts.shift()! : scripts[0]!;
     await script(responseOf(raw), call);
   });
+  // A connection that the server closed because it was idle could be lost to a request that is counted.
+  server.keepAliveTimeout = 0;
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
