@@ -49,6 +49,8 @@ const server = createServer((request, response) => {
 let url: string;
 
 beforeAll(async () => {
+  // The second request comes at any time after the first.
+  server.keepAliveTimeout = 0;
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 });
