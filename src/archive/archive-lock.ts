@@ -3,7 +3,7 @@ import { assertKeepsSession } from "../connection/transaction-mode.ts";
 import { PlinthError } from "../support/errors.ts";
 
 /** Any number; the same in each process. */
-const LOCK = 7_146_201;
+export const ARCHIVE_LOCK = 7_146_201;
 /** PostgreSQL notices within moments that a process was killed. */
 const WAIT_MS = 5_000;
 
@@ -16,7 +16,7 @@ export async function withArchiveLock<T>(client: pg.Client, use: () => Promise<T
   await assertKeepsSession(client);
   await client.query(`set lock_timeout = '${WAIT_MS}ms'`);
   try {
-    await client.query("select pg_advisory_lock($1)", [LOCK]);
+    await client.query("select pg_advisory_lock($1)", [ARCHIVE_LOCK]);
   } catch (cause) {
     if ((cause as { code?: string }).code !== "55P03") throw cause;
     throw new PlinthError("ARCHIVES_IN_USE", "Another process is working on the archives.", {
@@ -29,6 +29,6 @@ export async function withArchiveLock<T>(client: pg.Client, use: () => Promise<T
   try {
     return await use();
   } finally {
-    await client.query("select pg_advisory_unlock($1)", [LOCK]).catch(() => {});
+    await client.query("select pg_advisory_unlock($1)", [ARCHIVE_LOCK]).catch(() => {});
   }
 }

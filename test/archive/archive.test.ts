@@ -1,6 +1,4 @@
-import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,10 +14,10 @@ import type { DoctorContext } from "../../src/cli/doctor/check.ts";
 import { checkRetention } from "../../src/cli/doctor/retention.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { TIMETABLE } from "../../src/jobs/index.ts";
-import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { databaseEnv } from "../cli/run-cli.ts";
 import { runHere } from "../cli/run-here.ts";
 import { registerUser } from "../support/accounts.ts";
+import { killArchiving } from "../support/archive-kill.ts";
 import { createTestDatabase, inRolledBackTransaction, type TestDatabase } from "../support/database.ts";
 
 // A single database and story: the tests run in order, and each leaves the rows as it found them, in the logs or in archives.
@@ -154,12 +152,15 @@ describe("partitions [A8]", () => {
     const before = (await owner.query<{ place: string }>(places)).rows.map(({ place }) => place);
     expect(new Set(before)).toEqual(new Set(["login_attempts_default"]));
 
+    // At one time: a month may begin between two.
+    await worker.query("begin");
     const made = await ensurePartitions();
     expect(made).toContain("security.login_attempts_2028_02");
+    expect(await ensurePartitions()).toEqual([]);
+    await worker.query("commit");
     const after = (await owner.query<{ place: string }>(places)).rows.map(({ place }) => place);
     expect(after).toHaveLength(4);
     expect(after.filter((place) => !/login_attempts_\d{4}_\d\d$/.test(place))).toEqual([]);
-    expect(await ensurePartitions()).toEqual([]);
     await owner.query("delete from security.login_attempts where failure_reason = 'probe'");
   });
 });
@@ -250,11 +251,8 @@ describe("old months of logs [A8, A14, C13]", () => {
 
   /** Runs a command in a process that is killed after a step. */
   async function killedAt(step: string, url: string, ...command: string[]): Promise<void> {
-    const script = join(PACKAGE_ROOT, "test/support/archive-process.ts");
-    const child = spawn(process.execPath, [script, url, directory, key.toString("hex"), step, ...command], {
-      stdio: ["ignore", "ignore", "inherit"],
-    });
-    expect([step, ...(await once(child, "exit"))]).toEqual([step, null, "SIGKILL"]);
+    const ended = await killArchiving({ directory, keys: [key] }, { url, step, command });
+    expect({ step, ...ended }).toEqual({ step, code: null, killedBy: "SIGKILL" });
   }
 
   test("are archived by runs that are killed with SIGKILL after each step; no row is lost or doubled", async () => {
@@ -441,17 +439,22 @@ describe("old months of logs [A8, A14, C13]", () => {
     await reader.query(
       "set application_name = 'a report'; begin; select from security.login_attempts limit 1",
     );
-    // Fewer attempts than the 50 of an operator, who waits 15 seconds.
+    // Its patience ends when the test says so, instead of after 50 attempts, which take 15 seconds.
     const { rows: source } = await owner.query<{ text: string }>(
       "select pg_get_functiondef('private.detach_log_month(text, date)'::regprocedure) as text",
     );
     expect(source[0]!.text).toContain("v_tries >= 50");
-    await owner.query(source[0]!.text.replace("v_tries >= 50", "v_tries >= 10"));
+    await owner.query(`create table public.over (); grant select on public.over to ${db.rolePrefix}_worker`);
+    await owner.query(source[0]!.text.replace("v_tries >= 50", "exists (select from public.over)"));
     const { rows: backend } = await reader.query<{ pid: number }>("select pg_backend_pid() as pid");
     const { pid } = backend[0]!;
     const holder = `it needs ACCESS EXCLUSIVE on security.login_attempts, which is locked by process ${pid} (role ${db.rolePrefix}_owner, application a report`;
     const lines: string[] = [];
-    await expect(archiveDue({ log: (line) => lines.push(line) })).rejects.toMatchObject({
+    const log = (line: string) => {
+      lines.push(line);
+      void owner.query("insert into public.over default values");
+    };
+    await expect(archiveDue({ log })).rejects.toMatchObject({
       code: "LOG_IN_USE",
       message: expect.stringContaining(
         `The month 2011-05 of security.login_attempts stays in the log: ${holder}`,
@@ -459,7 +462,7 @@ describe("old months of logs [A8, A14, C13]", () => {
       hint: expect.stringContaining(`select pg_terminate_backend(${pid});`),
     });
     expect(lines).toEqual([expect.stringContaining(`security.login_attempts 2011-05 waits: ${holder}`)]);
-    await owner.query(source[0]!.text);
+    await owner.query("truncate public.over");
     const run = archiveDue();
     const waiting =
       "select from pg_locks where not granted and relation = 'security.login_attempts'::regclass";
@@ -469,6 +472,8 @@ describe("old months of logs [A8, A14, C13]", () => {
     await reader.query("commit");
     await reader.end();
     expect(await run).toMatchObject({ archived: 1, archivedRows: 1 });
+    await owner.query(source[0]!.text);
+    await owner.query("drop table public.over");
   });
 
   test("stay in the database if their folder is not writable, which the error says", async () => {

@@ -24,6 +24,7 @@ import { LOGIN_ROLES, roleName } from "../../src/config/roles.ts";
 import { cli, databaseEnv } from "../cli/run-cli.ts";
 import { runHere } from "../cli/run-here.ts";
 import { registerUser } from "../support/accounts.ts";
+import { killArchiving } from "../support/archive-kill.ts";
 import { createTestDatabase, inRolledBackTransaction, type TestDatabase } from "../support/database.ts";
 
 // A single database and story: the tests run in order. Edits are planted in a transaction that is rolled back, as a superuser,
@@ -354,7 +355,7 @@ describe("the chain of the audit logs [C6, H11, A5]", () => {
     for (const [n, client] of writers.entries()) {
       await client.query("begin");
       // A writer that waited for another one would fail, because no transaction ends before the last statement.
-      await client.query("set local lock_timeout = '2s'");
+      await client.query("set local lock_timeout = '60s'");
       const { rows } = await client.query<{ id: string }>(
         "select private.register_user($1, null, null, $2, 'argon2id') as id",
         [
@@ -364,7 +365,7 @@ describe("the chain of the audit logs [C6, H11, A5]", () => {
       );
       ids.push(rows[0]!.id);
     }
-    await owner.query("set lock_timeout = '2s'");
+    await owner.query("set lock_timeout = '60s'");
     expect(await closeBlocks()).toBe(0);
     await writers[1]!.query("commit");
     const early = await closeBlocks();
@@ -465,7 +466,7 @@ describe("lawful changes of the audit logs [C6, S14]", () => {
     await beginChainIn2021();
     await owner.query(`
       insert into security.security_audit_log (event_type, event_data, created_at)
-        values ('old', '{"n": 1.50, "text": "ä\\u0001\\"x"}', '2021-02-03 04:05:06.789Z'), ('dropped', '{}', '2021-03-04Z');
+        values ('old', '{"n": 1.50, "text": "ä\\u0001\\"x"}', '2021-02-03 04:05:06.789Z'), ('dropped', '{}', '2021-04-04Z');
       insert into security.security_audit_log (user_id, event_type, event_data, created_at)
         select id, 'old_of_ada', '{"a": 1}', '2021-02-05' from identity.users where username = 'ada';
       update private.audit_commitments set created_at = row_created_at;
@@ -488,6 +489,7 @@ describe("lawful changes of the audit logs [C6, S14]", () => {
          where log = 'security.security_audit_log'`,
         months.split(" "),
       );
+    // No row is of March, so that the turn of a month in between makes no other one due.
     await keptFor("2021-03-01 archive");
     expect(await run()).toMatchObject({ archived: 1, archivedRows: 2 });
 
@@ -515,7 +517,7 @@ describe("lawful changes of the audit logs [C6, S14]", () => {
     await closeBlocks();
     expect(await verifyOld({ folder: archives })).toEqual(clean(3));
 
-    await keptFor("2021-04-01 drop");
+    await keptFor("2021-05-01 drop");
     expect(await run()).toMatchObject({ dropped: 1, droppedRows: 1 });
     await worker.end();
     const dropped = await verifyOld({ folder: archives });
@@ -536,7 +538,7 @@ test("prints anchors and findings, and exits with 1 for an altered row [C6]", as
   expect(await run("anchor", "--output", file)).toMatchObject({ code: 0, stdout: "" });
   const verified = await run("verify", "--anchors", file);
   expect(verified).toMatchObject({ code: 0, stdout: expect.stringContaining("Nothing was altered.") });
-  expect(verified.stderr).toContain("Archived, not verified: security.security_audit_log 2021-03");
+  expect(verified.stderr).toContain("Archived, not verified: security.security_audit_log 2021-04");
   writeFileSync(file, readFileSync(file, "utf8").replace(/"hash":"../, '"hash":"zz'));
   expect(await run("verify", "--anchors", file)).toMatchObject({
     code: 1,
@@ -586,15 +588,8 @@ describe("an erasure from archives [C6, C11]", () => {
 
       await owner.query("delete from identity.users where id = $1", [bob]);
       for (const step of [": wrote", ": registered", ": erased"]) {
-        const child = spawn(
-          process.execPath,
-          [
-            join(import.meta.dirname, "../support/archive-process.ts"),
-            ...[db.url("worker"), archives.directory, archives.keys[0]!.toString("hex"), step, "erase"],
-          ],
-          { stdio: ["ignore", "ignore", "inherit"] },
-        );
-        expect([step, ...(await once(child, "exit"))]).toEqual([step, null, "SIGKILL"]);
+        const ended = await killArchiving(archives, { url: db.url("worker"), step, command: ["erase"] });
+        expect({ step, ...ended }).toEqual({ step, code: null, killedBy: "SIGKILL" });
         expect({ step, ...(await verifyMay()) }).toEqual(clean(5));
       }
       expect(await eraseArchives({ ...writer, client: worker })).toMatchObject({ accounts: 1 });
