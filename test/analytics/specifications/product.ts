@@ -206,7 +206,7 @@ export const PRODUCT: Readonly<Record<string, ViewSpecification>> = {
       select i.id as item_id, i.course_id, i.content_type, i.language, i.current_version is not null and i.deleted_at is null as is_published,
         count(p.user_id) as started_users, count(p.completed_at) as completed_users,
         case when count(p.user_id) > 0 then round(count(p.completed_at)::numeric / count(p.user_id), 4) end as completion_rate,
-        round(percentile_cont(0.5) within group (order by extract(epoch from p.completed_at)::float8 - extract(epoch from p.started_at)::float8))::bigint
+        round(percentile_cont(0.5) within group (order by extract(epoch from p.completed_at - p.started_at)::float8))::bigint
           as median_seconds_to_complete,
         max(p.last_activity_at) as last_activity_at
       from learning.content_items i left join learning.content_progress p on p.item_id = i.id
@@ -224,8 +224,8 @@ export const PRODUCT: Readonly<Record<string, ViewSpecification>> = {
       )
       select r.id as room_id, r.room_type, r.is_public, r.ai_enabled, count(u.user_id) as members,
         (select count(*) from rooms.room_messages t where t.room_id = r.id) as messages,
-        (select count(*) from rooms.room_messages t where t.room_id = r.id and not t.is_deleted and age(now(), t.created_at) < interval '30 days' and t.created_at > now() - interval '30 days') as messages_30_days,
-        (select count(distinct t.sender_id) from rooms.room_messages t where t.room_id = r.id and t.deleted_at is null and t.created_at > now() - interval '30 days') as senders_30_days,
+        (select count(*) from rooms.room_messages t where t.room_id = r.id and not t.is_deleted and now() - t.created_at < interval '30 days') as messages_30_days,
+        (select count(distinct t.sender_id) from rooms.room_messages t where t.room_id = r.id and t.deleted_at is null and now() - t.created_at < interval '30 days') as senders_30_days,
         coalesce(sum(u.messages), 0) as unread_messages, count(*) filter (where u.messages > 0) as members_behind,
         r.last_activity_at, r.created_at
       from rooms.chat_rooms r left join unread u on u.room_id = r.id
