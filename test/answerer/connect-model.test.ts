@@ -8,7 +8,7 @@ import { MASTER_KEYS } from "../support/api.ts";
 import { connectAs } from "../support/chat.ts";
 import { rowsAs, type TestDatabase, withClient } from "../support/database.ts";
 import { startModelServer } from "../support/model-server.ts";
-import { createAnswererDatabase, ended, giveTokens, modelAt, requestAnswer } from "./support.ts";
+import { createAnswererDatabase, ended, giveTokens, modelAt, PATIENT, requestAnswer } from "./support.ts";
 
 // Providers and their keys as an operator sets them up.
 
@@ -92,6 +92,7 @@ test("plinth answer writes requested answers, with only the service's URL and th
   const ada = await connectAs(db, userId);
   stack.defer(() => ada.end());
   const child = startCli(["answer"], {
+    ...PATIENT,
     PLINTH_SERVICE_URL: db.url("service"),
     PLINTH_MASTER_KEYS: MASTER_KEYS,
     PLINTH_ROLE_PREFIX: db.rolePrefix,

@@ -18,6 +18,7 @@ import {
   giveTokens,
   LOOPBACK,
   modelAt,
+  PATIENT,
   readMessage,
   requestAnswer,
 } from "./support.ts";
@@ -68,7 +69,7 @@ async function startProcess(): Promise<ChildProcess> {
   const options = {
     serviceUrl: db.url("service"),
     masterKeys: MASTER_KEYS,
-    pool: loadConfig({}).pool,
+    pool: loadConfig(PATIENT).pool,
     concurrency: 10,
     providerRules: LOOPBACK,
   };

@@ -30,6 +30,11 @@ export async function createAnswererDatabase(): Promise<TestDatabase> {
 }
 
 export const LOOPBACK = { privateNetworks: ["127.0.0.0/8"], trustedUrls: [] };
+/** Limits that end what hangs: a recall that they end would be missing in a prompt. */
+export const PATIENT = {
+  PLINTH_STATEMENT_TIMEOUT_MS: "300000",
+  PLINTH_POOL_CONNECTION_TIMEOUT_MS: "300000",
+};
 const QUICK = { attempts: 3, firstMs: 5, longestMs: 2_000 };
 
 /** An answerer of the test's database that reaches loopback addresses and retries at once. */
@@ -41,7 +46,7 @@ export function answererOf(
   return startAnswerer({
     serviceUrl: db.url("service"),
     masterKeys: MASTER_KEYS,
-    pool: loadConfig({}).pool,
+    pool: loadConfig(PATIENT).pool,
     concurrency: 250,
     providerRules: LOOPBACK,
     backOff: QUICK,

@@ -12,6 +12,14 @@ afterAll(async () => {
   await db.drop();
 });
 
+/** The limits of the pool only end what hangs. */
+const config = () =>
+  loadConfig({
+    PLINTH_ROLE_PREFIX: db.rolePrefix,
+    PLINTH_POOL_CONNECTION_TIMEOUT_MS: "300000",
+    PLINTH_STATEMENT_TIMEOUT_MS: "300000",
+  });
+
 /** Builds the API with an application whose schema `shop` contains these objects. */
 async function build(sql: string) {
   const user = roleName(db.rolePrefix, "user");
@@ -24,8 +32,7 @@ async function build(sql: string) {
       grant select on all tables in schema shop to ${user};
       grant execute on all functions in schema shop to ${user}`),
   );
-  const config = { ...loadConfig({}), rolePrefix: db.rolePrefix };
-  return readSchema(config, db.url("authenticator"), { schemas: ["shop"] });
+  return readSchema(config(), db.url("authenticator"), { schemas: ["shop"] });
 }
 
 test("a table with the name of one of Plinth's is reported with the smart tag to set, which then renames it", async () => {
@@ -42,8 +49,7 @@ test("a table with the name of one of Plinth's is reported with the smart tag to
 });
 
 test("a schema that does not exist, or that users may not use, is reported", async () => {
-  const config = { ...loadConfig({}), rolePrefix: db.rolePrefix };
-  const read = () => readSchema(config, db.url("authenticator"), { schemas: ["warehouse"] });
+  const read = () => readSchema(config(), db.url("authenticator"), { schemas: ["warehouse"] });
   await expect(read()).rejects.toMatchObject({
     code: "SCHEMA_MISSING",
     message: "The application's schema warehouse does not exist.",

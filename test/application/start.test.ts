@@ -21,6 +21,8 @@ const start = () =>
       databaseUrls: Object.fromEntries(LOGIN_ROLES.map((role) => [role, db.url(role)])),
       rolePrefix: db.rolePrefix,
       http: { port: 0 },
+      // These limits only end what hangs.
+      pool: { connectionTimeoutMs: 300_000, statementTimeoutMs: 300_000 },
       auth: { jwtKeys: SIGNING_KEYS, masterKeys: MASTER_KEYS },
     },
   });
