@@ -55,6 +55,8 @@ async function payer(name: string, news: Record<string, unknown> = {}): Promise<
   });
   return id;
 }
+/** The server's clock. */
+const clock = async () => (await owner("select clock_timestamp() as now"))[0]!.now as Date;
 const leave = (id: string) => owner("delete from identity.users where id = $1", [id]);
 
 /** Runs the job once in its own role. */
@@ -113,6 +115,7 @@ test("records a failure without secrets and delays its retry", async () => {
     status: 401,
     body: { error: { type: "invalid_request_error", message: `Invalid API Key provided: ${SECRET}` } },
   };
+  const before = await clock();
   expect(await run()).toEqual({ canceled: 0, retried: 1 });
   const [row] = await waiting();
   expect(row).toMatchObject({
@@ -121,6 +124,16 @@ test("records a failure without secrets and delays its retry", async () => {
     last_error: expect.stringMatching(/^Stripe: /),
   });
   expect(row!.last_error).not.toContain(SECRET);
+  expect(
+    await owner(
+      `select next_attempt_at between $1::timestamptz + interval '1 minute' and clock_timestamp() + interval '1 minute' as is_delayed
+       from private.provider_cancellations`,
+      [before],
+    ),
+  ).toEqual([{ is_delayed: true }]);
+  await owner(
+    "update private.provider_cancellations set next_attempt_at = next_attempt_at + interval '1 day'",
+  );
   expect(await run()).toEqual({ canceled: 0, retried: 0 });
 
   await owner("update private.provider_cancellations set next_attempt_at = now()");
@@ -141,9 +154,12 @@ test("divides the work between two workers and leases it for at most two minutes
       const { rows } = await client.query("select * from private.take_provider_cancellations('stripe', 10)");
       return rows.map((row) => row.provider_subscription_id);
     });
+  const before = await clock();
   expect((await Promise.all([take(), take(), take()])).flat()).toEqual(["sub_shared"]);
   const [lease] = await owner(
-    "select next_attempt_at between now() + interval '110 seconds' and now() + interval '2 minutes' as is_short from private.provider_cancellations",
+    `select next_attempt_at between $1::timestamptz + interval '2 minutes' and clock_timestamp() + interval '2 minutes' as is_short
+     from private.provider_cancellations`,
+    [before],
   );
   expect(lease).toEqual({ is_short: true });
 });

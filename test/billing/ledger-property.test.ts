@@ -10,6 +10,7 @@ import { makeRandom, SEED } from "../support/random.ts";
 // Runs every ledger operation at random, in lists and in SQL, while the clock passes a leap day and month ends. After each step
 // both must have returned the same. PLINTH_SEED repeats a run.
 
+/** A run takes more steps until it had every kind of outcome. */
 const STEPS = 1500;
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
@@ -200,7 +201,10 @@ test(`returns the same from lists and SQL at every step (PLINTH_SEED=${SEED})`, 
   };
   const weighted = [0, 1, 1, 1, 1, 2, 2, 2, 3, 4, 5, 6, 7, 8, 8, 9].map((i) => operations[i]!);
 
-  for (let step = 0; step < STEPS; step++) {
+  /** Every kind of outcome. */
+  const hasHappened = () =>
+    ledger.usages.length > 100 && new Set(ledger.holds.map((hold) => hold.state)).size >= 3 && overdrafts > 0;
+  for (let step = 0; step < STEPS || !hasHappened(); step++) {
     ledger.at(now);
     await pick(weighted)!();
     if (step % 10 === 0) {
@@ -223,8 +227,4 @@ test(`returns the same from lists and SQL at every step (PLINTH_SEED=${SEED})`, 
     if (step % 100 === 99) expect(await brokenLaws(owner)).toEqual([]);
   }
   expect(await brokenLaws(owner)).toEqual([]);
-  // The run must have exercised every kind of outcome.
-  expect(ledger.usages.length).toBeGreaterThan(100);
-  expect(new Set(ledger.holds.map((hold) => hold.state)).size).toBeGreaterThanOrEqual(3);
-  expect(overdrafts).toBeGreaterThan(0);
 });

@@ -146,19 +146,26 @@ export interface PlayedStripe {
 }
 
 export async function playStripe(): Promise<PlayedStripe> {
+  const keys = new Set<unknown>();
   const server = createServer(async (request, response) => {
     let body = "";
     for await (const chunk of request) body += chunk;
-    played.asked.push({
-      method: request.method ?? "",
-      path: request.url ?? "",
-      authorization: request.headers.authorization,
-      form: Object.fromEntries(new URLSearchParams(body)),
-    });
+    // As Stripe does, it takes a request once that the SDK repeats because an answer was late.
+    const key = request.headers["idempotency-key"];
+    if (key === undefined || !keys.has(key))
+      played.asked.push({
+        method: request.method ?? "",
+        path: request.url ?? "",
+        authorization: request.headers.authorization,
+        form: Object.fromEntries(new URLSearchParams(body)),
+      });
+    keys.add(key);
     response
       .writeHead(played.answer.status, { "content-type": "application/json" })
       .end(JSON.stringify(played.answer.body));
   });
+  // Otherwise a process that stands still ends connections on which the SDK is about to ask.
+  server.keepAliveTimeout = 0;
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const played: PlayedStripe = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
