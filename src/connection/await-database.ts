@@ -62,12 +62,13 @@ async function attempt(url: string): Promise<unknown> {
   });
   try {
     await client.connect();
-    return undefined;
   } catch (error) {
-    return error;
-  } finally {
     void client.end().catch(() => {});
+    return error;
   }
+  // What comes next may count the sessions of this role: an uninstall refuses while there are any.
+  await client.end().catch(() => {});
+  return undefined;
 }
 
 function mayPass(error: unknown): boolean {

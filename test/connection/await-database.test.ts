@@ -1,5 +1,6 @@
+import dns from "node:dns";
 import { createServer, connect as dial, type Server, type Socket } from "node:net";
-import { afterAll, afterEach, beforeAll, expect, test } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, expect, jest, test } from "@jest/globals";
 import { awaitDatabase, type Waiting } from "../../src/connection/await-database.ts";
 import { cli } from "../cli/run-cli.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
@@ -11,6 +12,8 @@ let port: number;
 let startingFor = 0;
 let attempts = 0;
 const sockets = new Set<Socket>();
+/** The connections to PostgreSQL. */
+const upstreams = new Set<Socket>();
 
 /** PostgreSQL's answer while it recovers. */
 const STARTING_UP = (() => {
@@ -35,6 +38,7 @@ beforeAll(async () => {
     }
     const upstream = dial(Number(realPort), hostname);
     sockets.add(upstream);
+    upstreams.add(upstream);
     upstream.on("error", () => client.destroy());
     client.pipe(upstream).pipe(client);
   });
@@ -44,6 +48,7 @@ beforeAll(async () => {
 afterEach(() => {
   startingFor = 0;
   attempts = 0;
+  jest.restoreAllMocks();
 });
 afterAll(async () => {
   for (const socket of sockets) socket.destroy();
@@ -60,12 +65,20 @@ async function wait(url: string, options: Partial<Waiting> = {}) {
 }
 
 test("waits for a server that is starting, and logs sparsely", async () => {
+  // All attempts are made within a second, however slow the machine is.
+  jest.spyOn(performance, "now").mockReturnValue(0);
   startingFor = 3;
   const lines = await wait(through());
   expect(attempts).toBe(4);
   expect(lines).toEqual([
     "The database is not ready (the database system is starting up). Waiting up to 30 s.",
   ]);
+});
+
+test("ends its own connection first, which would count among the sessions of its role", async () => {
+  upstreams.clear();
+  await wait(through());
+  expect([...upstreams].map(({ readableEnded }) => readableEnded)).toEqual([true]);
 });
 
 test.each([
@@ -80,6 +93,11 @@ test.each([
   ["a closed port", "postgres://nobody@127.0.0.1:1/nowhere", "ECONNREFUSED"],
   ["an unknown host", "postgres://nobody@host.invalid/nowhere", "host.invalid"],
 ])("gives up on %s in a sentence when the time is over", async (_what, url, reason) => {
+  // A real name server may take longer than an attempt.
+  jest.spyOn(dns, "lookup").mockImplementation(((host: string, ...[, done]: unknown[]) => {
+    const error = Object.assign(new Error(`getaddrinfo ENOTFOUND ${host}`), { code: "ENOTFOUND" });
+    setImmediate(done as (error: Error) => void, error);
+  }) as never);
   await expect(wait(url, { connectTimeoutSeconds: 0 })).rejects.toMatchObject({
     code: "DATABASE_UNREACHABLE",
     message: expect.stringContaining(reason),
