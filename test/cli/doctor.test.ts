@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { chmod, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from "@jest/globals";
 import { generateMasterKey, parseMasterKeys } from "../../src/auth/master-keys.ts";
 import { createSealer } from "../../src/auth/sealing.ts";
 import { generateAsymmetricSigningKey, generateSigningKey } from "../../src/auth/signing-keys.ts";
@@ -34,6 +34,11 @@ beforeAll(async () => {
   db = await createEmptyTestDatabase();
   adminUrl = databaseUrl(testSetup().adminUrl, db.name);
   await migrateDatabase({ ownerUrl: db.url("owner"), rolePrefix: db.rolePrefix, queues: QUEUES });
+  // As many as are wanted, also if a month begins during the tests.
+  await sql(db.url("owner"), "select private.ensure_partitions(4)");
+});
+afterEach(() => {
+  jest.restoreAllMocks();
 });
 afterAll(async () => {
   await db.drop();
@@ -71,6 +76,19 @@ async function whileBroken(
     await sql(url, mending);
   }
 }
+
+/** Moves the partitions of some months from now away, and all of them back. */
+const movePartitions = (months: readonly number[]): string =>
+  `do $$ declare m text; begin
+     for m in
+       select to_char(now() at time zone 'UTC' + make_interval(months => n), 'YYYY_MM') from unnest(array[${months}]) n
+     loop execute format('alter table security.login_attempts_%1$s rename to moved_%1$s', m); end loop;
+   end $$`;
+const PUT_BACK = `
+  do $$ declare p text; begin
+    for p in select relname from pg_class where relnamespace = 'security'::regnamespace and relname ~ '^moved_\\d+_\\d+$'
+    loop execute format('alter table security.%I rename to %I', p, replace(p, 'moved', 'login_attempts')); end loop;
+  end $$`;
 
 const role = (name: Parameters<typeof roleName>[1]): string => `"${roleName(db.rolePrefix, name)}"`;
 
@@ -213,22 +231,15 @@ describe("a fault fails its own check only", () => {
   });
 
   test("reports a month without a partition", async () => {
-    const findings = await whileBroken(
-      `do $$ begin execute format('alter table security.login_attempts_%s rename to moved', to_char(now() at time zone 'UTC', 'YYYY_MM')); end $$`,
-      `do $$ begin execute format('alter table security.moved rename to login_attempts_%s', to_char(now() at time zone 'UTC', 'YYYY_MM')); end $$`,
-    );
+    // The next month may begin during the examination.
+    const findings = await whileBroken(movePartitions([0, 1]), PUT_BACK);
     expect(failing(findings)).toEqual(["partitions"]);
   });
 });
 
 describe("a coming fault is a warning", () => {
   test("warns about partitions that end soon", async () => {
-    const month = "to_char(now() at time zone 'UTC' + interval '3 months', 'YYYY_MM')";
-    const findings = await whileBroken(
-      `do $$ begin execute format('alter table security.login_attempts_%s rename to moved', ${month}); end $$`,
-      `do $$ begin execute format('alter table security.moved rename to login_attempts_%s', ${month}); end $$`,
-      { group: checkTables },
-    );
+    const findings = await whileBroken(movePartitions([3]), PUT_BACK, { group: checkTables });
     expect(findings.partitions).toMatchObject({ status: "warn", details: ["security.login_attempts"] });
   });
 
@@ -277,6 +288,24 @@ test("names the role of a URL that does not work", async () => {
   expect(worker?.status).not.toBe("fail");
   expect(findings["connection-worker"]).toEqual(worker);
   expect(JSON.stringify(findings)).not.toContain("wrong-password");
+});
+
+test("does not take a late answer of the server for a wrong clock", async () => {
+  const config = loadConfig(databaseEnv(db));
+  const database = { ...(await openDatabase(config)), kind: "embedded" as const };
+  const { now } = Date;
+  let late = 0;
+  jest.spyOn(Date, "now").mockImplementation(() => now() + late);
+  const findings = await withClient(db.url("owner"), async (client) => {
+    const query = async (text: string) => {
+      const result = await client.query(text);
+      late = 30_000;
+      return result;
+    };
+    const slow = Object.assign(Object.create(client), { query });
+    return checkServer({ config, database, client: slow, role: "owner" });
+  });
+  expect(byCheck(findings).clock).toBeUndefined();
 });
 
 describe("reports that a restored database lacks", () => {
