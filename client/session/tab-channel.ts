@@ -15,8 +15,9 @@ export function serves(token: SharedToken, version: string | undefined): boolean
 
 type Message = { readonly ask: string } | SharedToken;
 
-/** How long another tab may take to answer. */
-const ANSWER_MS = 300;
+/** How long another tab may take to answer: in turns, because a page that stands still for longer must hear what came meanwhile. */
+const TURN_MS = 50;
+const TURNS = 6;
 
 /** Shares access tokens with the other tabs of the same origin, so that one refresh serves all of them. */
 export class TabChannel {
@@ -47,12 +48,16 @@ export class TabChannel {
   async ask(version: string): Promise<SharedToken | undefined> {
     if (!this.#channel) return undefined;
     return new Promise((resolve) => {
+      let timer: ReturnType<typeof setTimeout>;
       const end = (token?: SharedToken) => {
         clearTimeout(timer);
         this.#asking.delete(version);
         resolve(token);
       };
-      const timer = setTimeout(end, ANSWER_MS);
+      const wait = (turns: number) => {
+        timer = setTimeout(() => (turns > 1 ? wait(turns - 1) : end()), TURN_MS);
+      };
+      wait(TURNS);
       this.#asking.set(version, end);
       this.#channel!.postMessage({ ask: version } satisfies Message);
     });

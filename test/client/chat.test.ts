@@ -18,7 +18,7 @@ beforeAll(async () => {
   db = await createTestDatabase();
   const [port] = await freePorts(1);
   api = await startApi(db, { PLINTH_PORT: String(port) });
-  client = createClient({ url: api.url });
+  client = createClient({ url: api.url, timeoutMs: 240_000 });
   await client.auth.register({ username: "ada", password: PASSWORD });
   const session = client.session.current;
   modelId = await addModel(db, { isPublic: true });
@@ -27,7 +27,7 @@ beforeAll(async () => {
       session.status === "signed-in" && session.userId,
     ]),
   );
-  writer = createClient({ url: api.url });
+  writer = createClient({ url: api.url, timeoutMs: 240_000 });
   await writer.auth.signIn({ identifier: "ada", password: PASSWORD });
 });
 afterAll(async () => {

@@ -16,7 +16,7 @@ beforeAll(async () => {
   api = await startApi(db, { PLINTH_RATE_LIMIT_REQUESTS: "100000" });
   client = createClient({
     url: api.url,
-    timeoutMs: 20_000,
+    timeoutMs: 240_000,
     fetch: async (input, init) => {
       const request = new Request(input, init);
       requests.push(request);

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { afterAll, beforeAll, describe, expect, jest, test } from "@jest/globals";
 import { TOTP } from "otpauth";
 import {
   type ClientOptions,
@@ -9,12 +9,20 @@ import {
 } from "../../client/index.ts";
 import { type Api, PASSWORD, startApi, until } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
+import { wrongCode } from "../support/totp.ts";
+import { withGrowingLimit } from "../support/waiting.ts";
 
 let db: TestDatabase;
 let api: Api;
 
-/** The shortest that the server takes; half of it later, a token is stale for the client and still valid. */
-const TOKEN_SECONDS = 10;
+/** Half a minute before its end, a token is stale for the client and still valid. A new one stays fresh during all tests. */
+const TOKEN_SECONDS = 3_600;
+
+/** Lets time pass, so that the tokens of before are stale. */
+function makeStale(): void {
+  const { now } = Date;
+  jest.spyOn(Date, "now").mockImplementation(() => now() + (TOKEN_SECONDS - 15) * 1_000);
+}
 
 interface Connected {
   readonly client: PlinthClient;
@@ -30,6 +38,7 @@ const clients: PlinthClient[] = [];
 function connect(options: Partial<ClientOptions> = {}): Connected {
   const client = createClient({
     url: api.url,
+    timeoutMs: 240_000,
     ...options,
     fetch: async (input, init) => {
       const body = String(init?.body);
@@ -61,13 +70,9 @@ async function signUp(username: string, options?: Partial<ClientOptions>): Promi
   return connected;
 }
 
-/** Users whose tokens are stale when the tests begin, so that only one wait is needed. */
+/** Users who sign up before time passes. */
 const stale: Record<"concurrent" | "lost" | "offline" | "ended" | "leaving" | "waiting", Connected> =
   {} as never;
-
-/** A subscription that is open when its token expires. */
-let listening: Connected;
-const heard: { state: unknown; refreshes: number }[] = [];
 
 beforeAll(async () => {
   db = await createTestDatabase();
@@ -75,14 +80,6 @@ beforeAll(async () => {
   for (const name of ["concurrent", "lost", "ended", "waiting"] as const) stale[name] = await signUp(name);
   stale.leaving = await signUp("stale-leaving");
   stale.offline = await signUp("offline", { retries: 0 });
-  listening = await signUp("listening");
-  void (async () => {
-    for await (const { unreadCounts } of listening.client.subscribe(
-      "subscription { unreadCounts { isWhole } }",
-    ))
-      heard.push({ state: unreadCounts, refreshes: listening.refreshes });
-  })();
-  await new Promise((resolve) => setTimeout(resolve, (TOKEN_SECONDS / 2) * 1_000));
 });
 afterAll(async () => {
   for (const client of clients) client.close();
@@ -98,6 +95,11 @@ const networkError = () => {
 };
 
 describe("a refresh", () => {
+  beforeAll(makeStale);
+  afterAll(() => {
+    jest.restoreAllMocks();
+  });
+
   test("happens once for all concurrent requests, before the token expires", async () => {
     const { client, states } = stale.concurrent;
     const names = await Promise.all(Array.from({ length: 20 }, () => nameOf(client)));
@@ -148,9 +150,7 @@ describe("a refresh", () => {
   });
 
   test("follows the rejection of a fresh token, and the request is sent once more", async () => {
-    // Its tokens stay fresh however long the machine takes.
-    const patient = await startApi(db);
-    const ada = await signUp("rejected", { url: patient.url });
+    const ada = await signUp("rejected");
     const before = await ada.client.token();
     let rejections = 1;
     ada.onHeaders = (headers) => {
@@ -164,7 +164,6 @@ describe("a refresh", () => {
     await expect(ada.client.request(ME)).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
     expect(ada.refreshes).toBe(2);
     expect(ada.client.session.current.status).toBe("signed-in");
-    await patient.close();
   });
 });
 
@@ -201,7 +200,9 @@ test("signing out ends the session here at once, and on the server if it can be 
 });
 
 test("signing out with a stale token ends the session on the server, too", async () => {
+  makeStale();
   await stale.leaving.client.auth.signOut();
+  jest.restoreAllMocks();
   const [session] = await asOwner(
     `select end_reason from identity.user_sessions
      where user_id = (select id from identity.users where username = 'stale-leaving')`,
@@ -220,15 +221,16 @@ test("a changed password keeps this session signed in", async () => {
 });
 
 describe("second factors", () => {
-  /** A code works once, so that each one is of another time step. */
-  let step = -1;
-  const codeOf = (secret: string) =>
-    new TOTP({ secret }).generate({ timestamp: Date.now() + 30_000 * step++ });
+  /** The code of the next step, which works for a minute at least. A code works once, so the last one is forgotten. */
+  const codeOf = async (secret: string) => {
+    await asOwner("update private.totp_secrets set last_used_step = null");
+    return new TOTP({ secret }).generate({ timestamp: Date.now() + 30_000 });
+  };
 
   test("are enrolled, required to sign in, and confirm the user's identity", async () => {
     const { client } = await signUp("careful");
     const { secret, factorId } = await client.auth.startTotp("Phone");
-    const recoveryCodes = await client.auth.confirmTotp({ factorId, code: codeOf(secret) });
+    const recoveryCodes = await client.auth.confirmTotp({ factorId, code: await codeOf(secret) });
     expect(recoveryCodes).toHaveLength(10);
 
     const { client: other, states } = connect();
@@ -236,8 +238,10 @@ describe("second factors", () => {
     if (result.status !== "second-factor") throw new Error("No second factor is required.");
     expect(result.methods).toEqual(["totp", "recovery_code"]);
     expect(states).toEqual([]);
-    await expect(result.complete({ code: "000000" })).rejects.toMatchObject({ code: "INVALID_CREDENTIALS" });
-    await result.complete({ code: codeOf(secret) });
+    await expect(result.complete({ code: wrongCode(new TOTP({ secret })) })).rejects.toMatchObject({
+      code: "INVALID_CREDENTIALS",
+    });
+    await result.complete({ code: await codeOf(secret) });
     expect(await nameOf(other)).toBe("careful");
     await expect(other.auth.reauthenticate({ password: PASSWORD })).rejects.toMatchObject({
       code: "BAD_USER_INPUT",
@@ -302,9 +306,22 @@ test("an API token acts without a session", async () => {
 });
 
 test("a subscription continues when its token expires", async () => {
-  expect(heard[0]).toEqual({ state: { isWhole: true }, refreshes: 0 });
-  // The server closes the socket; the next one starts with the whole state.
-  await until(() => heard.length > 1);
-  expect(heard[1]).toEqual({ state: { isWhole: true }, refreshes: 1 });
-  expect(listening.states).toHaveLength(1);
+  // The shortest life that the server takes, and a longer one for a machine on which the token ends before the socket is open.
+  await withGrowingLimit(10_000, async (ms) => {
+    await using brief = new AsyncDisposableStack();
+    const server = await startApi(db, { PLINTH_ACCESS_TOKEN_SECONDS: String(ms / 1_000) });
+    brief.defer(() => server.close());
+    const listening = await signUp(`listening-${ms}`, { url: server.url });
+    brief.defer(() => listening.client.close());
+    const heard: { state: unknown; refreshes: number }[] = [];
+    for await (const { unreadCounts } of listening.client.subscribe(
+      "subscription { unreadCounts { isWhole } }",
+    )) {
+      heard.push({ state: unreadCounts, refreshes: listening.refreshes });
+      // The server closes the socket; the next one starts with the whole state.
+      if (heard.length === 2) break;
+    }
+    expect(heard).toEqual([0, 1].map((refreshes) => ({ state: { isWhole: true }, refreshes })));
+    expect(listening.states).toHaveLength(1);
+  });
 });

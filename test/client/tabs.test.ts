@@ -45,6 +45,7 @@ function openTab(): PlinthClient {
   Object.defineProperty(page, "localStorage", { value: storageOfTab(), configurable: true });
   const tab = createClient({
     url: api.url,
+    timeoutMs: 240_000,
     fetch: async (input, init) => {
       if (!String(init?.body).includes("mutation Refresh(")) return fetch(input, init);
       refreshes++;
