@@ -20,7 +20,13 @@ afterEach(() => pool.end());
 afterAll(() => db.drop());
 
 function open(env: Record<string, string>): Pool {
-  const settings: Config["pool"] = loadConfig({ PLINTH_POOL_MAX: "2", ...env }).pool;
+  const settings: Config["pool"] = loadConfig({
+    PLINTH_POOL_MAX: "2",
+    // Only the limits of a test pass during it.
+    PLINTH_POOL_CONNECTION_TIMEOUT_MS: "600000",
+    PLINTH_POOL_IDLE_TIMEOUT_MS: "86400000",
+    ...env,
+  }).pool;
   const { max, overflow } = settings;
   return createPool({
     url: db.url("authenticator"),

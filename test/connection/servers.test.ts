@@ -222,7 +222,7 @@ describe("after a failover", () => {
   const write = async () => {
     const { rows } = await runStatement<{ port: string }>(
       pool,
-      { statement_timeout: "5000" },
+      { statement_timeout: "120000" },
       { text: "insert into writes values (1) returning inet_server_port()::text as port" },
     );
     return rows[0]!.port;
@@ -233,7 +233,10 @@ describe("after a failover", () => {
       url: bothUrl("read-write", "primary first"),
       applicationName: "failover test",
       max: 3,
-      settings: loadConfig({}).pool,
+      settings: loadConfig({
+        PLINTH_STATEMENT_TIMEOUT_MS: "120000",
+        PLINTH_POOL_CONNECTION_TIMEOUT_MS: "120000",
+      }).pool,
       onError: () => {},
     });
   });

@@ -88,9 +88,6 @@ export function serverOptions(db: TestDatabase, settings: Record<string, string>
     PLINTH_POOL_MAX: "8",
     PLINTH_RATE_LIMIT_REQUESTS: "100000",
     PLINTH_ROLE_PREFIX: db.rolePrefix,
-    // A busy machine may stand still for longer than a person would wait.
-    PLINTH_STATEMENT_TIMEOUT_MS: "120000",
-    PLINTH_POOL_CONNECTION_TIMEOUT_MS: "120000",
     // So that the whole suite can run with all reads compiled, and with none.
     PLINTH_COMPILED_DOCUMENTS: process.env.PLINTH_COMPILED_DOCUMENTS,
     ...settings,
