@@ -1,5 +1,14 @@
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +18,15 @@ import { attachDatabase, openDatabase, runningDatabase } from "../../src/databas
 import { type EmbeddedServer, openEmbedded } from "../../src/database/embedded/server.ts";
 import { loadSecrets, readSecrets } from "../../src/database/secrets.ts";
 import { expectSqlState, withClient } from "../support/database.ts";
+
+/** The folder in which a process runs, where the system tells it. */
+function folderOf(pid: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return undefined;
+  }
+}
 
 /** Throw-away data without disk syncs. All statements are logged, so that a test can search for passwords. */
 const SETTINGS = { fsync: "off", full_page_writes: "off", log_statement: "all" };
@@ -227,6 +245,13 @@ describe("a failed start names", () => {
 test("leaves no process of a closed server running", () => {
   expect(() => statSync(join(config.dataDirectory, "plinth.lock"))).toThrow();
   expect(() => statSync(join(config.dataDirectory, "postgres", "postmaster.pid"))).toThrow();
-  const { stdout } = spawnSync("ps", ["-eo", "args="], { encoding: "utf8" });
-  expect(stdout).not.toContain(`port=${readSecrets(config.dataDirectory)!.databasePort}`);
+  const { stdout } = spawnSync("ps", ["-eo", "pid=,args="], { encoding: "utf8" });
+  const onOurPort = stdout
+    .split("\n")
+    .filter((line) => line.includes(`port=${readSecrets(config.dataDirectory)!.databasePort}`));
+  // Another test's server may have taken the free port since.
+  const cluster = join(config.dataDirectory, "postgres");
+  expect(onOurPort.filter((line) => (folderOf(Number.parseInt(line, 10)) ?? cluster) === cluster)).toEqual(
+    [],
+  );
 });

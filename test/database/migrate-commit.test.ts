@@ -1,5 +1,6 @@
-import { afterEach, describe, expect, test } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from "@jest/globals";
 import { commit as graphileCommit, status as graphileStatus, Logger } from "graphile-migrate";
+import pg from "pg";
 import { roleName, rolePlaceholders } from "../../src/config/roles.ts";
 import { commitCurrent } from "../../src/database/commit-migration.ts";
 import { BLANK_MIGRATION, SESSION_SETTINGS } from "../../src/database/graphile-migrate.ts";
@@ -36,12 +37,27 @@ const make = async (contents: FolderContents) => {
   return folder;
 };
 const rootUrl = () => testSetup().adminUrl;
+/** The scratch databases of this process. Other test files make theirs on the same server at the same time. */
+const scratch = new Set<string>();
+beforeAll(() => {
+  const { query } = pg.Client.prototype;
+  jest.spyOn(pg.Client.prototype, "query").mockImplementation(function (this: pg.Client, ...args: unknown[]) {
+    for (const [name] of String(args[0]).matchAll(/plinth_scratch_[0-9a-f]+/g)) scratch.add(name);
+    return (query as (...args: unknown[]) => unknown).apply(this, args);
+  } as never);
+});
+afterAll(() => {
+  jest.restoreAllMocks();
+});
 /** Databases and roles that an attempt left behind. */
 const leftovers = () =>
   withClient(rootUrl(), async (client) => {
+    expect(scratch.size).toBeGreaterThan(0);
     const { rows } = await client.query<{ name: string }>(
-      `select datname as name from pg_database where starts_with(datname, 'plinth_scratch_')
-       union all select rolname from pg_roles where starts_with(rolname, 'plinth_scratch_')`,
+      `select found.name
+       from (select datname from pg_database union all select rolname from pg_roles) found (name), unnest($1::text[]) own
+       where starts_with(found.name, own)`,
+      [[...scratch]],
     );
     return rows;
   });

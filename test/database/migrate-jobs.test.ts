@@ -117,7 +117,7 @@ describe("the worker", () => {
     boss.on("error", (error) => errors.push(error));
     try {
       await boss.start();
-      await boss.schedule("mail", "0 0 1 1 *", { to: "ada" }, { tz: "UTC" });
+      await boss.schedule("mail", "0 0 29 2 *", { to: "ada" }, { tz: "UTC" });
       expect(await boss.getSchedules()).toHaveLength(1);
       const done = new Promise((resolve) => {
         void boss.work("mail", { pollingIntervalSeconds: 0.5 }, async ([job]) => resolve(job?.data));

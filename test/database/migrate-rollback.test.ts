@@ -54,7 +54,8 @@ test("rolls back the latest migrations, which are then pending and can run again
   expect(await rollback({ ...options(), steps: 2, log: (line) => lines.push(line) })).toEqual({
     rolledBack: [NAMES[2], NAMES[1]],
   });
-  expect(lines).toHaveLength(2);
+  // Others tell what was in the way, such as an autovacuum.
+  expect(lines.filter((line) => NAMES.some((name) => line.includes(name)))).toHaveLength(2);
   expect(await schemas()).toEqual(["one"]);
   expect(await migrationStatus(options())).toMatchObject({
     applied: [NAMES[0]],

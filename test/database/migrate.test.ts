@@ -128,18 +128,18 @@ describe("migrateDatabase", () => {
     await use({
       committed: {
         "000001-one.sql":
-          "create table public.t (at timestamptz default '2026-01-01 00:00'); select pg_sleep(0.4);",
+          "create table public.t (at timestamptz default '2026-01-01 00:00', timeout text default current_setting('statement_timeout')); insert into public.t default values;",
       },
     });
     await rows(`alter role ${db.rolePrefix}_owner set timezone = 'Asia/Tokyo'`);
-    await rows(`alter role ${db.rolePrefix}_owner set statement_timeout = '200ms'`);
+    await rows(`alter role ${db.rolePrefix}_owner set statement_timeout = '1h'`);
     await migrate();
     await rows(`alter role ${db.rolePrefix}_owner reset all`);
     expect(
       await rows(
-        "select pg_get_expr(adbin, adrelid) ~ '00:00:00\\+00' as utc from pg_attrdef where adrelid = 'public.t'::regclass",
+        "select timeout, pg_get_expr(adbin, adrelid) ~ '00:00:00\\+00' as utc from public.t, pg_attrdef where adrelid = 'public.t'::regclass and adnum = 1",
       ),
-    ).toEqual([{ utc: true }]);
+    ).toEqual([{ timeout: "0", utc: true }]);
   });
 
   test("rejects names without a schema, which would depend on the search path", async () => {

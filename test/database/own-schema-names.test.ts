@@ -28,6 +28,8 @@ const bossOf = (schema: string, connectionString: string): PgBoss => {
     migrate: false,
     createSchema: false,
     supervise: false,
+    // Otherwise it sends the scheduled job itself at 02:17.
+    schedule: false,
   });
   boss.on("error", () => {});
   return boss;

@@ -363,6 +363,10 @@ describe("plinth uninstall", () => {
       await ended;
       await holder.query("rollback");
     });
+    // The server may end the statement of the killed process only later.
+    const orphans =
+      "select from pg_stat_activity where datname = current_database() and application_name like 'plinth migrate%'";
+    while ((await asAdmin(orphans)).length > 0) await sleep(20);
     await expect(migrate()).rejects.toMatchObject({
       code: "DATABASE_OCCUPIED",
       hint: expect.stringContaining("run plinth uninstall again"),
