@@ -49,7 +49,8 @@ test("serves an existing database until it is closed, without demo data unless r
   await expect(fetch(`${plinth.url}/healthz`)).rejects.toThrow();
   const left = await withClient(db.adminUrl, (client) =>
     client.query(
-      "select application_name from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
+      `select application_name from pg_stat_activity
+       where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'`,
     ),
   );
   expect(left.rows).toEqual([]);

@@ -16,7 +16,13 @@ let env: Record<string, string>;
 let running: { child: ChildProcess; outcome: Promise<Outcome> } | undefined;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "plinth-start-"));
-  env = { PLINTH_DATA: join(folder, "data"), PLINTH_PORT: "0" };
+  env = {
+    PLINTH_DATA: join(folder, "data"),
+    PLINTH_PORT: "0",
+    // A busy machine may stand still for longer than a person would wait.
+    PLINTH_STATEMENT_TIMEOUT_MS: "120000",
+    PLINTH_POOL_CONNECTION_TIMEOUT_MS: "120000",
+  };
 });
 afterEach(async () => {
   running?.child.kill("SIGKILL");
@@ -144,7 +150,7 @@ test("answers a chat with the local echo, as the banner says, and again after a 
         id: requestAnswer.message.id,
       })
     ).message;
-  await until(async () => (await read()).state !== "streaming", { everyMs: 50 });
+  await until(async () => (await read()).state !== "streaming", { ...PROCESS, everyMs: 50 });
   const answer = await read();
   expect(answer).toMatchObject({ state: "complete", content: expect.stringContaining("You said: Hello?") });
   expect(answer.tokensUsed).toBeGreaterThan(0);
@@ -170,7 +176,17 @@ test("reports in a sentence that the database has died, and exits with 1", async
   expect(stderr).not.toMatch(/\n {4}at /);
 });
 
+/** The first Ctrl-C waits for as long for requests; then it ends the process without a second one. */
+const DRAIN_MS = 10_000;
+
 test("stops without waiting for requests after a second Ctrl-C, and stops the database too", async () => {
+  while (!(await stopTwice())) {
+    // This machine stood still for so long that the request was given up.
+  }
+});
+
+/** Presses Ctrl-C twice during a request; returns whether it could be in time. */
+async function stopTwice(): Promise<boolean> {
   const { child, outcome, banner } = await start();
   const postmaster = await postmasterOf();
   const { hostname, port } = new URL(/GraphQL +(\S+)/.exec(banner)![1]!);
@@ -188,17 +204,25 @@ test("stops without waiting for requests after a second Ctrl-C, and stops the da
     ].join("\r\n"),
   );
   await isUnderWay;
+  const pressedAt = performance.now();
   child.kill("SIGINT");
   // An earlier signal would count as the same key press; see interrupt.ts. A process that stands still gets several as one.
   for (let again = 1; child.exitCode === null && child.signalCode === null; again++) {
     await new Promise((resolve) => setTimeout(resolve, 700));
+    const isLate = performance.now() - pressedAt > DRAIN_MS / 2;
+    if (again === 1 && isLate) {
+      await outcome;
+      unfinished.destroy();
+      return false;
+    }
     if (again === 1) expect(child.exitCode).toBeNull();
     child.kill("SIGINT");
   }
   expect(await outcome).toMatchObject({ code: 130 });
   unfinished.destroy();
-  await until(() => !isAlive(postmaster));
-});
+  await until(() => !isAlive(postmaster), PROCESS);
+  return true;
+}
 
 test("runs the API alone with serve, and the jobs beside it with work", async () => {
   const { child, outcome, banner } = await start("serve");

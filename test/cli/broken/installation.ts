@@ -48,6 +48,8 @@ export class Installation {
     await migrateDatabase({ ownerUrl: db.url("owner"), rolePrefix: db.rolePrefix, queues: QUEUES });
     this.admin = new pg.Client({ connectionString: databaseUrl(testSetup().adminUrl, db.name) });
     await this.admin.connect();
+    // As many as are wanted, also if a month begins during the tests.
+    await this.admin.query("select private.ensure_partitions(4)");
     this.smtp = await startSmtpServer({
       authOptional: false,
       onAuth: (_auth, _session, callback) => callback(new Error("wrong password")),
