@@ -4,7 +4,7 @@ import type { Browser, BrowserContext, CDPSession, Page } from "playwright-core"
 export const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 /** Tries, a tenth of a second apart, after which a page will not change any more. They are no bound on its speed. */
-const PATIENT_TRIES = 600;
+const PATIENT_TRIES = 1_800;
 
 /** Waits until a condition holds, which may throw before; returns whether it does. */
 export async function becomesTrue(

@@ -41,6 +41,23 @@ async function rowsOf(title: string): Promise<string[][]> {
   return cells.slice(1).reverse();
 }
 
+/** Runs steps that compare numbers of days with the page's; again, with a new page, if a day or month begins meanwhile. */
+async function withinADay(run: () => Promise<void>): Promise<void> {
+  const today = async () =>
+    (await owner<{ day: string }>("select (now() at time zone 'UTC')::date::text as day"))[0]!.day;
+  for (;;) {
+    const day = await today();
+    await owner("select private.ensure_partitions()");
+    await page.reload();
+    await panel("Sign-ins").getByRole("img").waitFor();
+    try {
+      return await run();
+    } catch (error) {
+      if ((await today()) === day) throw error;
+    }
+  }
+}
+
 async function fillIn(target: Page, identifier: string): Promise<void> {
   await target.goto(`${api.url}/console`);
   await target.getByLabel("Username or email address").fill(identifier);
@@ -107,7 +124,10 @@ describeInChromium("the console", () => {
     expect(stored.session).not.toContain("eyJ");
   });
 
-  test("shows what the rows say: plots first, and the numbers behind each as a table", async () => {
+  test("shows what the rows say: plots first, and the numbers behind each as a table", () =>
+    withinADay(comparePanelsWithRows));
+
+  async function comparePanelsWithRows(): Promise<void> {
     const days = `generate_series(date_trunc('day', now(), 'UTC') - interval '696 hours', now(), '24 hours') d`;
     for (const toggle of await page.getByRole("button", { name: "as table" }).all()) await toggle.click();
     const shown = async (title: string) => (await rowsOf(title)).map((cells) => numbersIn(cells.slice(1)));
@@ -162,14 +182,14 @@ describeInChromium("the console", () => {
     expect(await panel("Sign-ins").getByRole("img").getAttribute("aria-label")).toMatch(
       /^Sign-ins\. succeeded: \d+ in total, at most \d+ \(.+\); failed: .+\.$/,
     );
-  });
+  }
 
   test("names each fault and what to do", async () => {
     await owner(
       `insert into ${JOB_SCHEMA}.job (name, state, created_on, start_after) values ('deliver-mail', 'created', now(), now() - interval '1 hour')`,
     );
     await page.getByRole("button", { name: "Refresh" }).click();
-    await page.getByText("A job of deliver-mail has been due for 60 minutes.").waitFor();
+    await page.getByText(/^A job of deliver-mail has been due for 6\d minutes\.$/).waitFor();
     await page.getByText("Keep plinth work (or plinth start) running, and read its log.").waitFor();
     expect(await page.getByRole("status").textContent()).toBe("1 thing needs attention");
     await owner(`delete from ${JOB_SCHEMA}.job where start_after < now() - interval '50 minutes'`);
@@ -196,10 +216,15 @@ describeInChromium("the console", () => {
     const pageTime = () => page.evaluate<number>("Date.now()");
     const startedAt = await pageTime();
     const answered = () =>
-      page.waitForResponse((response) => response.request().postData()?.includes("ConsoleSystem") ?? false);
+      page.waitForResponse((response) => {
+        const body = response.request().postData();
+        return Boolean(body?.includes("ConsoleSystem")) && JSON.parse(body!).variables.days === 7;
+      });
     const week = answered();
     await page.getByText("7 days").click();
     await week;
+    // A busy machine may have let 30 seconds pass before the click.
+    asked.length = 0;
     const [attempts] = await owner<{ n: string }>(
       `select count(*) as n from security.login_attempts
        where created_at >= date_trunc('day', now(), 'UTC') - interval '6 days' and status <> 'challenged'`,
@@ -214,7 +239,7 @@ describeInChromium("the console", () => {
         document.dispatchEvent(new Event("visibilitychange"));
       `);
     await hide(true);
-    // The click causes a request, and each 30 seconds cause another; a busy machine may let some pass itself.
+    // Each 30 seconds cause a request; a busy machine may let some pass itself.
     const shownTimes = asked.length;
     expect(shownTimes).toBeLessThanOrEqual(1 + Math.floor(((await pageTime()) - startedAt) / 29_000));
     await page.clock.runFor(120_000);

@@ -3,7 +3,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
-import { setTimeout as sleep } from "node:timers/promises";
 import { becomesTrue, check, type InChromium, openTab } from "./chromium.ts";
 import { openPagesServer } from "./pages-server.ts";
 
@@ -136,14 +135,8 @@ export async function usePasskeys({ browser, parts }: InChromium): Promise<void>
     await shows("Use a passkey");
   }
   /** Waits until the page shows a text. */
-  async function shows(wanted: string): Promise<boolean> {
-    for (let attempt = 0; attempt < 100; attempt++) {
-      const found = await page.run("async () => document.body?.innerText ?? ''").catch(() => "");
-      if (String(found).includes(wanted)) return true;
-      await sleep(100);
-    }
-    return false;
-  }
+  const shows = (wanted: string): Promise<boolean> =>
+    becomesTrue(() => page.run("async (wanted) => document.body.innerText.includes(wanted)", wanted));
   const press = (label: string) =>
     page.run(
       "async (label) => [...document.querySelectorAll('button')].find((each) => each.textContent === label).click()",
@@ -170,7 +163,7 @@ export async function usePasskeys({ browser, parts }: InChromium): Promise<void>
   await press("Use a passkey");
   check("a passkey is the console's second factor", await shows("You may not use this console"));
   await page.send("Page.navigate", { url: origin });
-  await sleep(1_000);
+  await becomesTrue(() => page.run("() => document.title === 'App' && document.readyState === 'complete'"));
 
   await page.send("WebAuthn.setUserVerified", { authenticatorId, isUserVerified: false });
   const refused = await getInBrowser((await graphql(START)).options).catch((error: Error) => error);

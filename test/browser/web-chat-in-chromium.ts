@@ -7,6 +7,7 @@ import { createClient, memoryStorage } from "../../client/index.ts";
 import { serveWebChat } from "../../examples/web-chat/serve.ts";
 import { startFakeModel } from "../../src/answerer/fake-model.ts";
 import { freePorts } from "../support/ports.ts";
+import { wrongCode } from "../support/totp.ts";
 import { becomesTrue, check, type InChromium, openTab, type Tab } from "./chromium.ts";
 import { cuttableNetwork } from "./cuttable-network.ts";
 import { openPagesServer } from "./pages-server.ts";
@@ -14,7 +15,7 @@ import { openPagesServer } from "./pages-server.ts";
 export async function useWebChat({ browser, parts }: InChromium): Promise<void> {
   const { db, start } = await openPagesServer(parts);
 
-  const numbers = Array.from({ length: 2_000 }, (_, index) => index + 1).join(" ");
+  const numbers = Array.from({ length: 6_000 }, (_, index) => index + 1).join(" ");
   const model = await startFakeModel({
     // So slow that the long answer is still being written after everything that happens meanwhile.
     wordMs: 60,
@@ -248,7 +249,7 @@ export async function useWebChat({ browser, parts }: InChromium): Promise<void> 
   await click(ada, "Sign out");
   check("signing out shows the sign-in", await shows(ada, "[role=status]", "You are signed out."));
   await signIn(ada, "ada");
-  await type(ada, "input[name=code]", "000000");
+  await type(ada, "input[name=code]", wrongCode(totp));
   await click(ada, "Continue");
   check("a wrong code is rejected", await becomes(ada, `() => !document.querySelector(".notice").hidden`));
   // The code of the first confirmation works once; the next one is valid already.
