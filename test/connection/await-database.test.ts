@@ -27,7 +27,8 @@ const STARTING_UP = (() => {
 beforeAll(async () => {
   db = await createTestDatabase();
   const { hostname, port: realPort } = new URL(db.url("owner"));
-  server = createServer((client) => {
+  // Half open, so that a client's connection ends when PostgreSQL has ended it.
+  server = createServer({ allowHalfOpen: true }, (client) => {
     sockets.add(client);
     client.on("error", () => {});
     attempts += 1;
