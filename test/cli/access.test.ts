@@ -4,7 +4,8 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { makeFolder } from "../import/files.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
-import { cli, databaseEnv } from "./run-cli.ts";
+import { databaseEnv } from "./run-cli.ts";
+import { runHere } from "./run-here.ts";
 
 const MODEL = join(PACKAGE_ROOT, "test", "casbin", "examples", "rbac_model.conf");
 const DEFINITION = readFileSync(MODEL, "utf8");
@@ -35,7 +36,7 @@ beforeEach(async () => {
 });
 
 const access = async (...args: string[]) => {
-  const { code, stdout, stderr } = await cli(["access", ...args], { env });
+  const { code, stdout, stderr } = await runHere(["access", ...args], { env });
   return { code, stdout, stderr: stderr.replaceAll(`${folder.path}/`, "") };
 };
 const importBoth = () => access("import", "--model", MODEL, "--policy", policy);

@@ -3,7 +3,8 @@ import { roleName } from "../../src/config/roles.ts";
 import { IDS } from "../support/access-probes/ids.ts";
 import { seedActors } from "../support/access-seed.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { cli, databaseEnv } from "./run-cli.ts";
+import { databaseEnv } from "./run-cli.ts";
+import { runHere } from "./run-here.ts";
 
 let db: TestDatabase;
 let env: Record<string, string>;
@@ -14,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => db.drop());
 
-const explain = (...args: string[]) => cli(["explain-access", ...args], { env });
+const explain = (...args: string[]) => runHere(["explain-access", ...args], { env });
 
 test("prints the verdict, what decides with each part, and what would have to change; exit code 1", async () => {
   const user = roleName(db.rolePrefix, "user");
