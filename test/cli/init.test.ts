@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { cli } from "./run-cli.ts";
+import { runHere } from "./run-here.ts";
 
 // test/package/extend.test.ts installs such an application and runs its test.
 
@@ -18,7 +18,7 @@ const manifestOf = (path: string) => JSON.parse(readFileSync(join(path, "package
 
 test("names the package after the folder and installs the embedded server for development only", async () => {
   const path = join(folder, "My Shop");
-  const { code, stdout } = await cli(["init", path, "--json"]);
+  const { code, stdout } = await runHere(["init", path, "--json"]);
   expect(code).toBe(0);
   const { name, files } = JSON.parse(stdout);
   expect(name).toBe("my-shop");
@@ -32,7 +32,7 @@ test("names the package after the folder and installs the embedded server for de
 
 test("takes the name from --name and leaves the embedded server out", async () => {
   const path = join(folder, "named");
-  const { code } = await cli(["init", path, "--name", "corner-shop", "--no-embedded"]);
+  const { code } = await runHere(["init", path, "--name", "corner-shop", "--no-embedded"]);
   expect(code).toBe(0);
   const { name, devDependencies } = manifestOf(path);
   expect([name, devDependencies]).toEqual(["corner-shop", undefined]);
@@ -40,7 +40,7 @@ test("takes the name from --name and leaves the embedded server out", async () =
 
 test.each(["Shop", "@me/shop", "../shop", ""])("rejects the name %p and writes nothing", async (name) => {
   const path = join(folder, "unnamed");
-  const { code, stderr } = await cli(["init", path, "--name", name]);
+  const { code, stderr } = await runHere(["init", path, "--name", name]);
   expect([code, stderr]).toEqual([1, expect.stringContaining("cannot be the name of a package")]);
   expect(readdirSync(folder)).not.toContain("unnamed");
 });
@@ -48,7 +48,7 @@ test.each(["Shop", "@me/shop", "../shop", ""])("rejects the name %p and writes n
 test("rejects a folder with files and leaves them alone", async () => {
   const path = await mkdtemp(join(folder, "full-"));
   await writeFile(join(path, "README.md"), "mine");
-  const { code, stderr } = await cli(["init", path, "--yes"]);
+  const { code, stderr } = await runHere(["init", path, "--yes"]);
   expect([code, stderr]).toEqual([
     1,
     expect.stringMatching(/is not empty\.\nhint: Name a new or an empty folder/),
