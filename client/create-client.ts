@@ -3,11 +3,12 @@ import { REFRESH } from "./auth/documents.ts";
 import { Chat } from "./chat/chat.ts";
 import { FOLLOW_ANSWER } from "./chat/documents.ts";
 import type { Deltas } from "./chat/streamed-answer.ts";
+import { Confirmation, type ConfirmIdentity } from "./confirmation.ts";
 import type { TypedDocument, Untyped } from "./document.ts";
 import { PlinthClientError } from "./error.ts";
 import { type ConnectionState, LiveSocket } from "./live/socket.ts";
 import { subscribe } from "./live/subscribe.ts";
-import { type ConfirmIdentity, type RequestOptions, Requests } from "./request.ts";
+import { type RequestOptions, Requests } from "./request.ts";
 import { type Credentials, Session, type SessionState } from "./session/session.ts";
 import { localStorageOfPage, memoryStorage, type TokenStorage } from "./session/storage.ts";
 import type { Readable } from "./support/store.ts";
@@ -104,20 +105,14 @@ export function createClient(options: ClientOptions): PlinthClient {
       requests.send<Credentials>(REFRESH, { input: { refreshToken } }, { token: null, retries }),
   });
   const tokens = apiToken === undefined ? session : fixedToken(apiToken);
-  /** At most one question is open, for all requests that wait for it. */
-  let confirming: Promise<boolean> | undefined;
-  const reauthenticate = async () => {
-    const proof = await confirmIdentity?.();
-    if (proof) await auth.reauthenticate(proof);
-    return proof !== undefined;
-  };
-  const confirm = () => {
-    confirming ??= reauthenticate().finally(() => {
-      confirming = undefined;
+  const confirmation =
+    confirmIdentity &&
+    new Confirmation(async () => {
+      const proof = await confirmIdentity();
+      if (proof) await auth.reauthenticate(proof);
+      return proof !== undefined;
     });
-    return confirming;
-  };
-  const requests = new Requests(http, tokens, { retries, confirm: confirmIdentity && confirm });
+  const requests = new Requests(http, tokens, { retries, confirmation });
   const auth = new Auth(requests.send, session);
   const socket = new LiveSocket(url.replace(/^http/, "ws"), options.WebSocket ?? WebSocket, tokens);
   // A socket belongs to one user: the next one opens another.

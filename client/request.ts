@@ -1,4 +1,4 @@
-import type { IdentityProof } from "./auth/auth.ts";
+import type { Confirmation } from "./confirmation.ts";
 import { readOperation } from "./document.ts";
 import { PlinthClientError } from "./error.ts";
 import { type HttpSettings, post, type Reply } from "./http/post.ts";
@@ -12,9 +12,6 @@ export interface RequestOptions {
   /** Attempts after the first one; by default those of the client, and none for mutations without an idempotency key. */
   readonly retries?: number;
 }
-
-/** Asks the user to confirm who they are; undefined cancels. */
-export type ConfirmIdentity = () => Promise<IdentityProof | undefined>;
 
 interface Attempt extends RequestOptions {
   /** A token of its own, or null for none; by default the session's. */
@@ -35,18 +32,17 @@ export class Requests {
   readonly #http: HttpSettings;
   readonly #tokens: Tokens;
   readonly #retries: number;
-  readonly #confirm: (() => Promise<boolean>) | undefined;
+  readonly #confirmation: Confirmation | undefined;
 
-  /** @param confirm reauthenticates the user; false if the user cancels */
   constructor(
     http: HttpSettings,
     tokens: Tokens,
-    options: { readonly retries: number; readonly confirm: (() => Promise<boolean>) | undefined },
+    options: { readonly retries: number; readonly confirmation: Confirmation | undefined },
   ) {
     this.#http = http;
     this.#tokens = tokens;
     this.#retries = options.retries;
-    this.#confirm = options.confirm;
+    this.#confirmation = options.confirmation;
   }
 
   readonly send: Send = async <T>(
@@ -69,10 +65,11 @@ export class Requests {
     return withRetries(retries, signal, async () => {
       signal?.throwIfAborted();
       const send = (token: string | undefined) => post(this.#http, { query, variables }, token, signal);
-      const reply = token === undefined ? await this.#asUser(send, signal) : await send(token ?? undefined);
-      if (token === undefined && this.#confirm && asksForStepUp(reply) && (await this.#confirm()))
-        return dataOf(await this.#asUser(send, signal));
-      return dataOf(reply);
+      if (token !== undefined) return dataOf(await send(token ?? undefined));
+      const sentAfter = this.#confirmation?.lastAnswer ?? 0;
+      const reply = await this.#asUser(send, signal);
+      const isConfirmed = asksForStepUp(reply) && (await this.#confirmation?.request(sentAfter));
+      return dataOf(isConfirmed ? await this.#asUser(send, signal) : reply);
     });
   }
 

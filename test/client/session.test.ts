@@ -30,7 +30,8 @@ interface Connected {
   refreshes: number;
   /** Called before each request; may throw what `fetch` throws. */
   onRequest(body: string): void;
-  onResponse(body: string): void;
+  /** The client gets the response when this has ended. */
+  onResponse(body: string): void | Promise<void>;
   onHeaders(headers: Headers): void;
 }
 const clients: PlinthClient[] = [];
@@ -47,7 +48,7 @@ function connect(options: Partial<ClientOptions> = {}): Connected {
       const headers = new Headers(init?.headers);
       if (headers.has("authorization")) connected.onHeaders(headers);
       const response = await fetch(input, { ...init, headers });
-      connected.onResponse(body);
+      await connected.onResponse(body);
       return response;
     },
   });
@@ -276,6 +277,27 @@ describe("a mutation that needs a recent sign-in", () => {
     await makeOld("confirming");
     const exports = await Promise.all([client.request(EXPORT), client.request(EXPORT)]);
     for (const { requestDataExport } of exports) expect(requestDataExport.result.status).toBe("pending");
+    expect(asked).toBe(1);
+  });
+
+  test.each([
+    ["confirmed", { password: PASSWORD }, { status: "fulfilled" }],
+    ["cancelled", undefined, { reason: { code: "FORBIDDEN" } }],
+  ])("does not ask again for a request that was sent before the user %s", async (what, proof, outcome) => {
+    let asked = 0;
+    const connected = await signUp(what, {
+      confirmIdentity: async () => {
+        asked++;
+        return proof;
+      },
+    });
+    const { client } = connected;
+    await makeOld(what);
+    const answered = Promise.withResolvers<void>();
+    connected.onResponse = (body) => (body.includes("late:") ? answered.promise : undefined);
+    const late = client.request(EXPORT.replace("requestDataExport", "late: requestDataExport"));
+    const first = client.request(EXPORT).finally(answered.resolve);
+    expect(await Promise.allSettled([first, late])).toMatchObject([outcome, outcome]);
     expect(asked).toBe(1);
   });
 
