@@ -46,8 +46,13 @@ function copyOf({ name, type, isReference, isKey }: Column, together: number): s
   if (isKey) return KEYS[type]?.(value) ?? `(${value}::text || i)::${type}`;
   if (isReference && type === "uuid")
     return `case when ${value} is null or i <= ${together} then ${value} else ${uuid(`i / ${together}`)} end`;
-  if (name === "created_at" || name === "updated_at") return `${value} - i * interval '1 second'`;
+  if (name === "created_at" || name === "updated_at") return earlier(value);
   return value;
+}
+
+/** A second earlier for each copy, but in the same month: partitions would divide the rows, and PostgreSQL reads a small one whole. */
+function earlier(value: string): string {
+  return `greatest(${value} - i * interval '1 second', date_trunc('month', ${value}, 'UTC') + i * interval '1 microsecond')`;
 }
 
 const uuid = (n: string) => `('00000000-0000-7000-9000-' || lpad(to_hex(${n}), 12, '0'))::uuid`;
@@ -60,7 +65,7 @@ const KEYS: Readonly<Record<string, (value: string) => string>> = {
   boolean: (value) => value,
   bigint: (value) => `${value} + i`,
   date: (value) => `${value} - i`,
-  "timestamp with time zone": (value) => `${value} - i * interval '1 second'`,
+  "timestamp with time zone": earlier,
 };
 
 /** A key of references only has one that differs for each row: its last, which is never the owner's. */
