@@ -66,7 +66,7 @@ async function attempt(url: string): Promise<unknown> {
     void client.end().catch(() => {});
     return error;
   }
-  // What comes next may count the sessions of this role: an uninstall refuses while there are any.
+  // The work after it may count the sessions of this role: an uninstall refuses while there are any.
   await client.end().catch(() => {});
   return undefined;
 }

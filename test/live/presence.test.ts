@@ -19,7 +19,7 @@ beforeAll(async () => {
   ada = await signUp(api, "ada");
   bob = await signUp(api, "bob");
   eve = await signUp(api, "eve");
-  // What the API announces lasts for seconds, and must not end before a test lets it; see expire.
+  // The API's announcements last for seconds, and must not end before a test lets them; see expire.
   await withClient(db.url("owner"), async (owner) => {
     await owner.query(`create function rooms.last_longer() returns trigger language plpgsql as $$
       begin new.expires_at := clock_timestamp() + interval '1 hour'; return new; end $$`);

@@ -182,7 +182,7 @@ function signedIn({ data, text }: Answer): SignedIn {
 
 /** Ends a wait that would never end. It is no bound on the tested code: a busy machine may stand still for half a minute. */
 const HOPELESS_MS = 240_000;
-/** What a poll counts at most: one that took longer stood still. */
+/** The most that a poll counts: one that took longer stood still. */
 const LONGEST_POLL_MS = 1_000;
 
 /** Polls until `condition` holds. A test that needs a bound on time counts calls, statements or rows instead. */
